@@ -1,0 +1,1 @@
+//! postroad: an e-mail sending service.
