@@ -1,1 +1,30 @@
-//! postroad: an e-mail sending service.
+//! postroad: an e-mail sending service. Applications hand mail in over HTTP; it is stored durably in Postgres
+//! before they are told yes; workers deliver it over SMTP; everything that happens to it is recorded.
+//!
+//! The modules, from the ground up. Imports run strictly downward, and siblings never import each other; a
+//! test holds that (`tests/it/architecture.rs`). `ARCHITECTURE.md` tells why.
+
+// 0: what the RFCs define, time, secrets. Pure.
+pub mod clock;
+pub mod mail;
+pub mod seal;
+// 1: postroad's nouns and rules. Pure.
+pub mod domain;
+// 2: all SQL.
+pub mod store;
+// 3: the operation everything that sends mail goes through.
+pub mod submission;
+// 4: operations.
+pub mod account;
+pub mod delivery;
+pub mod feedback;
+pub mod live;
+// 5: doors and loops.
+pub mod http;
+pub mod smtp;
+pub mod worker;
+// 6: assembly.
+pub mod config;
+pub mod doctor;
+pub mod embedded;
+pub mod server;

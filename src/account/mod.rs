@@ -1,0 +1,25 @@
+//! What an account consists of: tenants, their keys, their relays. Each change is one transaction that also
+//! writes the audit log and raises the revision by which nodes learn of it.
+
+pub mod bootstrap;
+pub mod keys;
+pub mod relays;
+pub mod tenants;
+
+use std::net::IpAddr;
+
+/// Who makes a change.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// `key_…`, `user_…` or `cli`.
+    pub name: String,
+    /// From where.
+    pub ip: Option<IpAddr>,
+}
+
+impl Actor {
+    /// The operator at the command line, or the process itself.
+    pub fn cli() -> Actor {
+        Actor { name: "cli".to_owned(), ip: None }
+    }
+}

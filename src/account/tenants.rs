@@ -1,0 +1,125 @@
+//! Making, changing and deleting tenants: operators' work.
+
+use serde_json::json;
+use time::OffsetDateTime;
+
+use crate::domain::id::TenantId;
+use crate::domain::tenant::{Tenant, TenantName};
+use crate::store::audit::{self, Entry};
+use crate::store::revisions::{self, Revised};
+use crate::store::{Database, PgConnection, StoreError, tenants};
+
+use super::Actor;
+
+/// Why a tenant was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantError {
+    /// There is no such tenant.
+    #[error("there is no such tenant")]
+    NotFound,
+    /// Another tenant has the name.
+    #[error("another tenant has this name")]
+    NameTaken,
+    /// Mail of it is queued: it cannot be deleted.
+    #[error("mail of this tenant is still queued")]
+    HasMail,
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes a tenant.
+///
+/// # Errors
+/// [`TenantError::NameTaken`].
+pub async fn create(
+    database: &Database,
+    actor: &Actor,
+    name: TenantName,
+    now: OffsetDateTime,
+) -> Result<Tenant, TenantError> {
+    let tenant = Tenant { id: TenantId::new(now), name, created_at: now, suspended_at: None };
+    let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
+    named(tenants::insert(&mut transaction, tenant.id, &tenant.name, now).await)?;
+    changed(&mut transaction, actor, &tenant, "tenant.create", now).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(tenant)
+}
+
+/// Whether a tenant may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It may.
+    Active,
+    /// Nothing is accepted from it, and what is queued is held.
+    Suspended,
+}
+
+/// Renames, suspends or reinstates a tenant; what is `None` stays.
+///
+/// # Errors
+/// See [`TenantError`].
+pub async fn update(
+    database: &Database,
+    actor: &Actor,
+    id: TenantId,
+    name: Option<TenantName>,
+    standing: Option<Standing>,
+    now: OffsetDateTime,
+) -> Result<Tenant, TenantError> {
+    let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
+    let mut tenant = tenants::find(&mut transaction, id).await?.ok_or(TenantError::NotFound)?;
+    if let Some(name) = name {
+        tenant.name = name;
+    }
+    tenant.suspended_at = match standing {
+        Some(Standing::Active) => None,
+        Some(Standing::Suspended) => tenant.suspended_at.or(Some(now)),
+        None => tenant.suspended_at,
+    };
+    named(tenants::update(&mut transaction, id, &tenant.name, tenant.suspended_at).await)?;
+    changed(&mut transaction, actor, &tenant, "tenant.update", now).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(tenant)
+}
+
+/// Deletes a tenant with its keys; its mail leaves by retention.
+///
+/// # Errors
+/// [`TenantError::HasMail`] while mail of it is queued.
+pub async fn delete(
+    database: &Database,
+    actor: &Actor,
+    id: TenantId,
+    now: OffsetDateTime,
+) -> Result<(), TenantError> {
+    let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
+    let tenant = tenants::find(&mut transaction, id).await?.ok_or(TenantError::NotFound)?;
+    if !tenants::delete(&mut transaction, id).await? {
+        return Err(TenantError::HasMail);
+    }
+    changed(&mut transaction, actor, &tenant, "tenant.delete", now).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(())
+}
+
+fn named<T>(result: Result<T, StoreError>) -> Result<T, TenantError> {
+    result.map_err(|error| match error {
+        StoreError::Conflict(_) => TenantError::NameTaken,
+        other => other.into(),
+    })
+}
+
+async fn changed(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    tenant: &Tenant,
+    action: &'static str,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let details = json!({ "name": tenant.name.as_str(), "suspended": tenant.suspended_at.is_some() });
+    let target = tenant.id.to_string();
+    let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
+    audit::append(connection, tenant.id, entry, now).await?;
+    revisions::raise(connection, Revised::Credentials).await
+}

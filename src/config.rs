@@ -1,0 +1,358 @@
+//! The only reader of the environment. Every key: its meaning, unit and default. A TOML file may hold the same
+//! keys in lower case without the prefix; the environment wins.
+//!
+//! Everything that is wrong is told at once. A misspelt key in the file stops the start; a `POSTROAD_` variable
+//! that means nothing to this version is told as a warning, since an environment may be meant for several.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::delivery::transmit::Deadlines;
+use crate::domain::relay::DefaultRoute;
+use crate::mail::EmailAddress;
+use crate::seal::{MasterKey, Secret};
+use crate::submission::{SenderPolicy, intake};
+
+/// How this process runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `DATABASE_URL`: Postgres. Unset: a private one under the data directory.
+    pub database_url: Option<Secret>,
+    /// `POSTROAD_DATA_DIR` (`./data`): the private database, the generated master key, this node's identity.
+    pub data_dir: PathBuf,
+    /// `POSTROAD_HTTP_ADDR` (`127.0.0.1:8080`): API and reference. Port 0: any free one.
+    pub http_addr: SocketAddr,
+    /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For` is believed, separated by commas.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `POSTROAD_ROUTE` (`capture`): `capture`, `smtp://…` or `smtps://…`.
+    pub route: DefaultRoute,
+    /// `POSTROAD_ALLOW_PRIVATE` (`false`): tenants' relays may be at private addresses.
+    pub allow_private: bool,
+    /// `POSTROAD_SENDER_POLICY` (`any` with `capture`, else `verified`).
+    pub sender_policy: SenderPolicy,
+    /// `POSTROAD_API_KEY` (unset): this key exists with every scope in the tenant `default`; 8 characters or more.
+    pub api_key: Option<Secret>,
+    /// `POSTROAD_KEY_RATE` (unset: no limit): requests a second that a key without a rate of its own may make.
+    pub key_rate: Option<NonZeroU32>,
+    /// `POSTROAD_PUBLIC_URL` (`http://` and the HTTP address): where the world reaches this installation.
+    pub public_url: Option<String>,
+    /// `POSTROAD_HOSTNAME` (the system's): EHLO, and the host of last resort in Message-IDs.
+    pub hostname: String,
+    /// `POSTROAD_BOUNCE_DOMAIN` (the host name): the domain of return paths.
+    pub bounce_domain: String,
+    /// `POSTROAD_DRAIN_SECS` (`30`): the longest drain.
+    pub drain: Duration,
+    /// `POSTROAD_MASTER_KEY` (generated in the data directory): 32 bytes, base 64 or hexadecimal.
+    pub master_key: Option<MasterKey>,
+    /// `POSTROAD_MAX_MESSAGE_BYTES` (`26214400`): the largest mail.
+    pub max_message_bytes: usize,
+    /// `POSTROAD_RETENTION_DAYS` (`45`): how long history is kept.
+    pub retention: time::Duration,
+    /// `POSTROAD_CONTENT_DAYS` (`45`): how long content is kept.
+    pub content: time::Duration,
+    /// `POSTROAD_LANES` (`16`): lanes in use, 1 to 4096.
+    pub lanes: u16,
+    /// `POSTROAD_ACCEPT_WRITERS` (`2`): group-commit writers.
+    pub accept_writers: usize,
+    /// `POSTROAD_RECORD_WRITERS` (`1`): result writers.
+    pub record_writers: usize,
+    /// `POSTROAD_LOG` (`info`): a filter as `tracing` has it.
+    pub log: String,
+    /// `POSTROAD_LOG_FORMAT` (`text`): `text` or `json`.
+    pub log_format: LogFormat,
+    /// How long each step of delivery may take. No key: they are the RFC's.
+    pub deadlines: Deadlines,
+    /// What was set and has no effect, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Everything that is wrong with the configuration, a sentence each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration cannot be used:\n  {}", .0.join("\n  "))]
+pub struct BadConfig(pub Vec<String>);
+
+const PREFIX: &str = "POSTROAD_";
+
+impl Config {
+    /// Reads environment and file.
+    ///
+    /// # Errors
+    /// [`BadConfig`] names everything that is wrong.
+    pub fn read(
+        environment: impl IntoIterator<Item = (String, String)>,
+        file: Option<&str>,
+    ) -> Result<Config, BadConfig> {
+        let mut source = Source::new(environment, file);
+        let route = source.parsed("ROUTE", "capture", DefaultRoute::parse);
+        let hostname = source.text("HOSTNAME").unwrap_or_else(system_hostname);
+        source.check_domain("HOSTNAME", &hostname);
+        let bounce_domain = source.text("BOUNCE_DOMAIN").unwrap_or_else(|| hostname.clone());
+        source.check_domain("BOUNCE_DOMAIN", &bounce_domain);
+        let config = Config {
+            database_url: source.database_url.take(),
+            data_dir: source.text("DATA_DIR").unwrap_or_else(|| "./data".to_owned()).into(),
+            http_addr: source.parsed("HTTP_ADDR", "127.0.0.1:8080", address).unwrap_or(NOWHERE),
+            trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
+            allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
+            sender_policy: source.sender_policy(route.as_ref()),
+            route: route.unwrap_or(DefaultRoute::Capture),
+            api_key: source.optional("API_KEY", api_key),
+            key_rate: source.optional("KEY_RATE", |text| text.parse().map_err(|_| "a number above 0 is needed")),
+            public_url: source.optional("PUBLIC_URL", public_url),
+            hostname,
+            bounce_domain,
+            drain: Duration::from_secs(source.number("DRAIN_SECS", 30, 0..=3600)),
+            master_key: source.optional("MASTER_KEY", MasterKey::parse),
+            max_message_bytes: source.number("MAX_MESSAGE_BYTES", 26_214_400, 1024..=268_435_456) as usize,
+            retention: time::Duration::days(source.number("RETENTION_DAYS", 45, 1..=3650) as i64),
+            content: time::Duration::days(source.number("CONTENT_DAYS", 45, 1..=3650) as i64),
+            lanes: source.number("LANES", 16, 1..=4096) as u16,
+            accept_writers: source.number("ACCEPT_WRITERS", intake::DEFAULT_WRITERS as u64, 1..=16) as usize,
+            record_writers: source.number("RECORD_WRITERS", 1, 1..=16) as usize,
+            log: source.text("LOG").unwrap_or_else(|| "info".to_owned()),
+            log_format: source.parsed("LOG_FORMAT", "text", log_format).unwrap_or(LogFormat::Text),
+            deadlines: Deadlines::default(),
+            warnings: Vec::new(),
+        };
+        source.finish(config)
+    }
+
+    /// From the process's own environment, and the file named on the command line.
+    ///
+    /// # Errors
+    /// As [`Config::read`]; or the file cannot be read.
+    pub fn from_process(file: Option<&std::path::Path>) -> Result<Config, BadConfig> {
+        let text = file.map(|path| {
+            let unreadable = |error| BadConfig(vec![format!("{} cannot be read: {error}", path.display())]);
+            std::fs::read_to_string(path).map_err(unreadable)
+        });
+        Config::read(std::env::vars(), text.transpose()?.as_deref())
+    }
+}
+
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
+/// Values by key, and what is wrong with them.
+struct Source {
+    values: BTreeMap<String, String>,
+    /// Keys that came from the file.
+    from_file: BTreeSet<String>,
+    database_url: Option<Secret>,
+    wrong: Vec<String>,
+}
+
+impl Source {
+    fn new(environment: impl IntoIterator<Item = (String, String)>, file: Option<&str>) -> Source {
+        let mut source = Source { values: BTreeMap::new(), from_file: BTreeSet::new(), database_url: None, wrong: Vec::new() };
+        if let Some(text) = file {
+            source.read_file(text);
+        }
+        for (name, value) in environment {
+            // An empty variable is an unset one: compose files pass them so.
+            if name == "DATABASE_URL" && !value.is_empty() {
+                source.database_url = Some(Secret::new(value));
+            } else if let Some(key) = name.strip_prefix(PREFIX).filter(|_| !value.is_empty()) {
+                source.values.insert(key.to_owned(), value);
+            }
+        }
+        source
+    }
+
+    fn read_file(&mut self, text: &str) {
+        let table = match text.parse::<toml::Table>() {
+            Ok(table) => table,
+            Err(error) => return self.wrong.push(format!("the file is no TOML: {}", error.message())),
+        };
+        for (key, value) in table {
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(flag) => flag.to_string(),
+                _ => {
+                    self.wrong.push(format!("{key}: a text, a number, or true or false is needed"));
+                    continue;
+                }
+            };
+            if key == "database_url" {
+                self.database_url = Some(Secret::new(text));
+            } else {
+                let key = key.to_ascii_uppercase();
+                self.from_file.insert(key.clone());
+                self.values.insert(key, text);
+            }
+        }
+    }
+
+    fn text(&mut self, key: &str) -> Option<String> {
+        self.values.remove(key)
+    }
+
+    fn optional<T, E: std::fmt::Display>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        let text = self.text(key)?;
+        parse(&text).map_err(|error| self.wrong.push(format!("{PREFIX}{key}: {error}"))).ok()
+    }
+
+    fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if !self.values.contains_key(key) {
+            return parse(default).ok();
+        }
+        self.optional(key, parse)
+    }
+
+    fn number(&mut self, key: &str, default: u64, bounds: std::ops::RangeInclusive<u64>) -> u64 {
+        let parse = |text: &str| {
+            let number = u64::from_str(text).ok().filter(|number| bounds.contains(number));
+            number.ok_or_else(|| format!("a number from {} to {} is needed", bounds.start(), bounds.end()))
+        };
+        if self.values.contains_key(key) { self.optional(key, parse).unwrap_or(default) } else { default }
+    }
+
+    fn sender_policy(&mut self, route: Option<&DefaultRoute>) -> SenderPolicy {
+        let default = if route == Some(&DefaultRoute::Capture) { "any" } else { "verified" };
+        self.parsed("SENDER_POLICY", default, sender_policy).unwrap_or(SenderPolicy::Verified)
+    }
+
+    fn check_domain(&mut self, key: &str, domain: &str) {
+        if let Err(error) = EmailAddress::parse(&format!("x@{domain}")) {
+            self.wrong.push(format!("{PREFIX}{key}: {domain:?} is no host name: {error}"));
+        }
+    }
+
+    fn finish(mut self, mut config: Config) -> Result<Config, BadConfig> {
+        for key in std::mem::take(&mut self.values).keys() {
+            if self.from_file.contains(key) {
+                self.wrong.push(format!("{}: there is no such setting in this version", key.to_ascii_lowercase()));
+            } else {
+                config.warnings.push(format!("{PREFIX}{key} means nothing to this version"));
+            }
+        }
+        if self.wrong.is_empty() { Ok(config) } else { Err(BadConfig(self.wrong)) }
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "an address with a port is needed, such as 127.0.0.1:8080")
+}
+
+fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let parse = |part: &str| {
+        let net = part.parse().ok().or_else(|| part.parse::<std::net::IpAddr>().ok().map(IpNet::from));
+        net.ok_or_else(|| format!("{part:?} is no network, such as 10.0.0.0/8"))
+    };
+    parts.map(parse).collect()
+}
+
+fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("true or false is needed"),
+    }
+}
+
+fn sender_policy(text: &str) -> Result<SenderPolicy, &'static str> {
+    match text {
+        "any" => Ok(SenderPolicy::Any),
+        "verified" => Ok(SenderPolicy::Verified),
+        _ => Err("any or verified is needed"),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, &'static str> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("text or json is needed"),
+    }
+}
+
+fn api_key(text: &str) -> Result<Secret, &'static str> {
+    if text.chars().count() >= 8 { Ok(Secret::new(text)) } else { Err("8 characters or more are needed") }
+}
+
+fn public_url(text: &str) -> Result<String, &'static str> {
+    let wanted = "a URL is needed, such as https://mail.acme.example";
+    let url = url::Url::parse(text).map_err(|_| wanted)?;
+    let fits = matches!(url.scheme(), "http" | "https") && url.has_host();
+    if fits { Ok(text.trim_end_matches('/').to_owned()) } else { Err(wanted) }
+}
+
+/// What the machine calls itself; a name that RFC 5321 does not allow is replaced.
+fn system_hostname() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let usable = |name: &String| EmailAddress::parse(&format!("x@{name}")).is_ok();
+    name.map(|name| name.to_ascii_lowercase()).filter(usable).unwrap_or_else(|| "localhost".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)], file: Option<&str>) -> Result<Config, BadConfig> {
+        Config::read(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())), file)
+    }
+
+    #[test]
+    fn nothing_set_gives_a_machine_that_captures() {
+        let config = read(&[("PATH", "/bin"), ("POSTROAD_LOG", "")], None).expect("the defaults are fine");
+        assert_eq!(config.route, DefaultRoute::Capture);
+        assert_eq!(config.sender_policy, SenderPolicy::Any);
+        assert_eq!(config.http_addr.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.drain, Duration::from_secs(30));
+        assert_eq!(config.log, "info");
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let file = "drain_secs = 5\nroute = 'smtp://127.0.0.1:2500'\nallow_private = true\n";
+        let config = read(&[("POSTROAD_DRAIN_SECS", "7")], Some(file)).expect("fine");
+        assert_eq!(config.drain, Duration::from_secs(7));
+        assert!(config.allow_private);
+        assert_eq!(config.sender_policy, SenderPolicy::Verified, "mail that leaves needs a verified sender");
+    }
+
+    #[test]
+    fn a_variable_that_means_nothing_is_told() {
+        let config = read(&[("POSTROAD_DRIAN_SECS", "3")], None).expect("no reason not to start");
+        assert_eq!(config.warnings, ["POSTROAD_DRIAN_SECS means nothing to this version"]);
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once_and_no_secret_is() {
+        let pairs = [
+            ("POSTROAD_ROUTE", "smtp://user:hunter2@host?tls=none"),
+            ("POSTROAD_HTTP_ADDR", "here"),
+            ("POSTROAD_API_KEY", "short"),
+            ("POSTROAD_MASTER_KEY", "hunter2"),
+            ("POSTROAD_HOSTNAME", "no good"),
+            ("POSTROAD_LANES", "0"),
+        ];
+        let BadConfig(wrong) = read(&pairs, Some("retention_day = 3")).expect_err("much is wrong");
+        for key in ["ROUTE", "HTTP_ADDR", "API_KEY", "MASTER_KEY", "HOSTNAME", "LANES"] {
+            assert!(wrong.iter().any(|line| line.starts_with(&format!("POSTROAD_{key}:"))), "{key}: {wrong:?}");
+        }
+        assert!(wrong.iter().any(|line| line.starts_with("retention_day:")), "{wrong:?}");
+        assert!(!wrong.join(" ").contains("hunter2"), "{wrong:?}");
+    }
+}

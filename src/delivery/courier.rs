@@ -1,0 +1,321 @@
+//! A courier: one connection to one site, and the mail it carries. It opens the connection first and takes
+//! mail only then, so that a dead site costs one mail's attempt and not one for every connection tried.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use time::{Duration, OffsetDateTime};
+
+use crate::domain::delivery::Ending;
+use crate::domain::handoff::Leased;
+use crate::domain::id::DeliveryId;
+use crate::domain::netguard;
+use crate::domain::outcome::{AttemptReport, BounceClass, Ruling, Step};
+use crate::domain::relay::Auth;
+use crate::mail::reply::{SmtpReply, printable};
+
+use super::Delivery;
+use super::classify::{classify, no_reply, outcome_unknown};
+use super::conclude::{conclude, expired, stopped};
+use super::observe;
+use super::prepare::prepare;
+use super::record::Finished;
+use super::site::{Reach, Site};
+use super::transmit::{self, Connection, Credentials, Dial, Failure, Peer, Trouble};
+
+/// Mails on one connection before it is renewed: large receivers expect it.
+const MAILS_PER_CONNECTION: u32 = 100;
+
+/// When mail comes again whose courier panicked.
+const ABANDONED_WAIT: Duration = Duration::seconds(30);
+
+/// Carries mail over one connection at a time until the site has none left for it.
+pub async fn run(delivery: Arc<Delivery>, site: Arc<Site>) {
+    let mut courier =
+        Courier { delivery: Arc::clone(&delivery), site: Arc::clone(&site), connection: None, in_hand: None };
+    let carried = AssertUnwindSafe(courier.carry()).catch_unwind().await;
+    if carried.is_err() {
+        courier.abandon();
+    }
+    if let Some(connection) = courier.connection.take() {
+        tokio::spawn(connection.quit());
+    }
+    if site.connection_ended() {
+        delivery.spawn_courier(site);
+    }
+}
+
+struct Courier {
+    delivery: Arc<Delivery>,
+    site: Arc<Site>,
+    connection: Option<Connection>,
+    /// What it is working on, should it panic.
+    in_hand: Option<(DeliveryId, i32)>,
+}
+
+/// A connection that could not be had, with what was learnt on the way.
+struct Unconnected {
+    failure: Failure,
+    peer: Peer,
+    started_at: OffsetDateTime,
+    began: Instant,
+}
+
+impl Courier {
+    async fn carry(&mut self) {
+        loop {
+            self.delivery.recorder.ready().await;
+            if self.connection.is_none()
+                && let Err(unconnected) = self.open().await
+            {
+                self.give_up(unconnected);
+                return;
+            }
+            let Some(leased) = self.site.next(self.delivery.deadlines.idle).await else { return };
+            self.in_hand = Some((leased.id, leased.claim_no));
+            self.deliver(leased).await;
+            self.in_hand = None;
+            self.renew_if_worn();
+        }
+    }
+
+    /// It panicked. The mail it had comes again without a result: three such claims make it a suspect, and a
+    /// suspect is claimed alone.
+    fn abandon(&mut self) {
+        let Some((delivery, claim_no)) = self.in_hand.take() else { return };
+        tracing::error!(delivery.id = %delivery, "a courier panicked");
+        let due_at = self.delivery.clock.now() + ABANDONED_WAIT;
+        self.delivery.recorder.record(Finished::Abandoned { delivery, claim_no, due_at });
+    }
+
+    /// Opens a connection and keeps it.
+    async fn open(&mut self) -> Result<(), Unconnected> {
+        let (started_at, began) = (self.delivery.clock.now(), Instant::now());
+        let mut peer = Peer::default();
+        match self.connect(&mut peer).await {
+            Ok(connection) => {
+                observe::connected(None, began.elapsed());
+                self.connection = Some(connection);
+                Ok(())
+            }
+            Err(failure) => {
+                observe::connected(Some(failure.step), began.elapsed());
+                Err(Unconnected { failure, peer, started_at, began })
+            }
+        }
+    }
+
+    async fn connect(&self, peer: &mut Peer) -> Result<Connection, Failure> {
+        let endpoint = &self.site.endpoint;
+        let addresses = self.resolve().await?;
+        let credentials = self.credentials().await?;
+        let dial = Dial {
+            addresses: &addresses,
+            host: &endpoint.host,
+            tls: endpoint.tls,
+            hello: &self.delivery.hostname,
+            credentials,
+            deadlines: self.delivery.deadlines,
+        };
+        transmit::connect(&dial, &self.delivery.tls, peer).await
+    }
+
+    /// The addresses of the endpoint, as far as they may be dialled.
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let endpoint = &self.site.endpoint;
+        let lookup = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port));
+        let found: Vec<SocketAddr> =
+            transmit::within(Step::Route, self.delivery.deadlines.connect, lookup).await?.collect();
+        let allowed: Vec<SocketAddr> = match self.site.reach {
+            Reach::Anywhere => found,
+            Reach::Public => found.into_iter().filter(|address| netguard::is_public(address.ip())).collect(),
+        };
+        if allowed.is_empty() {
+            let text = "the relay's name leads to no public address".to_owned();
+            return Err(Failure { step: Step::Route, trouble: Trouble::Broken(text) });
+        }
+        Ok(allowed)
+    }
+
+    async fn credentials(&self) -> Result<Option<Credentials>, Failure> {
+        match &self.site.endpoint.auth {
+            Auth::None => Ok(None),
+            Auth::Password { username, password } => {
+                Ok(Some(Credentials::Password { username: username.clone(), password: password.clone() }))
+            }
+            Auth::XOAuth2(oauth) => match self.delivery.tokens.get(oauth, self.delivery.clock.now()).await {
+                Ok(token) => Ok(Some(Credentials::Bearer { username: oauth.username.clone(), token })),
+                Err(error) => {
+                    let text = format!("no access token for the relay: {error}");
+                    let trouble = Trouble::Unmet { class: BounceClass::RelayDenied, text };
+                    Err(Failure { step: Step::Auth, trouble })
+                }
+            },
+        }
+    }
+
+    /// The site cannot be reached. The first mail that waits for it bears the attempt; the rest goes back
+    /// uncounted until the pause is over.
+    fn give_up(&mut self, unconnected: Unconnected) {
+        let now = self.delivery.clock.now();
+        let (waiting, until) = self.site.unreachable(now);
+        let mut waiting = waiting.into_iter();
+        if let Some(first) = waiting.next() {
+            let Unconnected { failure, peer, started_at, began } = unconnected;
+            let report = self.report(Err(&failure), Some(&peer), started_at, began);
+            self.finish(first, report, self.rule(&failure));
+        }
+        self.delivery.hand_back(waiting.collect(), until);
+    }
+
+    /// One mail: asks the fences, sends it, and records what came of it.
+    async fn deliver(&mut self, leased: Leased) {
+        let now = self.delivery.clock.now();
+        if self.delivery.cancels.contain(leased.message.id) {
+            let completion = stopped(&leased, Ending::Canceled, now);
+            return self.delivery.recorder.record(Finished::completed(leased, completion));
+        }
+        if leased.expires_at <= now {
+            let completion = expired(&leased, None, None, now);
+            return self.delivery.recorder.record(Finished::completed(leased, completion));
+        }
+        if !self.delivery.fence.may_send() || now + self.delivery.deadlines.attempt > leased.lease_until {
+            return self.delivery.recorder.record(Finished::hand_back(leased, now));
+        }
+        self.attempt(leased, now).await;
+    }
+
+    async fn attempt(&mut self, leased: Leased, started_at: OffsetDateTime) {
+        let began = Instant::now();
+        let mut result = self.transmit(&leased).await;
+        if self.was_closed_while_idle(&result) {
+            // The peer had closed the connection before the mail came: that is no attempt on the mail.
+            self.drop_connection();
+            if let Err(unconnected) = self.open().await {
+                let report = self.report(Err(&unconnected.failure), Some(&unconnected.peer), started_at, began);
+                let ruling = self.rule(&unconnected.failure);
+                self.finish(leased, report, ruling);
+                let (waiting, until) = self.site.unreachable(self.delivery.clock.now());
+                return self.delivery.hand_back(waiting, until);
+            }
+            result = self.transmit(&leased).await;
+        }
+        let report = self.report(result.as_ref(), None, started_at, began);
+        match result {
+            Ok(_) => {
+                self.site.reachable();
+                self.finish(leased, report, Ruling::Delivered);
+            }
+            Err(failure) => {
+                observe::failed(&failure);
+                self.after_failure(&failure);
+                self.finish(leased, report, self.rule(&failure));
+            }
+        }
+    }
+
+    async fn transmit(&mut self, leased: &Leased) -> Result<SmtpReply, Failure> {
+        let prepared = prepare(leased, &self.delivery.return_paths);
+        let gone = || Failure { step: Step::Connect, trouble: Trouble::Broken("no connection".to_owned()) };
+        let connection = self.connection.as_mut().ok_or_else(gone)?;
+        let deadline = self.delivery.deadlines.attempt;
+        match tokio::time::timeout(deadline, connection.send(prepared.mail())).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.drop_connection();
+                // It may have been in any step: the cautious one is assumed.
+                Err(Failure { step: Step::Body, trouble: Trouble::Unknown("the attempt took too long".to_owned()) })
+            }
+        }
+    }
+
+    /// On a connection that has been used: closed before anything was answered, or with 421 at MAIL.
+    fn was_closed_while_idle(&self, result: &Result<SmtpReply, Failure>) -> bool {
+        let used = self.connection.as_ref().is_some_and(|connection| connection.used() > 1);
+        let closed = match result {
+            Err(Failure { step: Step::Mail, trouble: Trouble::Broken(_) }) => true,
+            Err(Failure { step: Step::Mail, trouble: Trouble::Refused(reply) }) => reply.code == 421,
+            _ => false,
+        };
+        used && closed
+    }
+
+    /// A peer that closes with 421 amid a session wants to be left alone for a while.
+    fn after_failure(&mut self, failure: &Failure) {
+        match &failure.trouble {
+            Trouble::Refused(reply) if reply.code == 421 => {
+                let now = self.delivery.clock.now();
+                let (waiting, until) = self.site.unreachable(now);
+                self.delivery.hand_back(waiting, until);
+            }
+            Trouble::Refused(_) | Trouble::Unfit { .. } => self.site.reachable(),
+            Trouble::Broken(_) | Trouble::Unknown(_) | Trouble::Unmet { .. } => {}
+        }
+    }
+
+    fn rule(&self, failure: &Failure) -> Ruling {
+        match &failure.trouble {
+            Trouble::Refused(reply) | Trouble::Unfit { reply } => classify(failure.step, reply),
+            Trouble::Broken(_) => no_reply(BounceClass::Network),
+            Trouble::Unmet { class, .. } => no_reply(*class),
+            Trouble::Unknown(_) => outcome_unknown(),
+        }
+    }
+
+    fn report(
+        &self,
+        result: Result<&SmtpReply, &Failure>,
+        peer: Option<&Peer>,
+        started_at: OffsetDateTime,
+        began: Instant,
+    ) -> AttemptReport {
+        let (step, reply, text) = match result {
+            Ok(reply) => (Step::Body, Some(reply), reply.text.clone()),
+            Err(Failure { step, trouble: Trouble::Refused(reply) | Trouble::Unfit { reply } }) => {
+                (*step, Some(reply), reply.text.clone())
+            }
+            Err(Failure { step, trouble: Trouble::Broken(text) | Trouble::Unmet { text, .. } }) => {
+                (*step, None, printable(text))
+            }
+            Err(Failure { step, trouble: Trouble::Unknown(text) }) => {
+                (*step, None, printable(&format!("{text}; the peer may have taken the mail")))
+            }
+        };
+        let connection = self.connection.as_ref();
+        let address = peer.and_then(|peer| peer.address).or_else(|| connection.map(Connection::address));
+        let tls = peer.and_then(|peer| peer.tls.clone()).or_else(|| connection.and_then(|c| c.tls().map(str::to_owned)));
+        AttemptReport {
+            started_at,
+            duration_ms: i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX),
+            step,
+            host: Some(self.site.endpoint.host.clone()),
+            ip: address.map(|address| address.ip()),
+            tls,
+            code: reply.map(|reply| reply.code),
+            enhanced: reply.and_then(|reply| reply.enhanced).map(|status| status.to_string()),
+            text,
+        }
+    }
+
+    fn finish(&self, leased: Leased, report: AttemptReport, ruling: Ruling) {
+        let completion = conclude(&leased, report, ruling, self.delivery.clock.now());
+        self.delivery.recorder.record(Finished::completed(leased, completion));
+    }
+
+    fn renew_if_worn(&mut self) {
+        let worn = self.connection.as_ref().is_some_and(|c| !c.is_open() || c.used() >= MAILS_PER_CONNECTION);
+        if worn {
+            self.drop_connection();
+        }
+    }
+
+    /// Says goodbye in the background: nobody's mail waits for it.
+    fn drop_connection(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            tokio::spawn(connection.quit());
+        }
+    }
+}

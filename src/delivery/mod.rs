@@ -1,0 +1,146 @@
+//! Delivery: claim, prepare, route, transmit, classify, record. Owns the transactions in which results are
+//! written; holds none while it speaks with the world.
+//!
+//! A leased mail comes in through [`Delivery::dispatch`], is routed to a [`site::Site`], carried by a
+//! [`courier`] over its connection, and leaves as a result to the [`record::Recorder`].
+
+pub mod classify;
+mod conclude;
+pub mod control;
+mod courier;
+mod fair;
+pub mod fence;
+mod load;
+mod oauth;
+mod observe;
+mod prepare;
+pub mod record;
+pub mod route;
+mod simulate;
+pub mod site;
+pub mod stream;
+pub mod tls;
+pub mod transmit;
+
+use std::sync::Arc;
+
+use time::{Duration, OffsetDateTime};
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::domain::delivery::Ending;
+use crate::domain::handoff::Leased;
+use crate::domain::return_path::ReturnPaths;
+
+pub use load::{Loaded, claim_lane, claim_suspect, terms};
+pub use oauth::Tokens;
+
+use fence::{Cancels, Fence};
+use record::{Finished, Recorder};
+use route::Router;
+use site::{Brought, Site};
+use tls::PeerTls;
+use transmit::Deadlines;
+
+/// How long a lease lasts: beyond the longest wait in memory and the longest attempt together.
+pub const LEASE: Duration = Duration::minutes(60);
+
+/// Mail that is handed back comes again within this spread.
+const SPREAD_MILLIS: i64 = 2000;
+
+/// Everything couriers share.
+pub struct Delivery {
+    /// The time.
+    pub clock: Clock,
+    /// Who we say we are to peers.
+    pub hostname: String,
+    /// How long each step may take.
+    pub deadlines: Deadlines,
+    /// Makes return paths.
+    pub return_paths: ReturnPaths,
+    /// Encrypts connections.
+    pub tls: PeerTls,
+    /// Tokens for relays.
+    pub tokens: Tokens,
+    /// Knows the way.
+    pub router: Router,
+    /// Writes results.
+    pub recorder: Recorder,
+    /// Whether this process may send.
+    pub fence: Fence,
+    /// What was taken back while in hand.
+    pub cancels: Cancels,
+    /// The couriers that run.
+    pub couriers: TaskTracker,
+}
+
+impl Delivery {
+    /// Takes leased mail and sees that it gets to its sites.
+    pub fn dispatch(self: &Arc<Self>, mails: Vec<Leased>) {
+        let now = self.clock.now();
+        let mut by_site: Vec<(Arc<Site>, Vec<Leased>)> = Vec::new();
+        for leased in mails {
+            if simulate::is_simulated(&leased) {
+                self.recorder.record(simulate::simulate(leased, now));
+                continue;
+            }
+            let site = self.router.site(&leased);
+            match by_site.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &site)) {
+                Some((_, waiting)) => waiting.push(leased),
+                None => by_site.push((site, vec![leased])),
+            }
+        }
+        for (site, mails) in by_site {
+            self.bring(site, mails, now);
+        }
+    }
+
+    fn bring(self: &Arc<Self>, site: Arc<Site>, mails: Vec<Leased>, now: OffsetDateTime) {
+        match site.bring(mails, now) {
+            Brought::Queued { open } => {
+                for _ in 0..open {
+                    self.spawn_courier(Arc::clone(&site));
+                }
+            }
+            Brought::Refused { leased, due_at } => self.hand_back(leased, due_at),
+        }
+    }
+
+    /// Starts a courier for a connection that the site has counted.
+    fn spawn_courier(self: &Arc<Self>, site: Arc<Site>) {
+        self.couriers.spawn(courier::run(Arc::clone(self), site));
+    }
+
+    /// Gives mail back uncounted, to come again a little after `until`, not all at once.
+    fn hand_back(&self, mails: Vec<Leased>, until: OffsetDateTime) {
+        for leased in mails {
+            let spread = (leased.id.uuid().as_u128() >> 10) as i64 & i64::MAX;
+            let due_at = until + Duration::milliseconds(spread % SPREAD_MILLIS);
+            self.recorder.record(Finished::hand_back(leased, due_at));
+        }
+    }
+
+    /// A delivery that was suppressed after it was queued.
+    fn suppressed(&self, leased: Leased, now: OffsetDateTime) {
+        let completion = conclude::stopped(&leased, Ending::Suppressed, now);
+        self.recorder.record(Finished::completed(leased, completion));
+    }
+
+    /// Open connections, and mail waiting for one, over all sites.
+    pub fn load(&self) -> (usize, usize) {
+        let loads = self.router.sites().into_iter().map(|site| site.load());
+        loads.fold((0, 0), |(connections, waiting), (c, w)| (connections + c, waiting + w))
+    }
+
+    /// Takes nothing more; gives back what waits, and lets every courier finish the mail it has.
+    pub async fn drain(&self) {
+        let now = self.clock.now();
+        for site in self.router.sites() {
+            for leased in site.close() {
+                self.recorder.record(Finished::hand_back(leased, now));
+            }
+        }
+        self.couriers.close();
+        self.couriers.wait().await;
+    }
+}

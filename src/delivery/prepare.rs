@@ -1,0 +1,34 @@
+//! From a leased delivery to what goes over the wire. Pure: a second copy of the same delivery is
+//! byte-identical, because nothing here comes from a clock or from chance.
+
+use crate::domain::handoff::Leased;
+use crate::domain::return_path::ReturnPaths;
+
+use super::transmit::Mail;
+
+/// A delivery ready to be sent.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    return_path: String,
+    leased: &'a Leased,
+}
+
+/// Gives the delivery its return path.
+pub fn prepare<'a>(leased: &'a Leased, return_paths: &ReturnPaths) -> Prepared<'a> {
+    Prepared { return_path: return_paths.of(leased.id), leased }
+}
+
+impl Prepared<'_> {
+    /// As the connection sends it.
+    pub fn mail(&self) -> Mail<'_> {
+        let message = &self.leased.message;
+        Mail {
+            from: &self.return_path,
+            to: self.leased.recipient.as_str(),
+            content: &message.raw,
+            needs_smtputf8: message.needs_smtputf8 || self.leased.recipient.needs_smtputf8(),
+            eight_bit: message.eight_bit,
+            protected: message.protected,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! TLS towards peers: what is demanded of a certificate, and what is recorded about it.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Makes TLS connections to peers. One for the process: sessions are resumed across connections.
+#[derive(Debug, Clone)]
+pub struct PeerTls {
+    verifier: Arc<dyn ServerCertVerifier>,
+    verified: Arc<ClientConfig>,
+    lenient: Arc<ClientConfig>,
+}
+
+/// What is demanded of the peer's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// It must verify for the peer's name, or there is no connection.
+    Verified,
+    /// Anything: an unverified peer is still better than none (RFC 7435). The result is recorded.
+    Anything,
+}
+
+impl PeerTls {
+    /// With the machine's trusted roots (or those in the file that `SSL_CERT_FILE` names).
+    ///
+    /// # Errors
+    /// The machine has no usable roots.
+    pub fn new() -> Result<PeerTls, Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> =
+            Arc::new(rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?);
+        let lenient: Arc<dyn ServerCertVerifier> = Arc::new(TrustAnybody(Arc::clone(&provider)));
+        let config = |verifier: &Arc<dyn ServerCertVerifier>| -> Result<Arc<ClientConfig>, Error> {
+            Ok(Arc::new(
+                ClientConfig::builder_with_provider(Arc::clone(&provider))
+                    .with_safe_default_protocol_versions()?
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::clone(verifier))
+                    .with_no_client_auth(),
+            ))
+        };
+        Ok(PeerTls { verified: config(&verifier)?, lenient: config(&lenient)?, verifier })
+    }
+
+    /// Encrypts a connection to the peer called `host`, and tells how: version, cipher suite, verification.
+    ///
+    /// # Errors
+    /// The handshake failed, or the certificate is not what was demanded.
+    pub async fn connect(
+        &self,
+        socket: TcpStream,
+        host: &str,
+        demand: Demand,
+    ) -> std::io::Result<(TlsStream<TcpStream>, String)> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidInput, "the host has no name TLS can check"))?;
+        let config = match demand {
+            Demand::Verified => &self.verified,
+            Demand::Anything => &self.lenient,
+        };
+        let stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), socket).await?;
+        let told = self.describe(&stream, &name, demand);
+        Ok((stream, told))
+    }
+
+    fn describe(&self, stream: &TlsStream<TcpStream>, name: &ServerName<'_>, demand: Demand) -> String {
+        let session = stream.get_ref().1;
+        let version = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLS",
+        };
+        let suite = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("?");
+        let verification = match demand {
+            Demand::Verified => "verified".to_owned(),
+            Demand::Anything => self.verification(session.peer_certificates().unwrap_or_default(), name),
+        };
+        format!("{version} {suite} {verification}")
+    }
+
+    /// How the certificate would have fared, had it been demanded to verify.
+    fn verification(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> String {
+        let Some((leaf, intermediates)) = chain.split_first() else { return "unverified (no certificate)".to_owned() };
+        match self.verifier.verify_server_cert(leaf, intermediates, name, &[], UnixTime::now()) {
+            Ok(_) => "verified".to_owned(),
+            Err(Error::InvalidCertificate(reason)) => format!("unverified ({})", short(&reason)),
+            Err(_) => "unverified".to_owned(),
+        }
+    }
+}
+
+/// The reason in a word, as TLS reporting counts it.
+fn short(reason: &rustls::CertificateError) -> &'static str {
+    use rustls::CertificateError as Bad;
+    match reason {
+        Bad::Expired | Bad::ExpiredContext { .. } => "expired",
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => "not valid yet",
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "wrong name",
+        Bad::UnknownIssuer => "unknown issuer",
+        Bad::Revoked => "revoked",
+        _ => "invalid",
+    }
+}
+
+/// Believes any certificate, but not a forged handshake: signatures are checked.
+#[derive(Debug)]
+struct TrustAnybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for TrustAnybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,529 @@
+//! SMTP towards a peer: one connection, any number of mails on it, one recipient each. Drives lettre's
+//! [`AsyncSmtpConnection`] command by command, because its own `send` stops at the first refusal, knows no
+//! pipelining and has no deadlines.
+//!
+//! Invariant: every wait has a deadline, and after anything unexpected the connection is not used again.
+
+mod auth;
+mod connect;
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::commands;
+use lettre::transport::smtp::response::Response;
+use tokio::time::timeout;
+
+use crate::domain::outcome::{BounceClass, Step};
+use crate::mail::reply::{EnhancedStatus, SmtpReply};
+use crate::mail::transcode;
+
+use super::stream::Wire;
+
+pub use connect::{Dial, Peer, connect};
+
+/// How long each step may take: the minimum waits of RFC 5321 §4.5.3.2.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// TCP connect.
+    pub connect: Duration,
+    /// The peer's 220.
+    pub greeting: Duration,
+    /// EHLO, STARTTLS, AUTH, RSET.
+    pub command: Duration,
+    /// The TLS handshake.
+    pub handshake: Duration,
+    /// MAIL.
+    pub mail: Duration,
+    /// RCPT.
+    pub rcpt: Duration,
+    /// DATA, until 354.
+    pub data: Duration,
+    /// Each 64 KiB of content.
+    pub block: Duration,
+    /// From the final dot to its reply.
+    pub final_dot: Duration,
+    /// QUIT: a courtesy, nobody's mail waits for it.
+    pub quit: Duration,
+    /// A whole attempt, whatever its steps allow.
+    pub attempt: Duration,
+    /// An unused connection.
+    pub idle: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Deadlines {
+        let minutes = |count| Duration::from_secs(60 * count);
+        Deadlines {
+            connect: Duration::from_secs(30),
+            greeting: minutes(5),
+            command: minutes(5),
+            handshake: minutes(1),
+            mail: minutes(5),
+            rcpt: minutes(5),
+            data: minutes(2),
+            block: minutes(3),
+            final_dot: minutes(10),
+            quit: Duration::from_secs(5),
+            attempt: minutes(30),
+            idle: Duration::from_secs(15),
+        }
+    }
+}
+
+/// An attempt that did not end in a 250.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// How far it came.
+    pub step: Step,
+    /// What happened there.
+    pub trouble: Trouble,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone)]
+pub enum Trouble {
+    /// The peer said no, or something that is no answer.
+    Refused(SmtpReply),
+    /// The connection failed, or a deadline passed. Nothing of the mail was taken.
+    Broken(String),
+    /// It broke after content was sent: the peer may have the mail.
+    Unknown(String),
+    /// The peer lacks what this mail needs: it can never be sent to it.
+    Unfit {
+        /// As a peer would have said it.
+        reply: SmtpReply,
+    },
+    /// What the operator or tenant demands is not to be had: TLS, credentials. It may be later.
+    Unmet {
+        /// Of what class.
+        class: BounceClass,
+        /// In words.
+        text: String,
+    },
+}
+
+/// What is to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Mail<'a> {
+    /// The reverse path, without angle brackets.
+    pub from: &'a str,
+    /// The recipient, as RCPT names it.
+    pub to: &'a str,
+    /// The RFC 5322 form, ending with CRLF, without bare CR or LF.
+    pub content: &'a [u8],
+    /// Headers or addresses hold UTF-8.
+    pub needs_smtputf8: bool,
+    /// There are octets above 127 in it.
+    pub eight_bit: bool,
+    /// It must not be changed.
+    pub protected: bool,
+}
+
+/// What the peer's EHLO offered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// RFC 2920.
+    pub pipelining: bool,
+    /// RFC 6152.
+    pub eight_bit: bool,
+    /// RFC 6531.
+    pub smtputf8: bool,
+    /// RFC 3207.
+    pub starttls: bool,
+    /// RFC 1870: the keyword, and the limit if one was told.
+    pub size: Option<Option<u64>>,
+    /// RFC 4954, the mechanisms we speak.
+    pub auth_plain: bool,
+    /// The same.
+    pub auth_login: bool,
+    /// The same.
+    pub auth_xoauth2: bool,
+}
+
+impl Offers {
+    /// Reads the lines of an EHLO reply; the first is the greeting.
+    pub fn read(lines: &[String]) -> Offers {
+        let mut offers = Offers::default();
+        for line in lines.iter().skip(1) {
+            let mut words = line.split_ascii_whitespace();
+            match words.next().map(str::to_ascii_uppercase).as_deref() {
+                Some("PIPELINING") => offers.pipelining = true,
+                Some("8BITMIME") => offers.eight_bit = true,
+                Some("SMTPUTF8") => offers.smtputf8 = true,
+                Some("STARTTLS") => offers.starttls = true,
+                // RFC 1870 §4: zero means no fixed limit.
+                Some("SIZE") => {
+                    offers.size = Some(words.next().and_then(|n| n.parse().ok()).filter(|limit| *limit > 0));
+                }
+                Some("AUTH") => offers.read_auth(words),
+                // An old form that is still met.
+                Some(word) if word.starts_with("AUTH=") => offers.read_auth(line[5..].split_ascii_whitespace()),
+                _ => {}
+            }
+        }
+        offers
+    }
+
+    fn read_auth<'a>(&mut self, mechanisms: impl Iterator<Item = &'a str>) {
+        for mechanism in mechanisms {
+            match mechanism.to_ascii_uppercase().as_str() {
+                "PLAIN" => self.auth_plain = true,
+                "LOGIN" => self.auth_login = true,
+                "XOAUTH2" => self.auth_xoauth2 = true,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// An open connection to a peer, past EHLO, TLS and AUTH.
+pub struct Connection {
+    smtp: AsyncSmtpConnection,
+    wire: Wire,
+    offers: Offers,
+    deadlines: Deadlines,
+    address: SocketAddr,
+    tls: Option<String>,
+    used: u32,
+    state: State,
+}
+
+/// Where the dialogue stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// MAIL may follow.
+    Ready,
+    /// A transaction was begun and given up: RSET first.
+    Dirty,
+    /// Not to be used again.
+    Broken,
+}
+
+impl Connection {
+    /// The peer's address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How it is encrypted; `None`: in clear.
+    pub fn tls(&self) -> Option<&str> {
+        self.tls.as_deref()
+    }
+
+    /// Mails tried on it.
+    pub fn used(&self) -> u32 {
+        self.used
+    }
+
+    /// Whether another mail may be tried on it.
+    pub fn is_open(&self) -> bool {
+        self.state != State::Broken
+    }
+
+    /// Sends one mail to one recipient.
+    ///
+    /// # Errors
+    /// [`Failure`] tells how far it came; [`Connection::is_open`] whether the next mail may be tried.
+    pub async fn send(&mut self, mail: Mail<'_>) -> Result<SmtpReply, Failure> {
+        self.used += 1;
+        let content = self.fit(&mail)?;
+        self.reset_if_dirty().await?;
+        let envelope = Envelope { mail: &mail, size: content.len(), offers: self.offers };
+        if self.offers.pipelining {
+            self.pipelined(&envelope).await?;
+        } else {
+            self.one_by_one(&envelope).await?;
+        }
+        self.content(&content).await
+    }
+
+    /// Says goodbye. Whatever is answered, what was delivered stays delivered.
+    pub async fn quit(mut self) {
+        if self.state != State::Broken {
+            let _ = timeout(self.deadlines.quit, self.smtp.quit()).await;
+        }
+        let _ = timeout(self.deadlines.quit, self.smtp.abort()).await;
+    }
+
+    /// What this peer can be given: unchanged, re-encoded to 7 bits, or not at all.
+    fn fit<'a>(&self, mail: &Mail<'a>) -> Result<std::borrow::Cow<'a, [u8]>, Failure> {
+        let unfit = |code, status: &str, text| Failure {
+            step: Step::Mail,
+            trouble: Trouble::Unfit {
+                reply: SmtpReply { code, enhanced: EnhancedStatus::parse(status), text: String::from(text) },
+            },
+        };
+        if mail.needs_smtputf8 && !self.offers.smtputf8 {
+            // RFC 6531 §3.3, RFC 6152 §3.
+            return Err(unfit(553, "5.6.7", "the peer does not take addresses or headers in UTF-8 (no SMTPUTF8)"));
+        }
+        let content = match (mail.eight_bit && !self.offers.eight_bit, mail.protected) {
+            (false, _) => std::borrow::Cow::Borrowed(mail.content),
+            (true, true) => {
+                return Err(unfit(554, "5.6.3", "the peer takes 7 bits only, and signed or encrypted mail is not re-encoded"));
+            }
+            (true, false) => transcode::to_seven_bit(mail.content)
+                .map_err(|_| unfit(554, "5.6.3", "the peer takes 7 bits only, and the mail cannot be re-encoded"))?,
+        };
+        match self.offers.size {
+            Some(Some(limit)) if content.len() as u64 > limit => {
+                Err(unfit(552, "5.3.4", "the mail is larger than the peer takes (SIZE)"))
+            }
+            _ => Ok(content),
+        }
+    }
+
+    async fn reset_if_dirty(&mut self) -> Result<(), Failure> {
+        if self.state == State::Dirty {
+            self.command(Step::Mail, self.deadlines.command, commands::Rset).await?;
+            self.state = State::Ready;
+        }
+        Ok(())
+    }
+
+    /// MAIL, RCPT and DATA in one segment (RFC 2920 §3.1), then their three replies.
+    async fn pipelined(&mut self, envelope: &Envelope<'_>) -> Result<(), Failure> {
+        self.state = State::Dirty;
+        let mail = self.exchange(Step::Mail, self.deadlines.mail, Some(envelope)).await;
+        if matches!(&mail, Err(failure) if !failure.was_answered()) {
+            return mail.map(drop);
+        }
+        let rcpt = self.exchange(Step::Rcpt, self.deadlines.rcpt, NOTHING).await;
+        if matches!(&rcpt, Err(failure) if !failure.was_answered()) {
+            return mail.and(rcpt).map(drop);
+        }
+        let data = self.exchange(Step::Data, self.deadlines.data, NOTHING).await;
+        match (mail.and(rcpt), data) {
+            (Ok(_), Ok(go)) => self.expect_go_ahead(go),
+            (Ok(_), Err(refused)) => Err(refused),
+            (Err(refused), Ok(_)) => {
+                // RFC 2920 §3.1: 354 although no recipient was taken: an empty message ends it, and counts
+                // as a failure whatever is answered.
+                let _ = timeout(self.deadlines.final_dot, self.smtp.message(b"")).await;
+                self.state = State::Broken;
+                Err(refused)
+            }
+            (Err(refused), Err(_)) => Err(refused),
+        }
+    }
+
+    async fn one_by_one(&mut self, envelope: &Envelope<'_>) -> Result<(), Failure> {
+        self.state = State::Dirty;
+        self.command(Step::Mail, self.deadlines.mail, MailCommand(envelope)).await?;
+        self.command(Step::Rcpt, self.deadlines.rcpt, RcptCommand(envelope)).await?;
+        let go = self.command(Step::Data, self.deadlines.data, commands::Data).await?;
+        self.expect_go_ahead(go)
+    }
+
+    fn expect_go_ahead(&mut self, go: SmtpReply) -> Result<(), Failure> {
+        if go.code / 100 == 3 {
+            return Ok(());
+        }
+        // A 2yz to DATA: what follows would be taken for commands.
+        self.state = State::Broken;
+        Err(Failure { step: Step::Data, trouble: Trouble::Refused(go) })
+    }
+
+    /// The content and its final dot, corked into as few segments as they need.
+    async fn content(&mut self, content: &[u8]) -> Result<SmtpReply, Failure> {
+        // lettre ends the content with a line break of its own.
+        let body = content.strip_suffix(b"\r\n").unwrap_or(content);
+        let blocks = u32::try_from(body.len() / (64 * 1024)).unwrap_or(u32::MAX);
+        let deadline = self.deadlines.final_dot + self.deadlines.block * blocks;
+        self.wire.forget_reply();
+        let result = timeout(deadline, self.smtp.message(body)).await;
+        let reply = self.settle(Step::Body, result);
+        match reply {
+            Ok(reply) if reply.is_positive() => {
+                self.state = State::Ready;
+                Ok(reply)
+            }
+            Ok(odd) => {
+                self.state = State::Broken;
+                Err(Failure { step: Step::Body, trouble: Trouble::Refused(odd) })
+            }
+            // The transaction is over (RFC 5321 §4.1.1.4); the connection may go on.
+            Err(failure) if failure.was_answered() => {
+                if self.state != State::Broken {
+                    self.state = State::Ready;
+                }
+                Err(failure)
+            }
+            Err(Failure { trouble: Trouble::Broken(text), step }) => {
+                Err(Failure { step, trouble: Trouble::Unknown(text) })
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// One command and its reply.
+    async fn command(&mut self, step: Step, deadline: Duration, command: impl fmt::Display) -> Result<SmtpReply, Failure> {
+        self.exchange(step, deadline, Some(command)).await
+    }
+
+    /// Writes `command`, if there is one, and reads one reply.
+    async fn exchange<C: fmt::Display>(
+        &mut self,
+        step: Step,
+        deadline: Duration,
+        command: Option<C>,
+    ) -> Result<SmtpReply, Failure> {
+        self.wire.forget_reply();
+        let result = match command {
+            Some(command) => timeout(deadline, self.smtp.command(command)).await,
+            None => timeout(deadline, self.smtp.read_response()).await,
+        };
+        self.settle(step, result)
+    }
+
+    /// Makes one failure of lettre's errors and the deadline, and decides what becomes of the connection.
+    fn settle(&mut self, step: Step, result: Outcome) -> Result<SmtpReply, Failure> {
+        let settled = settle(step, &self.wire, result);
+        let closing = match &settled {
+            // RFC 5321 §3.8: 421 means that the peer closes the connection.
+            Err(Failure { trouble: Trouble::Refused(reply), .. }) => reply.code == 421,
+            Err(_) => true,
+            Ok(_) => false,
+        };
+        if closing {
+            self.state = State::Broken;
+        }
+        settled
+    }
+}
+
+/// Tells [`Connection::exchange`] only to read.
+const NOTHING: Option<&str> = None;
+
+type Outcome = Result<Result<Response, lettre::transport::smtp::Error>, tokio::time::error::Elapsed>;
+
+/// What came of waiting for a reply.
+fn settle(step: Step, wire: &Wire, result: Outcome) -> Result<SmtpReply, Failure> {
+    let trouble = match (result, wire.last_reply()) {
+        (Ok(Ok(_)), Some(reply)) => return Ok(reply),
+        (Ok(Err(_)), Some(reply)) => Trouble::Refused(reply),
+        (Ok(Err(error)), None) => Trouble::Broken(describe(&error)),
+        (Ok(Ok(_)), None) => Trouble::Broken("no reply".to_owned()),
+        (Err(_), _) => Trouble::Broken("no reply in time".to_owned()),
+    };
+    Err(Failure { step, trouble })
+}
+
+/// The innermost cause, in a few words.
+fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let text = cause.to_string();
+    if text == "incomplete response" { "the peer closed the connection".to_owned() } else { text }
+}
+
+impl Failure {
+    /// Whether the peer said anything at this step.
+    pub fn was_answered(&self) -> bool {
+        matches!(self.trouble, Trouble::Refused(_))
+    }
+}
+
+/// MAIL, RCPT and DATA as one text.
+struct Envelope<'a> {
+    mail: &'a Mail<'a>,
+    size: usize,
+    offers: Offers,
+}
+
+struct MailCommand<'a>(&'a Envelope<'a>);
+struct RcptCommand<'a>(&'a Envelope<'a>);
+
+impl fmt::Display for Envelope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}DATA\r\n", MailCommand(self), RcptCommand(self))
+    }
+}
+
+impl fmt::Display for MailCommand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Envelope { mail, size, offers } = self.0;
+        write!(f, "MAIL FROM:<{}>", mail.from)?;
+        if offers.size.is_some() {
+            write!(f, " SIZE={size}")?;
+        }
+        if mail.eight_bit && offers.eight_bit {
+            f.write_str(" BODY=8BITMIME")?;
+        }
+        if mail.needs_smtputf8 {
+            f.write_str(" SMTPUTF8")?;
+        }
+        f.write_str("\r\n")
+    }
+}
+
+impl fmt::Display for RcptCommand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RCPT TO:<{}>\r\n", self.0.mail.to)
+    }
+}
+
+/// Runs `work` under a deadline and turns the passing of it into a failure at `step`.
+pub(super) async fn within<T>(
+    step: Step,
+    deadline: Duration,
+    work: impl Future<Output = std::io::Result<T>>,
+) -> Result<T, Failure> {
+    let text = match timeout(deadline, work).await {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "not done in time".to_owned(),
+    };
+    Err(Failure { step, trouble: Trouble::Broken(text) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_offers_is_read_from_its_lines() {
+        let lines = ["mx.example at your service", "SIZE 35882577", "8bitmime", "STARTTLS", "PIPELINING", "SMTPUTF8", "AUTH LOGIN PLAIN XOAUTH2"];
+        let offers = Offers::read(&lines.map(str::to_owned));
+        let all = Offers {
+            pipelining: true,
+            eight_bit: true,
+            smtputf8: true,
+            starttls: true,
+            size: Some(Some(35_882_577)),
+            auth_plain: true,
+            auth_login: true,
+            auth_xoauth2: true,
+        };
+        assert_eq!(offers, all);
+        assert_eq!(Offers::read(&["PIPELINING".to_owned()]), Offers::default(), "the greeting offers nothing");
+        assert_eq!(Offers::read(&["x".to_owned(), "SIZE 0".to_owned()]).size, Some(None));
+    }
+
+    #[test]
+    fn the_envelope_asks_only_for_what_is_offered() {
+        let mail = Mail {
+            from: "b+x@bounce.example",
+            to: "jörg@example.net",
+            content: b"",
+            needs_smtputf8: true,
+            eight_bit: true,
+            protected: false,
+        };
+        let offers = Offers { eight_bit: true, smtputf8: true, size: Some(None), ..Offers::default() };
+        let all = Envelope { mail: &mail, size: 7, offers };
+        assert_eq!(
+            all.to_string(),
+            "MAIL FROM:<b+x@bounce.example> SIZE=7 BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<jörg@example.net>\r\nDATA\r\n"
+        );
+        let plain = Mail { needs_smtputf8: false, eight_bit: false, ..mail };
+        let none = Envelope { mail: &plain, size: 7, offers: Offers::default() };
+        assert!(none.to_string().starts_with("MAIL FROM:<b+x@bounce.example>\r\n"));
+    }
+}

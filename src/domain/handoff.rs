@@ -1,0 +1,306 @@
+//! The way from accept to delivery inside one process: what is leased to it and in memory, and how much more
+//! may be. Accept reserves room *before* it commits mail as leased, so that what was committed always fits.
+//!
+//! Fairness begins here: no tenant may hold more than half of the room, a reserve is kept for high priority,
+//! and while a tenant's earlier mail waits in the table its new mail joins it there, in order.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+
+use crate::mail::EmailAddress;
+
+use super::delivery::Priority;
+use super::id::{DeliveryId, MessageId, TenantId};
+use super::incarnation::Incarnation;
+
+/// A message as delivery needs it: shared by its deliveries.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Its id.
+    pub id: MessageId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The stream it belongs to.
+    pub stream: String,
+    /// The domain of From, as A-labels.
+    pub sender_domain: String,
+    /// The RFC 5322 form.
+    pub raw: Bytes,
+    /// The headers hold UTF-8 (RFC 6532).
+    pub needs_smtputf8: bool,
+    /// There are octets above 127 in it.
+    pub eight_bit: bool,
+    /// Signed or encrypted: unchanged or not at all.
+    pub protected: bool,
+}
+
+/// A delivery this process holds a lease on, with all that delivering it needs.
+#[derive(Debug)]
+pub struct Leased {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// The fence that every result must name.
+    pub claim_no: i32,
+    /// SMTP attempts, the coming one included.
+    pub attempt: u32,
+    /// Its rank among the tenant's mail.
+    pub priority: Priority,
+    /// How many delay thresholds have been told.
+    pub delay_notices: i16,
+    /// When it was to be sent first.
+    pub since: OffsetDateTime,
+    /// When its time runs out.
+    pub expires_at: OffsetDateTime,
+    /// When the lease ends: an attempt that could last longer is not begun.
+    pub lease_until: OffsetDateTime,
+    /// To whom.
+    pub recipient: EmailAddress,
+    /// What.
+    pub message: Arc<Outgoing>,
+    /// Its room in this process, given back when it is dropped.
+    pub room: Room,
+}
+
+/// How much one process may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity {
+    /// Deliveries.
+    pub deliveries: usize,
+    /// Octets of content.
+    pub bytes: usize,
+}
+
+/// The sending end, held by accept, and the ledger of what is in hand, shared with delivery.
+#[derive(Debug, Clone)]
+pub struct Handoff {
+    incarnation: Incarnation,
+    ledger: Arc<Ledger>,
+    leased: mpsc::UnboundedSender<Vec<Leased>>,
+}
+
+/// What is in hand: counted, bounded, by tenant.
+#[derive(Debug)]
+pub struct Ledger(Mutex<Books>);
+
+#[derive(Debug)]
+struct Books {
+    capacity: Capacity,
+    deliveries: usize,
+    bytes: usize,
+    finished: u64,
+    by_tenant: HashMap<TenantId, usize>,
+    backlogged: HashSet<TenantId>,
+    closed: bool,
+}
+
+/// One delivery's room in a process. Dropping it gives the room back.
+#[derive(Debug)]
+pub struct Room {
+    ledger: Arc<Ledger>,
+    tenant: TenantId,
+    bytes: usize,
+}
+
+/// A tenant may hold this part of the capacity.
+const TENANT_SHARE: usize = 2;
+/// High priority may exceed the capacity by this part of it.
+const HIGH_RESERVE: usize = 8;
+
+impl Handoff {
+    /// Both ends, for this process's `incarnation`.
+    pub fn new(incarnation: Incarnation, capacity: Capacity) -> (Handoff, mpsc::UnboundedReceiver<Vec<Leased>>) {
+        let (leased, receiver) = mpsc::unbounded_channel();
+        let books = Books {
+            capacity,
+            deliveries: 0,
+            bytes: 0,
+            finished: 0,
+            by_tenant: HashMap::new(),
+            backlogged: HashSet::new(),
+            closed: false,
+        };
+        (Handoff { incarnation, ledger: Arc::new(Ledger(Mutex::new(books))), leased }, receiver)
+    }
+
+    /// The owner of the leases.
+    pub fn incarnation(&self) -> i32 {
+        self.incarnation.current()
+    }
+
+    /// The ledger, for the delivering side.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// Hands over what was committed as leased. The channel is unbounded because the ledger is not.
+    pub fn send(&self, leased: Vec<Leased>) {
+        // An error means that delivery is gone: the process is going down, and its leases are made due by
+        // whoever finds the incarnation dead.
+        let _ = self.leased.send(leased);
+    }
+}
+
+impl Ledger {
+    /// Room for one message's deliveries, or `None`: then they are left to the table, and so is the
+    /// tenant's later mail until [`Ledger::backlog_cleared`].
+    pub fn reserve(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        priority: Priority,
+        deliveries: usize,
+        bytes: usize,
+    ) -> Option<Vec<Room>> {
+        let mut books = self.books();
+        let fits = !books.closed && books.fits(tenant, priority, deliveries, bytes);
+        if !fits {
+            books.backlogged.insert(tenant);
+            return None;
+        }
+        drop(books);
+        Some((0..deliveries).map(|index| self.enter(tenant, if index == 0 { bytes } else { 0 })).collect())
+    }
+
+    /// Room for what a claim brought: already leased, so never refused.
+    pub fn enter(self: &Arc<Self>, tenant: TenantId, bytes: usize) -> Room {
+        let mut books = self.books();
+        books.deliveries += 1;
+        books.bytes += bytes;
+        *books.by_tenant.entry(tenant).or_default() += 1;
+        drop(books);
+        Room { ledger: Arc::clone(self), tenant, bytes }
+    }
+
+    /// How many more deliveries a claim may bring.
+    pub fn free(&self) -> usize {
+        let books = self.books();
+        if books.closed || books.bytes >= books.capacity.bytes {
+            return 0;
+        }
+        books.capacity.deliveries.saturating_sub(books.deliveries)
+    }
+
+    /// How many deliveries are in hand.
+    pub fn in_hand(&self) -> usize {
+        self.books().deliveries
+    }
+
+    /// How many deliveries have been in hand and are not any more.
+    pub fn finished(&self) -> u64 {
+        self.books().finished
+    }
+
+    /// Sets how much may be in hand: about half a second of work.
+    pub fn resize(&self, deliveries: usize) {
+        self.books().capacity.deliveries = deliveries;
+    }
+
+    /// Nothing of these tenants waits in the table any more.
+    pub fn backlog_cleared(&self, still_waiting: &HashSet<TenantId>) {
+        self.books().backlogged.retain(|tenant| still_waiting.contains(tenant));
+    }
+
+    /// Tenants whose mail goes through the table, because earlier mail of theirs waits there.
+    pub fn backlogged(&self) -> Vec<TenantId> {
+        self.books().backlogged.iter().copied().collect()
+    }
+
+    /// From now on there is no room: the process drains.
+    pub fn close(&self) {
+        self.books().closed = true;
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // Nothing panics while it is held; if it ever did, plain counters would still be usable.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn fits(&self, tenant: TenantId, priority: Priority, deliveries: usize, bytes: usize) -> bool {
+        let limit = match priority {
+            Priority::High => self.capacity.deliveries + self.capacity.deliveries / HIGH_RESERVE,
+            Priority::Normal | Priority::Low => self.capacity.deliveries,
+        };
+        let held = self.by_tenant.get(&tenant).copied().unwrap_or(0);
+        let waits_behind = priority != Priority::High && self.backlogged.contains(&tenant);
+        !waits_behind
+            && self.deliveries + deliveries <= limit
+            && held + deliveries <= (limit / TENANT_SHARE).max(1)
+            && self.bytes + bytes <= self.capacity.bytes
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut books = self.ledger.books();
+        books.deliveries -= 1;
+        books.finished += 1;
+        books.bytes -= self.bytes;
+        let left = books.by_tenant.get_mut(&self.tenant).map(|held| {
+            *held -= 1;
+            *held
+        });
+        if left == Some(0) {
+            books.by_tenant.remove(&self.tenant);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn ledger(deliveries: usize) -> Arc<Ledger> {
+        let (handoff, _receiver) = Handoff::new(Incarnation::new(1), Capacity { deliveries, bytes: 1000 });
+        Arc::clone(handoff.ledger())
+    }
+
+    fn tenant() -> TenantId {
+        TenantId::new(datetime!(2026-11-24 10:00 UTC))
+    }
+
+    #[test]
+    fn one_tenant_gets_half_and_leaves_the_rest_to_others() {
+        let ledger = ledger(8);
+        let (bulk, other) = (tenant(), tenant());
+
+        let held: Vec<_> = (0..8).map_while(|_| ledger.reserve(bulk, Priority::Normal, 1, 1)).collect();
+        assert_eq!(held.len(), 4);
+        assert!(ledger.reserve(other, Priority::Normal, 1, 1).is_some());
+    }
+
+    #[test]
+    fn a_refused_tenant_stays_behind_its_backlog_but_for_high_priority() {
+        let ledger = ledger(8);
+        let bulk = tenant();
+        assert!(ledger.reserve(bulk, Priority::Normal, 5, 1).is_none());
+
+        assert!(ledger.reserve(bulk, Priority::Normal, 1, 1).is_none(), "its earlier mail waits");
+        assert!(ledger.reserve(bulk, Priority::High, 1, 1).is_some());
+        ledger.backlog_cleared(&HashSet::new());
+        assert!(ledger.reserve(bulk, Priority::Normal, 1, 1).is_some());
+    }
+
+    #[test]
+    fn dropped_room_is_free_again() {
+        let ledger = ledger(8);
+        let room = ledger.reserve(tenant(), Priority::Normal, 4, 900).expect("room");
+        assert_eq!((ledger.free(), ledger.in_hand()), (4, 4));
+        assert!(ledger.reserve(tenant(), Priority::Normal, 1, 200).is_none(), "the octets are bounded too");
+        drop(room);
+        assert_eq!((ledger.free(), ledger.in_hand()), (8, 0));
+    }
+
+    #[test]
+    fn a_closed_ledger_has_no_room() {
+        let ledger = ledger(8);
+        ledger.close();
+        assert!(ledger.reserve(tenant(), Priority::High, 1, 1).is_none());
+        assert_eq!(ledger.free(), 0);
+    }
+}

@@ -1,0 +1,17 @@
+//! The nouns of postroad and its pure rules: what can be answered without clock, database or network.
+//! Domain types carry no serde and no SQL: each door owns its wire types, and `store` owns the rows.
+
+pub mod delivery;
+pub mod event;
+pub mod handoff;
+pub mod id;
+pub mod incarnation;
+pub mod key;
+pub mod message;
+pub mod netguard;
+pub mod outcome;
+pub mod relay;
+pub mod retry;
+pub mod return_path;
+pub mod submission;
+pub mod tenant;

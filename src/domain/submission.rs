@@ -1,0 +1,204 @@
+//! The canonical send request. Everything that enters, by JSON, raw MIME, SMTP or a provider's shape, becomes
+//! this and goes through the same `accept`. It is parsed, but not yet checked against limits or the database.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use time::{Duration, OffsetDateTime};
+
+use crate::mail::attachment::Attachment;
+use crate::mail::headers::CustomHeaders;
+use crate::mail::{EmailAddress, Mailbox};
+
+use super::delivery::{Priority, Role};
+
+/// Mail for people who await it; the stream when none is named.
+pub const TRANSACTIONAL: &str = "transactional";
+
+/// One mail as a caller asks for it.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The author (RFC 5322 §3.6.2). For raw MIME: the envelope's sender, or the first From.
+    pub from: Option<Mailbox>,
+    /// Where answers go; empty: to the author.
+    pub reply_to: Vec<Mailbox>,
+    /// Who gets it.
+    pub recipients: Recipients,
+    /// What they get.
+    pub content: Content,
+    /// How it is treated.
+    pub options: Options,
+}
+
+/// Who gets the mail, by the role in which the header names them. Bcc is never in a header.
+#[derive(Debug, Clone, Default)]
+pub struct Recipients {
+    /// Addressees.
+    pub to: Vec<Mailbox>,
+    /// Copies, seen by all.
+    pub cc: Vec<Mailbox>,
+    /// Copies, seen by none.
+    pub bcc: Vec<Mailbox>,
+}
+
+impl Recipients {
+    /// Each address once, in the first role that names it: one delivery each.
+    pub fn distinct(&self) -> Vec<(Role, &EmailAddress)> {
+        let mut seen = std::collections::HashSet::new();
+        let roles = [(Role::To, &self.to), (Role::Cc, &self.cc), (Role::Bcc, &self.bcc)];
+        roles
+            .into_iter()
+            .flat_map(|(role, boxes)| boxes.iter().map(move |mailbox| (role, &mailbox.address)))
+            .filter(|(_, address)| seen.insert(address.key()))
+            .collect()
+    }
+}
+
+/// What the recipients get.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Parts that postroad composes.
+    Parts(Parts),
+    /// A message the caller composed (RFC 5322), kept byte for byte as far as the RFCs let it be sent.
+    Raw(Bytes),
+}
+
+/// The parts of a mail that postroad composes.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// Taken verbatim.
+    pub subject: String,
+    /// The plain text.
+    pub text: Option<String>,
+    /// The HTML.
+    pub html: Option<String>,
+    /// Further header fields.
+    pub headers: CustomHeaders,
+    /// Files, inline when they have a content id.
+    pub attachments: Vec<Attachment>,
+}
+
+/// How a mail is treated.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The stream it belongs to.
+    pub stream: StreamName,
+    /// Before or after the tenant's other mail.
+    pub priority: Priority,
+    /// Labels for search and statistics.
+    pub tags: Vec<String>,
+    /// The caller's own data, given back in events.
+    pub metadata: BTreeMap<String, String>,
+    /// Not before this moment; `None`: now.
+    pub send_at: Option<OffsetDateTime>,
+    /// How long after `send_at` or acceptance it is tried.
+    pub ttl: Duration,
+    /// Whether it leaves the house.
+    pub sending: Sending,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            stream: StreamName(TRANSACTIONAL.to_owned()),
+            priority: Priority::Normal,
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+            send_at: None,
+            ttl: DEFAULT_TTL,
+            sending: Sending::Real,
+        }
+    }
+}
+
+/// Whether a mail leaves the house.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sending {
+    /// It is delivered.
+    Real,
+    /// It is checked and stored, and ends `delivered` without being sent.
+    Sandbox,
+}
+
+/// A stream's name: 1 to 64 of `a-z 0-9 _ -`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamName(String);
+
+impl StreamName {
+    /// Checks the form.
+    ///
+    /// # Errors
+    /// [`BadStreamName`] tells the form.
+    pub fn parse(text: &str) -> Result<StreamName, BadStreamName> {
+        let good = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'_' | b'-');
+        if (1..=64).contains(&text.len()) && text.bytes().all(good) {
+            Ok(StreamName(text.to_owned()))
+        } else {
+            Err(BadStreamName)
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Not the form of a stream's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a stream's name is 1 to 64 of a-z, 0-9, '_' and '-'")]
+pub struct BadStreamName;
+
+/// How long mail is tried when the caller does not say: three days.
+pub const DEFAULT_TTL: Duration = Duration::seconds(259_200);
+/// The shortest life a caller may ask for: five minutes.
+pub const MIN_TTL: Duration = Duration::seconds(300);
+/// The longest: five days (RFC 5321 §4.5.4.1 wants at least four to five to be possible).
+pub const MAX_TTL: Duration = Duration::seconds(432_000);
+/// How far ahead mail may be scheduled.
+pub const MAX_AHEAD: Duration = Duration::days(30);
+/// Labels on one mail.
+pub const MAX_TAGS: usize = 20;
+/// Characters in a tag.
+pub const MAX_TAG_LEN: usize = 128;
+/// Entries of metadata on one mail.
+pub const MAX_METADATA: usize = 50;
+/// Characters in a key of metadata.
+pub const MAX_METADATA_KEY: usize = 64;
+/// Characters in a value of metadata.
+pub const MAX_METADATA_VALUE: usize = 1024;
+/// Characters of a subject: more would not be shown anywhere.
+pub const MAX_SUBJECT: usize = 2000;
+/// Attachments on one mail.
+pub const MAX_ATTACHMENTS: usize = 200;
+/// Custom header fields on one mail.
+pub const MAX_HEADERS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mailbox(text: &str) -> Mailbox {
+        Mailbox::parse(text).expect("a mailbox")
+    }
+
+    #[test]
+    fn an_address_named_twice_gets_one_delivery_in_its_first_role() {
+        let recipients = Recipients {
+            to: vec![mailbox("Ann <ann@example.net>")],
+            cc: vec![mailbox("ANN@EXAMPLE.NET"), mailbox("bob@example.net")],
+            bcc: vec![mailbox("bob@example.net")],
+        };
+        let distinct = recipients.distinct();
+        let shown: Vec<_> = distinct.iter().map(|(role, address)| (*role, address.as_str())).collect();
+        assert_eq!(shown, [(Role::To, "ann@example.net"), (Role::Cc, "bob@example.net")]);
+    }
+
+    #[test]
+    fn stream_names_have_one_form() {
+        assert!(StreamName::parse("broadcast-2").is_ok());
+        for bad in ["", "Broad", "a b", &"a".repeat(65)] {
+            assert_eq!(StreamName::parse(bad), Err(BadStreamName));
+        }
+    }
+}

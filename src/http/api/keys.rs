@@ -1,0 +1,171 @@
+//! `/v1/keys`: a tenant's API keys.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use crate::account::keys::{self as operation, KeyError, NewKey};
+use crate::domain::id::{KeyId, TenantId};
+use crate::domain::key::{ApiKey, KeyLimits, KeyMode, Scope, Scopes};
+use crate::http::App;
+use crate::http::auth::Principal;
+use crate::http::error::{Kind, Problem};
+use crate::http::extract::{self, Query};
+use crate::http::fields::Fields;
+use crate::store::keys;
+use crate::submission::Violation;
+
+use super::wire::{Page, moment};
+
+const WHAT: &str = "key";
+const MAX_NAME: usize = 100;
+const MAX_LIST: usize = 100;
+
+fn show(key: &ApiKey) -> Value {
+    let scopes: Vec<&str> = key.scopes.iter().map(Scope::as_str).collect();
+    let nets = key.limits.allow_ips.as_ref().map(|nets| nets.iter().map(IpNet::to_string).collect::<Vec<_>>());
+    json!({
+        "id": key.id.to_string(),
+        "name": key.name,
+        "hint": key.hint,
+        "scopes": scopes,
+        "test": key.mode == KeyMode::Test,
+        "domains": key.limits.domains,
+        "streams": key.limits.streams,
+        "allow_ips": nets,
+        "rate_per_second": key.limits.rate_per_second,
+        "created_at": moment(key.created_at),
+        "expires_at": key.limits.expires_at.map(moment),
+        "last_used_at": key.last_used_at.map(moment),
+        "revoked_at": key.revoked_at.map(moment),
+    })
+}
+
+/// Makes a key; its secret is in the answer, and nowhere else ever again.
+pub async fn create(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let body = app.budget.read(&headers, body, 64 * 1024).await?;
+    let new = decode(extract::json(&headers, &body.bytes)?, &principal)?;
+    let made = operation::create(&app.database, &principal.actor(), new, app.clock.now()).await;
+    let (key, secret) = made.map_err(|error| match error {
+        KeyError::Conflict => Problem::field("/tenant_id", "not_found", "there is no such tenant"),
+        KeyError::NoRandomness(error) => Problem::new(Kind::Internal, error.to_string()),
+        KeyError::Store(error) => error.into(),
+    })?;
+    let mut view = show(&key);
+    view["key"] = secret.reveal().into();
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
+fn decode(value: Value, principal: &Principal) -> Result<NewKey, Problem> {
+    let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
+    let name = name(&mut fields);
+    let scopes = scopes(&mut fields);
+    let mode = if fields.flag("test") == Some(true) { KeyMode::Test } else { KeyMode::Live };
+    let limits = KeyLimits {
+        expires_at: fields.moment("expires_at"),
+        domains: fields.texts("domains", MAX_LIST),
+        streams: fields.texts("streams", MAX_LIST),
+        allow_ips: nets(&mut fields),
+        rate_per_second: fields.number("rate_per_second", 1..=1_000_000).and_then(|rate| u32::try_from(rate).ok()),
+    };
+    let tenant = fields.parsed("tenant_id", "invalid_id", |text| {
+        text.parse::<TenantId>().map_err(|_| "this is not the id of a tenant")
+    });
+    let errors = fields.finish();
+    if !errors.is_empty() {
+        return Err(Problem::invalid(errors));
+    }
+    if !principal.scopes().covers(scopes) {
+        return Err(Problem::new(Kind::Forbidden, "nobody can give a key more scopes than his own has"));
+    }
+    let foreign = tenant.is_some_and(|tenant| tenant != principal.tenant());
+    if foreign && !principal.scopes().has(Scope::Operate) {
+        return Err(Problem::new(Kind::Forbidden, "keys for other tenants need the scope operate"));
+    }
+    Ok(NewKey { tenant: tenant.unwrap_or(principal.tenant()), name, scopes, mode, limits })
+}
+
+fn name(fields: &mut Fields) -> String {
+    let name = fields.required_text("name").unwrap_or_default();
+    if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+        fields.wrong("name", "invalid_name", format!("a name has 1 to {MAX_NAME} characters"));
+    }
+    name
+}
+
+fn scopes(fields: &mut Fields) -> Scopes {
+    let texts = fields.texts("scopes", MAX_LIST);
+    let Some(texts) = texts.filter(|texts| !texts.is_empty()) else {
+        fields.wrong("scopes", "required", "at least one of send, read, manage, operate is needed");
+        return Scopes::default();
+    };
+    let pointer = fields.pointer("scopes");
+    let read = texts.iter().enumerate().filter_map(|(index, text)| match text.parse::<Scope>() {
+        Ok(scope) => Some(scope),
+        Err(error) => {
+            fields.wrong_at(Violation::new(format!("{pointer}/{index}"), "invalid_scope", error.to_string()));
+            None
+        }
+    });
+    read.collect()
+}
+
+fn nets(fields: &mut Fields) -> Option<Vec<IpNet>> {
+    let texts = fields.texts("allow_ips", MAX_LIST)?;
+    let pointer = fields.pointer("allow_ips");
+    let read = texts.iter().enumerate().filter_map(|(index, text)| {
+        let net = text.parse().ok().or_else(|| text.parse().ok().map(|ip: std::net::IpAddr| ip.into()));
+        if net.is_none() {
+            let message = "a network is written as 192.0.2.0/24 or 2001:db8::/32";
+            fields.wrong_at(Violation::new(format!("{pointer}/{index}"), "invalid_network", message));
+        }
+        net
+    });
+    Some(read.collect())
+}
+
+/// A page of the tenant's keys.
+pub async fn list(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Page<Value>>, Problem> {
+    let mut query = Query::parse(query.as_deref());
+    let (limit, after) = (query.limit(), query.cursor());
+    query.finish()?;
+    let mut connection = app.database.serve().acquire().await?;
+    let rows = keys::list(&mut connection, principal.tenant(), after, limit as i64 + 1).await?;
+    Ok(Json(Page::of(rows, limit, |key| key.id.to_string(), |key| show(&key))))
+}
+
+/// One key.
+pub async fn one(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let id: KeyId = extract::id(&id, WHAT)?;
+    let mut connection = app.database.serve().acquire().await?;
+    let key = keys::find(&mut connection, principal.tenant(), id).await?;
+    key.map(|key| Json(show(&key))).ok_or_else(|| Problem::not_found(WHAT))
+}
+
+/// Revokes a key. A revoked one is gone for the caller, however often he asks.
+pub async fn revoke(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let id: KeyId = extract::id(&id, WHAT)?;
+    let now = app.clock.now();
+    let revoked = operation::revoke(&app.database, &principal.actor(), principal.tenant(), id, now).await?;
+    revoked.map(|_| StatusCode::NO_CONTENT).ok_or_else(|| Problem::not_found(WHAT))
+}

@@ -1,0 +1,275 @@
+//! From the JSON of a mail to a [`Submission`]; every bad field is named.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::Value;
+use time::Duration;
+
+use crate::domain::delivery::Priority;
+use crate::domain::submission::{
+    Content, DEFAULT_TTL, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE,
+    MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Sending, StreamName, Submission,
+};
+use crate::http::fields::Fields;
+use crate::mail::attachment::{Attachment, AttachmentError};
+use crate::mail::headers::CustomHeaders;
+use crate::mail::{EmailAddress, Mailbox};
+use crate::submission::{Rejected, Violation};
+
+/// Far more than a mail may have: the exact count is checked once duplicates are gone.
+const MAX_LIST: usize = 10_000;
+/// What this version does not do yet. Said aloud, because a mail without it would be another mail.
+const NOT_YET: [&str; 3] = ["template", "variables", "recipients"];
+
+/// Reads one mail.
+pub fn submission(value: Value) -> Result<Submission, Rejected> {
+    let mut fields = Fields::of(value, "").map_err(|violation| Rejected::invalid(vec![violation]))?;
+    refuse_not_yet(&mut fields);
+    let from = from(&mut fields);
+    let reply_to = mailboxes(&mut fields, "reply_to");
+    let recipients = Recipients {
+        to: mailboxes(&mut fields, "to"),
+        cc: mailboxes(&mut fields, "cc"),
+        bcc: mailboxes(&mut fields, "bcc"),
+    };
+    let parts = parts(&mut fields);
+    let options = options(&mut fields);
+    let errors = fields.finish();
+    if !errors.is_empty() {
+        return Err(Rejected::invalid(errors));
+    }
+    Ok(Submission { from, reply_to, recipients, content: Content::Parts(parts), options })
+}
+
+fn refuse_not_yet(fields: &mut Fields) {
+    for name in NOT_YET {
+        if fields.take(name).is_some() {
+            fields.wrong(name, "not_available_yet", "this version cannot do that yet");
+        }
+    }
+    let Some(mut tracking) = fields.object("tracking") else { return };
+    for name in ["opens", "clicks"] {
+        if tracking.flag(name) == Some(true) {
+            tracking.wrong(name, "not_available_yet", "this version cannot do that yet");
+        }
+    }
+    fields.absorb(tracking);
+}
+
+fn from(fields: &mut Fields) -> Option<Mailbox> {
+    let Some(value) = fields.take("from") else {
+        fields.wrong("from", "required", "the author is needed");
+        return None;
+    };
+    let pointer = fields.pointer("from");
+    mailbox(fields, value, &pointer)
+}
+
+/// One mailbox or a list of them.
+fn mailboxes(fields: &mut Fields, name: &str) -> Vec<Mailbox> {
+    let pointer = fields.pointer(name);
+    match fields.take(name) {
+        None => Vec::new(),
+        Some(Value::Array(list)) if list.len() > MAX_LIST => {
+            fields.wrong(name, "too_many_recipients", "a mail has at most 1000 recipients");
+            Vec::new()
+        }
+        Some(Value::Array(list)) => (0..)
+            .zip(list)
+            .filter_map(|(index, value): (usize, _)| mailbox(fields, value, &format!("{pointer}/{index}")))
+            .collect(),
+        Some(one) => mailbox(fields, one, &pointer).into_iter().collect(),
+    }
+}
+
+/// `a@b`, `Name <a@b>` or `{"email", "name"}`.
+fn mailbox(fields: &mut Fields, value: Value, pointer: &str) -> Option<Mailbox> {
+    let read = match value {
+        Value::String(text) => Mailbox::parse(&text).map_err(|error| (pointer.to_owned(), error.to_string())),
+        Value::Object(_) => return mailbox_object(fields, value, pointer),
+        _ => Err((pointer.to_owned(), "an address is a string or an object with email and name".to_owned())),
+    };
+    read.map_err(|(pointer, message)| fields.wrong_at(Violation::new(pointer, "invalid_address", message))).ok()
+}
+
+fn mailbox_object(fields: &mut Fields, value: Value, pointer: &str) -> Option<Mailbox> {
+    let mut object = Fields::of(value, pointer).ok()?;
+    let email = object.required_text("email");
+    let name = object.text("name");
+    let address = email.and_then(|email| match EmailAddress::parse(&email) {
+        Ok(address) => Some(address),
+        Err(error) => {
+            object.wrong("email", "invalid_address", error.to_string());
+            None
+        }
+    });
+    let mailbox = address.and_then(|address| match Mailbox::new(name.as_deref(), address) {
+        Ok(mailbox) => Some(mailbox),
+        Err(error) => {
+            object.wrong("name", "invalid_name", error.to_string());
+            None
+        }
+    });
+    fields.absorb(object);
+    mailbox
+}
+
+fn parts(fields: &mut Fields) -> Parts {
+    let subject = fields.text("subject").unwrap_or_default();
+    if subject.chars().count() > MAX_SUBJECT {
+        fields.wrong("subject", "too_long", format!("a subject has at most {MAX_SUBJECT} characters"));
+    }
+    if let Err(error) = crate::mail::text::check(&subject) {
+        fields.wrong("subject", "invalid_subject", format!("the subject cannot be used: {error}"));
+    }
+    let (text, html) = (fields.text("text"), fields.text("html"));
+    let attachments = attachments(fields);
+    if text.is_none() && html.is_none() && attachments.is_empty() {
+        fields.wrong("text", "required", "a mail needs text, html or an attachment");
+    }
+    Parts { subject, text, html, headers: headers(fields), attachments }
+}
+
+fn headers(fields: &mut Fields) -> CustomHeaders {
+    let Some(mut object) = fields.object("headers") else { return CustomHeaders::default() };
+    let mut given = Vec::new();
+    for (name, value) in object.rest() {
+        match value {
+            Value::String(value) => given.push((name, value)),
+            _ => object.wrong(&name, "wrong_type", "a string is needed"),
+        }
+    }
+    if given.len() > MAX_HEADERS {
+        fields.wrong("headers", "too_many", format!("at most {MAX_HEADERS} are allowed, these are {}", given.len()));
+        return CustomHeaders::default();
+    }
+    let checked = CustomHeaders::check(given.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let headers = checked.unwrap_or_else(|errors| {
+        for (index, error) in errors {
+            object.wrong(&given[index].0, "invalid_header", error.to_string());
+        }
+        CustomHeaders::default()
+    });
+    fields.absorb(object);
+    headers
+}
+
+fn attachments(fields: &mut Fields) -> Vec<Attachment> {
+    let pointer = fields.pointer("attachments");
+    let list = fields.list("attachments", MAX_ATTACHMENTS).unwrap_or_default();
+    let read = (0..).zip(list).filter_map(|(index, value): (usize, _)| {
+        match Fields::of(value, &format!("{pointer}/{index}")) {
+            Ok(object) => attachment(fields, object),
+            Err(violation) => {
+                fields.wrong_at(violation);
+                None
+            }
+        }
+    });
+    read.collect()
+}
+
+fn attachment(fields: &mut Fields, mut object: Fields) -> Option<Attachment> {
+    let filename = object.required_text("filename");
+    let content = object.required_text("content");
+    let content_type = object.text("content_type");
+    let content_id = object.text("content_id");
+    let content = content.and_then(|text| match decode_base64(&text) {
+        Some(bytes) => Some(bytes),
+        None => {
+            object.wrong("content", "invalid_base64", "the content is base 64 (RFC 4648)");
+            None
+        }
+    });
+    let attachment = filename.zip(content).and_then(|(filename, content)| {
+        let content_type = content_type.as_deref().unwrap_or("application/octet-stream");
+        match Attachment::new(&filename, content_type, content_id.as_deref(), content) {
+            Ok(attachment) => Some(attachment),
+            Err(error) => {
+                object.wrong(attachment_field(&error), "invalid_attachment", error.to_string());
+                None
+            }
+        }
+    });
+    fields.absorb(object);
+    attachment
+}
+
+fn attachment_field(error: &AttachmentError) -> &'static str {
+    match error {
+        AttachmentError::Filename(_) | AttachmentError::NoFilename | AttachmentError::FilenameTooLong => "filename",
+        AttachmentError::ContentType | AttachmentError::CompositeType(_) => "content_type",
+        AttachmentError::ContentId => "content_id",
+    }
+}
+
+/// As RFC 4648 has it; line breaks, which MIME encoders add, are passed over.
+fn decode_base64(text: &str) -> Option<Bytes> {
+    if text.bytes().any(|c| c.is_ascii_whitespace()) {
+        let text: Vec<u8> = text.bytes().filter(|c| !c.is_ascii_whitespace()).collect();
+        return STANDARD.decode(text).ok().map(Bytes::from);
+    }
+    STANDARD.decode(text).ok().map(Bytes::from)
+}
+
+/// What is asked of a mail besides its content. The door of raw MIME has no such fields.
+fn options(fields: &mut Fields) -> Options {
+    let mut options = Options::default();
+    options.tags = tags(fields);
+    options.metadata = metadata(fields);
+    if let Some(stream) = fields.parsed("stream", "invalid_stream", StreamName::parse) {
+        options.stream = stream;
+    }
+    if let Some(priority) = fields.parsed("priority", "invalid_priority", str::parse::<Priority>) {
+        options.priority = priority;
+    }
+    options.send_at = fields.moment("send_at");
+    options.ttl = fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds);
+    if fields.flag("sandbox") == Some(true) {
+        options.sending = Sending::Sandbox;
+    }
+    options
+}
+
+fn tags(fields: &mut Fields) -> Vec<String> {
+    let mut tags = fields.texts("tags", MAX_TAGS).unwrap_or_default();
+    for (index, tag) in tags.iter().enumerate() {
+        let length = tag.chars().count();
+        if length == 0 || length > MAX_TAG_LEN || tag.chars().any(char::is_control) {
+            let pointer = format!("{}/{index}", fields.pointer("tags"));
+            let message = format!("a tag has 1 to {MAX_TAG_LEN} characters, none of them a control character");
+            fields.wrong_at(Violation::new(pointer, "invalid_tag", message));
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    tags.retain(|tag| seen.insert(tag.clone()));
+    tags
+}
+
+fn metadata(fields: &mut Fields) -> BTreeMap<String, String> {
+    let Some(mut object) = fields.object("metadata") else { return BTreeMap::new() };
+    let rest = object.rest();
+    if rest.len() > MAX_METADATA {
+        fields.wrong("metadata", "too_many", format!("at most {MAX_METADATA} entries are allowed"));
+        return BTreeMap::new();
+    }
+    let mut metadata = BTreeMap::new();
+    for (key, value) in rest {
+        let Value::String(value) = value else {
+            object.wrong(&key, "wrong_type", "a string is needed");
+            continue;
+        };
+        if key.is_empty() || key.chars().count() > MAX_METADATA_KEY || key.contains('\0') {
+            object.wrong(&key, "invalid_key", format!("a key has 1 to {MAX_METADATA_KEY} characters"));
+        } else if value.chars().count() > MAX_METADATA_VALUE || value.contains('\0') {
+            object.wrong(&key, "too_long", format!("a value has at most {MAX_METADATA_VALUE} characters"));
+        } else {
+            metadata.insert(key, value);
+        }
+    }
+    fields.absorb(object);
+    metadata
+}

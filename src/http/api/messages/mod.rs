@@ -1,0 +1,8 @@
+//! Messages: sending, reading, taking back.
+
+pub mod cancel;
+pub mod create;
+mod decode;
+pub mod read;
+pub mod resend;
+mod show;

@@ -1,0 +1,11 @@
+//! The native API: `/v1`. Each file translates one resource and calls one operation.
+
+pub mod captured;
+pub mod docs;
+pub mod events;
+pub mod health;
+pub mod keys;
+pub mod messages;
+pub mod relays;
+pub mod tenants;
+mod wire;

@@ -1,0 +1,141 @@
+//! Who calls, and whether he may. A key is looked up by its hash and kept in memory; what is kept is honoured
+//! only while the revisions say, not longer than a second ago, that nothing has changed.
+
+mod cache;
+mod client;
+mod limit;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::account::Actor;
+use crate::domain::id::{KeyId, TenantId};
+use crate::domain::key::{KeySecret, Scope, Scopes};
+use crate::store::keys::Credential;
+use crate::submission::Caller;
+
+use super::App;
+use super::error::{Kind, Problem};
+
+pub use cache::Keys;
+pub use client::{ClientAddr, client_ip};
+pub use limit::Limits;
+
+/// An authenticated caller.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    credential: Arc<Credential>,
+    /// Where the request came from.
+    pub ip: IpAddr,
+}
+
+impl Principal {
+    /// Whose requests these are.
+    pub fn tenant(&self) -> TenantId {
+        self.credential.key.tenant
+    }
+
+    /// With which key.
+    pub fn key(&self) -> KeyId {
+        self.credential.key.id
+    }
+
+    /// What it may do.
+    pub fn scopes(&self) -> Scopes {
+        self.credential.key.scopes
+    }
+
+    /// As the audit log names it.
+    pub fn actor(&self) -> Actor {
+        Actor { name: self.key().to_string(), ip: Some(self.ip) }
+    }
+
+    /// As accept knows it.
+    pub fn caller(&self) -> Caller {
+        let key = &self.credential.key;
+        Caller { tenant: key.tenant, key: Some(key.id), mode: key.mode, limits: key.limits.clone() }
+    }
+}
+
+/// What a route demands of its caller.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand {
+    /// The scope.
+    pub scope: Scope,
+    /// How long answering may take.
+    pub patience: Patience,
+}
+
+/// How long answering may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Within five seconds.
+    Short,
+    /// As long as an upload takes; its parts have their own deadlines.
+    Upload,
+}
+
+const SHORT: std::time::Duration = std::time::Duration::from_millis(4800);
+
+/// Lets a request pass whose caller may do what the route does.
+pub async fn guard(
+    State((app, demand)): State<(App, Demand)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let principal = authenticate(&app, request.headers(), &request).await?;
+    if !principal.scopes().has(demand.scope) {
+        let detail = format!("this key does not have the scope {}", demand.scope.as_str());
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    let allowance = app.limits.check(principal.key(), principal.credential.key.limits.rate_per_second);
+    let allowance = match allowance {
+        Ok(allowance) => allowance,
+        Err(refusal) => return Ok(refusal.into_response()),
+    };
+    request.extensions_mut().insert(principal);
+    let mut response = match demand.patience {
+        Patience::Upload => next.run(request).await,
+        Patience::Short => tokio::time::timeout(SHORT, next.run(request)).await.unwrap_or_else(|_| {
+            Problem::new(Kind::Unavailable, "it took too long; try again").into_response()
+        }),
+    };
+    if let Some(allowance) = allowance {
+        allowance.tell(response.headers_mut());
+    }
+    Ok(response)
+}
+
+async fn authenticate(app: &App, headers: &HeaderMap, request: &Request) -> Result<Principal, Problem> {
+    let refused = |detail: &str| Problem::new(Kind::Unauthorized, detail);
+    let secret = bearer(headers).ok_or_else(|| refused("send Authorization: Bearer <key>"))?;
+    let ip = client_ip(request, &app.trusted_proxies);
+    let unknown = "this key is not known, has expired or was revoked";
+    let credential = app.keys.find(secret.hash()).await?.ok_or_else(|| refused(unknown))?;
+    let key = &credential.key;
+    let now = app.clock.now();
+    if key.revoked_at.is_some() || !key.limits.is_current(now) {
+        return Err(refused(unknown));
+    }
+    if !key.limits.allows_ip(ip) {
+        return Err(Problem::new(Kind::Forbidden, "this key may not be used from this address"));
+    }
+    if credential.suspended {
+        return Err(Problem::new(Kind::Suspended, "this tenant is suspended; ask the operator"));
+    }
+    app.keys.used(key.tenant, key.id, now);
+    Ok(Principal { credential, ip })
+}
+
+/// RFC 6750 §2.1; the scheme's case does not matter (RFC 9110 §11.1).
+fn bearer(headers: &HeaderMap) -> Option<KeySecret> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, secret) = value.split_once(' ')?;
+    let secret = secret.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !secret.is_empty()).then(|| KeySecret::given(secret))
+}

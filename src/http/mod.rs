@@ -1,0 +1,190 @@
+//! The HTTP door. Every route is on this page, with the scope it demands.
+
+pub mod api;
+pub mod auth;
+pub mod error;
+pub mod extract;
+pub mod fields;
+mod headers;
+pub mod request_id;
+pub mod serve;
+mod strict_json;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, delete, get, patch, post};
+use ipnet::IpNet;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::domain::key::Scope;
+use crate::live::Live;
+use crate::seal::Subkey;
+use crate::store::Database;
+use crate::submission::Accept;
+
+use api::{captured, docs, events, health, keys, messages, relays, tenants};
+use auth::{Demand, Keys, Limits, Patience, guard};
+use error::{Kind, Problem};
+use extract::Budget;
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct App(pub Arc<AppParts>);
+
+/// The parts of [`App`].
+pub struct AppParts {
+    /// Accepts mail.
+    pub accept: Accept,
+    /// For reading.
+    pub database: Database,
+    /// The time.
+    pub clock: Clock,
+    /// Knows keys.
+    pub keys: Arc<Keys>,
+    /// Counts requests.
+    pub limits: Limits,
+    /// Memory for bodies.
+    pub budget: Budget,
+    /// Seals relays' credentials.
+    pub seal: Subkey,
+    /// Events as they happen.
+    pub live: Live,
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+    /// What this process does.
+    pub roles: Roles,
+    /// Proxies that are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The process drains.
+    pub stopping: CancellationToken,
+    /// When the queue was last counted.
+    pub depth_counted: Mutex<Option<Instant>>,
+}
+
+impl std::ops::Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}
+
+impl App {
+    fn max_message_bytes(&self) -> usize {
+        self.accept.limits.max_message_bytes
+    }
+
+    /// Base 64 makes four octets of three; the rest is for names and punctuation.
+    fn max_json_bytes(&self) -> usize {
+        self.max_message_bytes() / 3 * 4 + (1 << 20)
+    }
+
+    /// A batch may be twice as large as one mail.
+    fn max_batch_bytes(&self) -> usize {
+        2 * self.max_json_bytes()
+    }
+
+    /// Whether counts older than `age` should be taken again; whoever is told so takes them.
+    fn depth_is_due(&self, age: Duration) -> bool {
+        let mut counted = self.depth_counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = counted.is_none_or(|at| at.elapsed() >= age);
+        if due {
+            *counted = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// What this process does, and whether it still does it.
+#[derive(Debug, Clone, Default)]
+pub struct Roles(Vec<(&'static str, CancellationToken)>);
+
+impl Roles {
+    /// Adds a role; cancelling the token says that it is down.
+    pub fn add(&mut self, name: &'static str, down: CancellationToken) {
+        self.0.push((name, down));
+    }
+
+    /// The token that says that a role is down.
+    pub fn token(&self, name: &str) -> Option<CancellationToken> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, down)| down.clone())
+    }
+
+    /// All roles.
+    pub fn all(&self) -> Vec<&'static str> {
+        self.0.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// Those that are down.
+    pub fn down(&self) -> Vec<&'static str> {
+        self.0.iter().filter(|(_, down)| down.is_cancelled()).map(|(name, _)| *name).collect()
+    }
+}
+
+/// All routes.
+pub fn router(app: App) -> Router {
+    let on = |scope: Scope, route: MethodRouter<App>| guarded(&app, scope, Patience::Short, route);
+    let upload = |scope: Scope, route: MethodRouter<App>| guarded(&app, scope, Patience::Upload, route);
+    let (send, read, manage, operate) = (Scope::Send, Scope::Read, Scope::Manage, Scope::Operate);
+    Router::new()
+        // Open to all.
+        .route("/", get(docs::root))
+        .route("/docs", get(docs::reference))
+        .route("/openapi.yaml", get(docs::openapi))
+        .route("/assets/docs.css", get(headers::docs_css))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        // Messages.
+        .route("/v1/messages", upload(send, post(messages::create::create)).merge(on(read, get(messages::read::list))))
+        .route("/v1/messages/batch", upload(send, post(messages::create::batch)))
+        .route("/v1/messages/{id}", on(read, get(messages::read::one)).merge(on(send, patch(messages::cancel::reschedule))))
+        .route("/v1/messages/{id}/events", on(read, get(events::of_message)))
+        .route("/v1/messages/{id}/raw", on(read, get(messages::read::raw)))
+        .route("/v1/messages/{id}/cancel", on(send, post(messages::cancel::cancel)))
+        .route("/v1/messages/{id}/resend", on(send, post(messages::resend::resend)))
+        // Events.
+        .route("/v1/events", on(read, get(events::list)))
+        .route("/v1/events/stream", on(read, get(events::stream)))
+        // What the capture route kept.
+        .route("/v1/captured", on(read, get(captured::list)))
+        .route("/v1/captured/{id}/raw", on(read, get(captured::raw)))
+        // The tenant's own affairs.
+        .route("/v1/keys", on(manage, post(keys::create).get(keys::list)))
+        .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
+        .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
+        .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
+        // The installation.
+        .route("/v1/tenants", on(operate, post(tenants::create).get(tenants::list)))
+        .route("/v1/tenants/{id}", on(operate, get(tenants::one).patch(tenants::update)).merge(on(operate, delete(tenants::delete))))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_with_this_method)
+        .layer(from_fn(headers::security))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked))
+        .layer(from_fn(request_id::layer))
+        .with_state(app.clone())
+}
+
+fn guarded(app: &App, scope: Scope, patience: Patience, route: MethodRouter<App>) -> MethodRouter<App> {
+    route.route_layer(from_fn_with_state((app.clone(), Demand { scope, patience }), guard))
+}
+
+async fn nothing_here() -> Problem {
+    Problem::new(Kind::NotFound, "there is nothing at this path; /docs lists what there is")
+}
+
+async fn not_with_this_method() -> Problem {
+    Problem::new(Kind::MethodNotAllowed, "this path exists, but not with this method; /docs lists what there is")
+}
+
+/// A bug of ours: the caller gets a problem, the log the reason, and the process goes on.
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = text.unwrap_or("?"), "a request panicked");
+    axum::response::IntoResponse::into_response(Problem::new(Kind::Internal, "the request could not be carried out"))
+}

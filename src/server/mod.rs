@@ -1,0 +1,579 @@
+//! Assembly: starts Postgres if asked, builds the parts, runs the roles, and shuts down in order.
+//!
+//! Going down, in this order, each step bounded by what is left of the drain: no new connections, and open
+//! ones finish their request; group commits finish; nothing more is claimed; couriers finish the mail they
+//! have, the rest is given back; results are written; the node leaves; the database stops.
+
+mod capture;
+mod master_key;
+mod observe;
+mod tasks;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::account::bootstrap::{self, Bootstrap};
+use crate::account::relays;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delivery::fence::{Cancels, Fence, SILENCE};
+use crate::delivery::record::Recorder;
+use crate::delivery::route::Router;
+use crate::delivery::site::Reach;
+use crate::delivery::tls::PeerTls;
+use crate::delivery::{Delivery, LEASE, Tokens};
+use crate::domain::handoff::{Capacity, Handoff};
+use crate::domain::id::TenantId;
+use crate::domain::incarnation::Incarnation;
+use crate::domain::key::KeySecret;
+use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, DefaultRoute, Endpoint, TlsMode};
+use crate::domain::return_path::ReturnPaths;
+use crate::embedded::{DataDir, Embedded};
+use crate::feedback::capture::Keeper;
+use crate::http::auth::{Keys, Limits as RateLimits};
+use crate::http::extract::Budget;
+use crate::http::{self, App, AppParts, Roles};
+use crate::live::Live;
+use crate::seal::{MasterKey, Purpose, Subkey};
+use crate::store::nodes::NewNode;
+use crate::store::revisions::{Known, Revisions};
+use crate::store::{Database, Use, migrate, nodes, partitions};
+use crate::submission::intake::{Intake, Onward};
+use crate::submission::{Accept, Lanes, Limits};
+use crate::worker::{alive, complain, deliver, follow, listen, prune, rescue, revise};
+
+use tasks::{Tasks, before};
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// HTTP.
+    Api,
+    /// Delivery and chores.
+    Worker,
+    /// SMTP.
+    Smtp,
+}
+
+impl Role {
+    /// All of them: what a process does unless it is told otherwise.
+    pub const ALL: [Role; 3] = [Role::Api, Role::Worker, Role::Smtp];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Role::Api => "api",
+            Role::Worker => "worker",
+            Role::Smtp => "smtp",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Role, String> {
+        let role = Role::ALL.into_iter().find(|role| role.as_str() == text);
+        role.ok_or_else(|| format!("{text:?} is no role: api, worker or smtp"))
+    }
+}
+
+/// The most octets of content in hand.
+const IN_HAND_BYTES: usize = 128 << 20;
+/// The room of a process that has not delivered anything yet.
+const FIRST_CAPACITY: usize = 256;
+/// Octets of request bodies in memory.
+const BODY_BYTES: usize = 256 << 20;
+/// How long the start waits for a database that is not there yet.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running postroad.
+pub struct Server {
+    http: Option<SocketAddr>,
+    first_key: Option<KeySecret>,
+    tenant: TenantId,
+    config: Config,
+    database: Database,
+    clock: Clock,
+    incarnation: Incarnation,
+    delivery: Option<Arc<Delivery>>,
+    stop_doors: CancellationToken,
+    stop_loops: CancellationToken,
+    doors: Tasks,
+    writers: Tasks,
+    capture: Tasks,
+    stop_capture: CancellationToken,
+    loops: Tasks,
+    recorders: Tasks,
+    embedded: Option<Embedded>,
+    _data_dir: DataDir,
+}
+
+/// The database, opened and up to date, and what goes with it.
+pub struct Opened {
+    /// How to reach it.
+    pub database: Database,
+    /// Its time.
+    pub clock: Clock,
+    /// The master key.
+    pub master: MasterKey,
+    /// The private server, if it is ours.
+    pub embedded: Option<Embedded>,
+    /// The lock on the data directory.
+    pub data_dir: DataDir,
+}
+
+/// Opens the database and brings it up to date.
+///
+/// # Errors
+/// A sentence for the operator.
+pub async fn open(config: &Config) -> Result<Opened> {
+    let data_dir = DataDir::lock(&config.data_dir)?;
+    let (options, embedded) = match &config.database_url {
+        Some(url) => (Database::parse(url.reveal()).context("DATABASE_URL")?, None),
+        None => {
+            let embedded = Embedded::start(&data_dir).await?;
+            (embedded.connect_options(), Some(embedded))
+        }
+    };
+    let database = Database::new(options);
+    wait_for(&database).await?;
+    migrate::migrate(&database).await?;
+    let mut link = database.link(Use::Maintain);
+    let connection = link.get().await?;
+    let clock = Clock::started_at(nodes::database_time(connection).await?);
+    partitions::ensure(connection, clock.now().date()).await?;
+    warn_of_settings(connection).await?;
+    link.close().await;
+    let master = master_key::load(config, &data_dir, &database).await?;
+    Ok(Opened { database, clock, master, embedded, data_dir })
+}
+
+/// A database that is starting is waited for; what it says otherwise is told.
+async fn wait_for(database: &Database) -> Result<()> {
+    let began = Instant::now();
+    let mut link = database.link(Use::Maintain);
+    loop {
+        match link.get().await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_passing() && began.elapsed() < DATABASE_PATIENCE => {
+                tracing::warn!(error = %error, "waiting for the database");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => return Err(error).context("the database cannot be used"),
+        }
+    }
+}
+
+async fn warn_of_settings(connection: &mut crate::store::PgConnection) -> Result<()> {
+    let facts = crate::store::health::server_facts(connection).await?;
+    for warning in facts.durability_warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+/// What building hands from step to step.
+struct Building {
+    config: Config,
+    roles: BTreeSet<Role>,
+    shown: Roles,
+    opened: Opened,
+    incarnation: Incarnation,
+    node: NewNode,
+    fence: Fence,
+    lanes: Lanes,
+    live: Live,
+    known: watch::Receiver<Known>,
+    seal: Subkey,
+    stop_doors: CancellationToken,
+    stop_loops: CancellationToken,
+    stop_capture: CancellationToken,
+    doors: Tasks,
+    writers: Tasks,
+    capture: Tasks,
+    loops: Tasks,
+    recorders: Tasks,
+}
+
+impl Server {
+    /// Starts everything; returns when it listens.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub async fn start(config: Config, roles: &[Role]) -> Result<Server> {
+        let opened = open(&config).await?;
+        let now = opened.clock.now();
+        let Bootstrap { tenant, first_key } =
+            bootstrap::run(&opened.database, &opened.master, config.api_key.as_ref(), now).await?;
+        let mut building = Building::enter(config, roles, opened).await?;
+        let delivery = if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
+        let http = if building.roles.contains(&Role::Api) { Some(building.api(delivery.as_ref()).await?) } else { None };
+        let delivery = delivery.map(|(delivery, _)| delivery);
+        Ok(building.finish(http, delivery, tenant, first_key))
+    }
+
+    /// Where HTTP listens; `None`: not the role of this process.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// The key of the first start, to be shown once.
+    pub fn first_key(&self) -> Option<&KeySecret> {
+        self.first_key.as_ref()
+    }
+
+    /// The tenant `default`.
+    pub fn default_tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// The database, for tests that look behind the API.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The clock of this process.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Shuts down in order, within the configured time; what takes longer is cut off, and its mail made due.
+    ///
+    /// # Errors
+    /// The private database did not stop cleanly.
+    pub async fn drain(mut self) -> Result<()> {
+        let deadline = Instant::now() + self.config.drain;
+        self.stop_doors.cancel();
+        self.doors.end(before(deadline)).await;
+        self.writers.end(before(deadline)).await;
+        self.stop_loops.cancel();
+        self.loops.end(before(deadline)).await;
+        if let Some(delivery) = self.delivery.take() {
+            // What does not finish in time stays leased, and is made due below.
+            let _ = tokio::time::timeout(before(deadline), delivery.drain()).await;
+        }
+        self.stop_capture.cancel();
+        self.capture.end(before(deadline)).await;
+        self.recorders.end(before(deadline).max(Duration::from_secs(1))).await;
+        self.leave().await;
+        self.database.close().await;
+        if let Some(embedded) = self.embedded.take() {
+            embedded.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes what is still leased to this process due, so that nobody has to find it dead.
+    async fn leave(&self) {
+        let mut link = self.database.link(Use::Claim);
+        let incarnation = self.incarnation.current();
+        let left = tokio::time::timeout(Duration::from_secs(5), async {
+            rescue::release(link.get().await?, &[incarnation], self.config.lanes, self.clock.now()).await
+        });
+        match left.await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(rows)) => tracing::info!(rows, "mail that was in hand is due again"),
+            Ok(Err(error)) => tracing::warn!(error = %error, "mail in hand waits until this process is found dead"),
+            Err(_) => tracing::warn!("mail in hand waits until this process is found dead"),
+        }
+    }
+}
+
+impl Building {
+    /// Enters the table of nodes, and makes due what an earlier life of this node left.
+    async fn enter(config: Config, roles: &[Role], opened: Opened) -> Result<Building> {
+        let roles: BTreeSet<Role> = roles.iter().copied().collect();
+        let (known_sender, known) = watch::channel(Known { revisions: Revisions::default(), as_of: Instant::now() });
+        let begun = Instant::now();
+        let mut link = opened.database.link(Use::Watch);
+        let now = opened.clock.now();
+        let node = NewNode {
+            node_id: opened.data_dir.node_id(),
+            hostname: config.hostname.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            roles: roles.iter().map(|role| role.as_str().to_owned()).collect(),
+            alive_until: now + SILENCE,
+        };
+        let incarnation = Incarnation::new(nodes::enter(link.get().await?, &node, now).await?);
+        known_sender.send_replace(Known { revisions: revise::tick(&mut link).await?, as_of: begun });
+        link.close().await;
+        let mut shown = Roles::default();
+        for role in &roles {
+            shown.add(role.as_str(), CancellationToken::new());
+        }
+        let mut building = Building {
+            lanes: Lanes::new(config.lanes),
+            seal: opened.master.derive(Purpose::Seal),
+            fence: Fence::opened(begun),
+            live: Live::default(),
+            stop_doors: CancellationToken::new(),
+            stop_loops: CancellationToken::new(),
+            stop_capture: CancellationToken::new(),
+            doors: Tasks::default(),
+            writers: Tasks::default(),
+            capture: Tasks::default(),
+            loops: Tasks::default(),
+            recorders: Tasks::default(),
+            config,
+            roles,
+            shown,
+            opened,
+            incarnation,
+            node,
+            known,
+        };
+        building.common_loops(known_sender).await?;
+        Ok(building)
+    }
+
+    /// What every process runs, whatever its roles.
+    async fn common_loops(&mut self, known: watch::Sender<Known>) -> Result<()> {
+        let (database, clock, stop) = (&self.opened.database, &self.opened.clock, &self.stop_loops);
+        let mut rescuer = rescue::Rescue {
+            link: database.link(Use::Claim),
+            clock: clock.clone(),
+            incarnation: self.incarnation.clone(),
+            node_id: self.node.node_id,
+            lanes: self.lanes.count(),
+            answering_since: None,
+        };
+        let rescued = rescue::tick(&mut rescuer, clock.now()).await?;
+        if rescued > 0 {
+            tracing::info!(rows = rescued, "mail of this node's earlier life is due again");
+        }
+        let alive = alive::Alive {
+            link: database.link(Use::Watch),
+            clock: clock.clone(),
+            incarnation: self.incarnation.clone(),
+            fence: self.fence.clone(),
+            node: self.node.clone(),
+        };
+        self.loops.spawn("alive", alive::run(alive, stop.clone()));
+        self.loops.spawn("rescue", rescue::run(rescuer, stop.clone()));
+        self.loops.spawn("revise", revise::run(database.link(Use::Watch), known, stop.clone()));
+        Ok(())
+    }
+
+    /// Delivery and chores.
+    async fn worker(&mut self) -> Result<(Arc<Delivery>, Handoff)> {
+        let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
+        let return_paths = ReturnPaths::new(&self.opened.master, &self.config.bounce_domain);
+        let endpoint = self.endpoint(&return_paths).await?;
+        let reach = if self.config.allow_private { Reach::Anywhere } else { Reach::Public };
+        let (complaints, complained) = tokio::sync::mpsc::unbounded_channel();
+        let (recorder, writers) =
+            Recorder::new(&database, self.incarnation.clone(), self.config.record_writers, complaints);
+        let delivery = Arc::new(Delivery {
+            clock: clock.clone(),
+            hostname: self.config.hostname.clone(),
+            deadlines: self.config.deadlines,
+            return_paths,
+            tls: PeerTls::new().context("no trusted roots for TLS")?,
+            tokens: Tokens::new().context("no client for access tokens")?,
+            router: Router::new(&endpoint, reach),
+            recorder,
+            fence: self.fence.clone(),
+            cancels: Cancels::default(),
+            couriers: tokio_util::task::TaskTracker::new(),
+        });
+        let capacity = Capacity { deliveries: FIRST_CAPACITY, bytes: IN_HAND_BYTES };
+        let (handoff, handed) = Handoff::new(self.incarnation.clone(), capacity);
+        for writer in writers {
+            self.recorders.spawn("record", writer.run());
+        }
+        self.recorders.spawn("complain", complain::run(database.clone(), clock, complained));
+        self.delivery_loops(&delivery, &handoff, handed).await?;
+        Ok((delivery, handoff))
+    }
+
+    async fn delivery_loops(
+        &mut self,
+        delivery: &Arc<Delivery>,
+        handoff: &Handoff,
+        handed: tokio::sync::mpsc::UnboundedReceiver<Vec<crate::domain::handoff::Leased>>,
+    ) -> Result<()> {
+        let (database, stop) = (self.opened.database.clone(), self.stop_loops.clone());
+        delivery.router.replace_relays(relays::open_all(&database, &self.seal).await?);
+        let wake = Arc::new(Notify::new());
+        let claimer = Arc::new(deliver::Claimer {
+            delivery: Arc::clone(delivery),
+            database: database.clone(),
+            ledger: Arc::clone(handoff.ledger()),
+            incarnation: self.incarnation.clone(),
+            lanes: self.lanes.count(),
+            wake: Arc::clone(&wake),
+        });
+        let ledger = Arc::clone(handoff.ledger());
+        let closer = {
+            let (ledger, stop) = (Arc::clone(&ledger), stop.clone());
+            async move {
+                stop.cancelled().await;
+                ledger.close();
+            }
+        };
+        self.loops.spawn("close ledger", closer);
+        self.loops.spawn("handed", deliver::take_handed(Arc::clone(delivery), handed));
+        self.loops.spawn("claim", deliver::run(Arc::clone(&claimer), stop.clone()));
+        self.loops.spawn("suspects", deliver::run_suspects(claimer, stop.clone()));
+        self.loops.spawn("fit", deliver::run_fit(ledger, stop.clone()));
+        self.loops.spawn("listen", listen::run(database.clone(), wake, delivery.cancels.clone(), stop.clone()));
+        self.loops.spawn("relays", self.follow_relays(delivery));
+        let prune = prune::Prune {
+            link: database.link(Use::Maintain),
+            clock: self.opened.clock.clone(),
+            history: self.config.retention,
+            content: self.config.content,
+        };
+        self.loops.spawn("prune", prune::run(prune, stop));
+        Ok(())
+    }
+
+    /// Takes over tenants' relays when they change.
+    fn follow_relays(&self, delivery: &Arc<Delivery>) -> impl Future<Output = ()> + use<> {
+        let (mut known, stop) = (self.known.clone(), self.stop_loops.clone());
+        let (database, seal, delivery) = (self.opened.database.clone(), self.seal.clone(), Arc::clone(delivery));
+        let mut seen = known.borrow().revisions.relays;
+        async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    changed = known.changed() => if changed.is_err() { return },
+                }
+                let revision = known.borrow_and_update().revisions.relays;
+                if revision == seen {
+                    continue;
+                }
+                match relays::open_all(&database, &seal).await {
+                    Ok(relays) => {
+                        delivery.router.replace_relays(relays);
+                        seen = revision;
+                    }
+                    Err(error) => tracing::warn!(error = %error, "could not read the relays"),
+                }
+            }
+        }
+    }
+
+    /// Where mail goes unless a tenant says otherwise.
+    async fn endpoint(&mut self, return_paths: &ReturnPaths) -> Result<Endpoint> {
+        match &self.config.route {
+            DefaultRoute::Relay(endpoint) => Ok(endpoint.clone()),
+            DefaultRoute::Direct => {
+                anyhow::bail!("POSTROAD_ROUTE=direct: this version cannot do that yet; use a relay, or capture")
+            }
+            DefaultRoute::Capture => {
+                let keeper = Keeper::new(self.opened.database.clone(), Arc::new(return_paths.clone()));
+                let listener = capture::Listening::bind(&self.config, keeper, self.opened.clock.clone()).await?;
+                let port = listener.port();
+                self.capture.spawn("capture", listener.serve(self.stop_capture.clone()));
+                Ok(Endpoint {
+                    host: "127.0.0.1".to_owned(),
+                    port,
+                    tls: TlsMode::None,
+                    auth: Auth::None,
+                    max_connections: DEFAULT_CONNECTIONS,
+                })
+            }
+        }
+    }
+
+    /// HTTP.
+    async fn api(&mut self, worker: Option<&(Arc<Delivery>, Handoff)>) -> Result<SocketAddr> {
+        let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
+        let listener = TcpListener::bind(self.config.http_addr)
+            .await
+            .with_context(|| format!("cannot listen on {}", self.config.http_addr))?;
+        let address = listener.local_addr()?;
+        let onward = match worker {
+            Some((_, handoff)) => Onward::InMemory { handoff: handoff.clone(), lease: LEASE },
+            None => Onward::Notify,
+        };
+        let (intake, writers) =
+            Intake::new(&database, clock.clone(), self.lanes.clone(), onward, self.config.accept_writers);
+        for writer in writers {
+            self.writers.spawn("accept", writer.run());
+        }
+        let limits = Limits {
+            max_message_bytes: self.config.max_message_bytes,
+            sender_policy: self.config.sender_policy,
+        };
+        let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));
+        self.loops.spawn("keys", write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
+        self.loops.spawn("follow", follow::run(self.live.clone(), database.clone(), self.stop_loops.clone()));
+        let metrics = observe::recorder()?;
+        self.loops.spawn("metrics", observe::upkeep(metrics.clone(), worker.map(|(d, _)| Arc::clone(d)), self.stop_loops.clone()));
+        let app = App(Arc::new(AppParts {
+            accept: Accept { clock: clock.clone(), limits, lanes: self.lanes.clone(), intake, database: database.clone() },
+            database,
+            clock,
+            keys,
+            limits: RateLimits::new(self.config.key_rate),
+            budget: Budget::new(BODY_BYTES),
+            seal: self.seal.clone(),
+            live: self.live.clone(),
+            metrics,
+            roles: self.shown.clone(),
+            trusted_proxies: self.config.trusted_proxies.clone(),
+            stopping: self.stop_doors.clone(),
+            depth_counted: std::sync::Mutex::default(),
+        }));
+        self.doors.spawn("http", http::serve::serve(listener, http::router(app), self.stop_doors.clone()));
+        Ok(address)
+    }
+
+    fn finish(
+        self,
+        http: Option<SocketAddr>,
+        delivery: Option<Arc<Delivery>>,
+        tenant: TenantId,
+        first_key: Option<KeySecret>,
+    ) -> Server {
+        for (role, tasks) in [(Role::Api, &self.doors), (Role::Worker, &self.loops)] {
+            tasks.watch(role.as_str(), &self.shown, [&self.stop_doors, &self.stop_loops]);
+        }
+        let Opened { database, clock, embedded, data_dir, .. } = self.opened;
+        Server {
+            http,
+            first_key,
+            tenant,
+            config: self.config,
+            database,
+            clock,
+            incarnation: self.incarnation,
+            delivery,
+            stop_doors: self.stop_doors,
+            stop_loops: self.stop_loops,
+            doors: self.doors,
+            writers: self.writers,
+            capture: self.capture,
+            stop_capture: self.stop_capture,
+            loops: self.loops,
+            recorders: self.recorders,
+            embedded,
+            _data_dir: data_dir,
+        }
+    }
+}
+
+/// How often it is written down when keys were last used.
+const USED_INTERVAL: Duration = Duration::from_secs(30);
+
+async fn write_used_keys(keys: Arc<Keys>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(USED_INTERVAL) => {}
+        }
+        if let Err(error) = keys.write_used().await {
+            tracing::debug!(error = %error, "could not write when keys were last used");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Connections. The hot path owns its connections, one for each writer; everything else shares small pools.
+//! Each use has session settings of its own, given at connect, so that no statement runs without a timeout.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+
+use super::StoreError;
+
+/// What a connection is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Group commits of accepted mail.
+    Accept,
+    /// Batches of results.
+    Record,
+    /// Claims, rescues and other work on the queue.
+    Claim,
+    /// Everything that a caller of the API waits for.
+    Serve,
+    /// LISTEN and the node's sign of life.
+    Watch,
+    /// Migrations and chores that may take long.
+    Maintain,
+}
+
+impl Use {
+    /// Session settings. All durable uses name synchronous_commit themselves: a 2xx means committed and
+    /// flushed, whatever the server's default is.
+    fn settings(self) -> Vec<(&'static str, &'static str)> {
+        let mut settings = vec![("synchronous_commit", "on"), ("idle_in_transaction_session_timeout", "5s")];
+        settings.extend_from_slice(match self {
+            // Plans are made for small inputs joined to large tables by key; the planner's guess of an
+            // array's length must never lead it to read a whole table. work_mem holds one batch.
+            Use::Accept => &[
+                ("statement_timeout", "5s"),
+                ("enable_seqscan", "off"),
+                ("plan_cache_mode", "force_generic_plan"),
+                ("work_mem", "32MB"),
+            ],
+            Use::Record | Use::Claim => &[
+                ("statement_timeout", "10s"),
+                ("enable_seqscan", "off"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+                ("plan_cache_mode", "force_generic_plan"),
+                ("work_mem", "32MB"),
+            ],
+            // Filters are optional, so each call is planned for the filters it has.
+            Use::Serve => &[("statement_timeout", "4s"), ("plan_cache_mode", "force_custom_plan"), ("jit", "off")],
+            Use::Watch => &[("statement_timeout", "5s")],
+            Use::Maintain => &[("lock_timeout", "5s")],
+        });
+        settings
+    }
+}
+
+/// How to reach the database, and the pools of what is not hot.
+#[derive(Debug, Clone)]
+pub struct Database {
+    options: PgConnectOptions,
+    serve: PgPool,
+    claim: PgPool,
+}
+
+/// How long a caller waits for a free connection: within the five seconds in which the API answers.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+const SERVE_CONNECTIONS: u32 = 8;
+const CLAIM_CONNECTIONS: u32 = 2;
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Database {
+    /// Reads a `postgres://` URL.
+    ///
+    /// # Errors
+    /// Not such a URL.
+    pub fn parse(url: &str) -> Result<PgConnectOptions, StoreError> {
+        Ok(PgConnectOptions::from_str(url)?)
+    }
+
+    /// Prepares the pools; connects nothing yet.
+    pub fn new(options: PgConnectOptions) -> Database {
+        let options = options.application_name("postroad").log_statements(tracing::log::LevelFilter::Off);
+        let pool = |purpose: Use, size: u32| {
+            PgPoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect_lazy_with(with_settings(&options, purpose))
+        };
+        Database { serve: pool(Use::Serve, SERVE_CONNECTIONS), claim: pool(Use::Claim, CLAIM_CONNECTIONS), options }
+    }
+
+    /// For what callers of the API wait for.
+    pub fn serve(&self) -> &PgPool {
+        &self.serve
+    }
+
+    /// For work on the queue.
+    pub fn claim(&self) -> &PgPool {
+        &self.claim
+    }
+
+    /// A connection of its own, opened at first use.
+    pub fn link(&self, purpose: Use) -> Link {
+        Link { options: with_settings(&self.options, purpose), connection: None }
+    }
+
+    /// A connection that hears notifications.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn listener(&self) -> Result<PgListener, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(with_settings(&self.options, Use::Watch));
+        Ok(PgListener::connect_with(&pool).await?)
+    }
+
+    /// Whether a notification that is sent is heard: not so through some poolers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn hears_itself(&self) -> Result<bool, StoreError> {
+        let mut listener = self.listener().await?;
+        listener.listen("postroad_doctor").await?;
+        let mut link = self.link(Use::Watch);
+        sqlx::query!("SELECT pg_notify('postroad_doctor', '')").execute(link.get().await?).await?;
+        let heard = tokio::time::timeout(Duration::from_secs(2), listener.recv()).await;
+        link.close().await;
+        Ok(matches!(heard, Ok(Ok(_))))
+    }
+
+    /// How the database is reached, for tools that want their own connection.
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// Closes the pools; waits for what is under way.
+    pub async fn close(&self) {
+        self.serve.close().await;
+        self.claim.close().await;
+    }
+}
+
+fn with_settings(options: &PgConnectOptions, purpose: Use) -> PgConnectOptions {
+    options.clone().options(purpose.settings())
+}
+
+/// One connection, owned by one task, reopened when it broke.
+#[derive(Debug)]
+pub struct Link {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+}
+
+impl Link {
+    /// The open connection, or a new one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when there is none to be had within five seconds.
+    pub async fn get(&mut self) -> Result<&mut PgConnection, StoreError> {
+        let connection = match self.connection.take() {
+            Some(open) => open,
+            None => tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&self.options))
+                .await
+                .map_err(|_| StoreError::timed_out())??,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Forgets the connection: after an error nobody knows what state it is in.
+    pub fn broken(&mut self) {
+        self.connection = None;
+    }
+
+    /// Closes the connection politely.
+    pub async fn close(mut self) {
+        if let Some(connection) = self.connection.take() {
+            // It is going away either way.
+            let _ = connection.close().await;
+        }
+    }
+}

@@ -1,0 +1,565 @@
+//! Reading messages and their deliveries, for the tenant that owns them.
+//!
+//! Lists are keyset pages, newest first. When a filter is about deliveries (recipient, status), the page's
+//! candidates come from that filter's own index, some hundred at a time, and the rest is checked on them: no
+//! query ever reads through all of a tenant's mail. Such a page may be shorter than asked for, or even empty,
+//! and still have a next one.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::delivery::{DeliveryStatus, Ending};
+use crate::domain::id::{DeliveryId, Id, MessageId, TenantId, floor_at};
+
+use super::StoreError;
+
+/// A stored message.
+#[derive(Debug, Clone)]
+pub struct MessageRow {
+    /// Its id; carries its birth.
+    pub id: Uuid,
+    /// Not before this moment.
+    pub send_at: Option<OffsetDateTime>,
+    /// How long it is tried.
+    pub ttl_seconds: i32,
+    /// Octets.
+    pub size_bytes: i32,
+    /// 0 high, 1 normal, 2 low.
+    pub priority: i16,
+    /// Never sent.
+    pub sandbox: bool,
+    /// The Message-ID header.
+    pub message_id: String,
+    /// As the recipient sees it.
+    pub subject: String,
+    /// Its stream.
+    pub stream: String,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// The caller's own data.
+    pub metadata: serde_json::Value,
+    /// The mailboxes.
+    pub addresses: serde_json::Value,
+}
+
+impl MessageRow {
+    /// Its id.
+    pub fn id(&self) -> MessageId {
+        Id::from_uuid(self.id)
+    }
+}
+
+/// One message.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn find(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: MessageId,
+) -> Result<Option<MessageRow>, StoreError> {
+    Ok(sqlx::query_as!(
+        MessageRow,
+        r#"
+        SELECT id, send_at, ttl_seconds, size_bytes, priority, sandbox, message_id, subject, stream, tags,
+               metadata, addresses
+        FROM messages WHERE tenant_id = $1 AND lane = $2 AND id = $3
+        "#,
+        tenant.uuid(),
+        id.lane().number(),
+        id.uuid(),
+    )
+    .fetch_optional(connection)
+    .await?)
+}
+
+/// The RFC 5322 form of a message; `None`: no such message, or its content has left by retention.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn raw(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: MessageId,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT b.raw FROM messages m JOIN bodies b ON b.lane = m.lane AND b.id = m.id
+        WHERE m.tenant_id = $1 AND m.lane = $2 AND m.id = $3
+        "#,
+        tenant.uuid(),
+        id.lane().number(),
+        id.uuid(),
+    )
+    .fetch_optional(connection)
+    .await?)
+}
+
+/// A delivery with its state.
+#[derive(Debug, Clone)]
+pub struct DeliveryRow {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// 0 To, 1 Cc, 2 Bcc.
+    pub role: i16,
+    /// To whom.
+    pub recipient: String,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// SMTP attempts so far.
+    pub attempts: i32,
+    /// When it is tried next, while it waits.
+    pub next_attempt_at: Option<OffsetDateTime>,
+    /// When it ended.
+    pub ended_at: Option<OffsetDateTime>,
+    /// Of what class the bounce is.
+    pub class: Option<String>,
+    /// Whether the address is dead.
+    pub hard: Option<bool>,
+}
+
+/// The deliveries of a message, in their order.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn deliveries(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    message: MessageId,
+) -> Result<Vec<DeliveryRow>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT d.id, d.role, d.recipient,
+               CASE WHEN q.delivery_id IS NULL THEN o.status::text
+                    WHEN q.leased_by IS NULL THEN 'queued' ELSE 'sending' END AS status,
+               coalesce(q.attempts, t.attempts, 0) AS "attempts!",
+               CASE WHEN q.leased_by IS NULL THEN q.due_at END AS next_attempt_at,
+               o.at AS "ended_at?", o.class, o.hard AS "hard?"
+        FROM deliveries d
+        LEFT JOIN queue q ON q.lane = d.lane AND q.delivery_id = d.id
+        LEFT JOIN LATERAL (SELECT x.status, x.at, x.class, x.hard FROM outcomes x
+                           WHERE x.lane = d.lane AND x.delivery_id = d.id
+                           ORDER BY x.ordinal DESC LIMIT 1) o ON true
+        LEFT JOIN LATERAL (SELECT max(a.attempt) AS attempts FROM attempts a
+                           WHERE a.lane = d.lane AND a.delivery_id = d.id) t ON true
+        WHERE d.tenant_id = $1 AND d.lane = $2 AND d.id > $3 AND d.id <= $4
+        ORDER BY d.id
+        "#,
+        tenant.uuid(),
+        message.lane().number(),
+        message.uuid(),
+        message.last_delivery().uuid(),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| DeliveryRow {
+            id: Id::from_uuid(row.id),
+            role: row.role,
+            recipient: row.recipient,
+            status: status_of(row.status.as_deref()),
+            attempts: row.attempts,
+            next_attempt_at: row.next_attempt_at,
+            ended_at: row.ended_at,
+            class: row.class,
+            hard: row.hard,
+        })
+        .collect())
+}
+
+/// A delivery without queue row or outcome exists only between two statements of a retention run.
+fn status_of(text: Option<&str>) -> DeliveryStatus {
+    text.and_then(|text| text.parse().ok()).unwrap_or(DeliveryStatus::Ended(Ending::Expired))
+}
+
+/// An attempt as it is kept.
+#[derive(Debug, Clone)]
+pub struct AttemptRow {
+    /// Of which delivery.
+    pub delivery_id: Uuid,
+    /// Its number.
+    pub attempt: i32,
+    /// When it began.
+    pub started_at: OffsetDateTime,
+    /// How long it took.
+    pub duration_ms: i32,
+    /// How far it came.
+    pub step: String,
+    /// What it meant.
+    pub result: String,
+    /// Of what class the trouble was.
+    pub class: Option<String>,
+    /// The peer's name.
+    pub host: Option<String>,
+    /// The peer's address.
+    pub ip: Option<String>,
+    /// Version, cipher and verification.
+    pub tls: Option<String>,
+    /// The reply's code.
+    pub code: Option<i16>,
+    /// Its enhanced status.
+    pub enhanced: Option<String>,
+    /// Its text.
+    pub reply: String,
+}
+
+/// The attempts of a message's deliveries, in order.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn attempts(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    message: MessageId,
+) -> Result<Vec<AttemptRow>, StoreError> {
+    Ok(sqlx::query_as!(
+        AttemptRow,
+        r#"
+        SELECT a.delivery_id, a.attempt, a.started_at, a.duration_ms, a.step, a.result, a.class, a.host,
+               host(a.ip) AS ip, a.tls, a.code, a.enhanced, a.reply
+        FROM attempts a JOIN deliveries d ON d.lane = a.lane AND d.id = a.delivery_id
+        WHERE d.tenant_id = $1 AND d.lane = $2 AND d.id > $3 AND d.id <= $4
+          AND a.lane = $2 AND a.delivery_id > $3 AND a.delivery_id <= $4
+        ORDER BY a.delivery_id, a.claim_no
+        "#,
+        tenant.uuid(),
+        message.lane().number(),
+        message.uuid(),
+        message.last_delivery().uuid(),
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// What a list is narrowed by. `None` everywhere: nothing.
+#[derive(Debug, Clone, Default)]
+pub struct MessageFilter {
+    /// At least one delivery stands so.
+    pub status: Option<DeliveryStatus>,
+    /// A recipient, in canonical form.
+    pub to: Option<String>,
+    /// The author's address, in any case.
+    pub from: Option<String>,
+    /// Part of the subject, in any case.
+    pub subject: Option<String>,
+    /// One of its tags.
+    pub tag: Option<String>,
+    /// Its stream.
+    pub stream: Option<String>,
+    /// Born at this moment or later.
+    pub since: Option<OffsetDateTime>,
+    /// Born before this moment.
+    pub until: Option<OffsetDateTime>,
+}
+
+/// A page of messages, and where the next one begins.
+#[derive(Debug, Clone)]
+pub struct MessagePage {
+    /// Newest first.
+    pub messages: Vec<MessageRow>,
+    /// `None`: this is the last page.
+    pub next: Option<MessageId>,
+}
+
+/// How many candidates are looked at in one round, and how many rounds make a page.
+const CANDIDATES: i64 = 500;
+const ROUNDS: usize = 10;
+
+/// A page of a tenant's messages that match `filter`, newest first, before `before`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    filter: &MessageFilter,
+    before: Option<MessageId>,
+    limit: usize,
+) -> Result<MessagePage, StoreError> {
+    if filter.to.is_none() && filter.status.is_none() {
+        let mut messages = matching(connection, tenant, filter, before, None, limit + 1).await?;
+        let more = messages.len() > limit;
+        messages.truncate(limit);
+        let next = messages.last().filter(|_| more).map(MessageRow::id);
+        return Ok(MessagePage { messages, next });
+    }
+    by_candidates(connection, tenant, filter, before, limit).await
+}
+
+async fn by_candidates(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    filter: &MessageFilter,
+    mut before: Option<MessageId>,
+    limit: usize,
+) -> Result<MessagePage, StoreError> {
+    let mut page: Vec<MessageRow> = Vec::new();
+    for _ in 0..ROUNDS {
+        let deliveries = candidates(connection, tenant, filter, before).await?;
+        let exhausted = deliveries.len() < CANDIDATES as usize;
+        let mut ids: Vec<Uuid> = deliveries.iter().map(|id| id.message().uuid()).collect();
+        ids.dedup();
+        // The oldest message of a full round may have more deliveries in the next one.
+        if !exhausted && ids.len() > 1 {
+            ids.pop();
+        }
+        let found = matching(connection, tenant, filter, before, Some(&ids), limit + 1).await?;
+        for message in found {
+            page.push(message);
+            if page.len() > limit {
+                page.truncate(limit);
+                let next = page.last().map(MessageRow::id);
+                return Ok(MessagePage { messages: page, next });
+            }
+        }
+        if exhausted {
+            return Ok(MessagePage { messages: page, next: None });
+        }
+        before = ids.last().copied().map(Id::from_uuid);
+    }
+    Ok(MessagePage { messages: page, next: before })
+}
+
+/// Deliveries from the index of the narrowest filter about deliveries, newest first.
+async fn candidates(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    filter: &MessageFilter,
+    before: Option<MessageId>,
+) -> Result<Vec<DeliveryId>, StoreError> {
+    let (from, below) = bounds(filter, before);
+    let ids = match (&filter.to, filter.status) {
+        (Some(recipient), _) => by_recipient(connection, tenant, recipient, from, below).await?,
+        (None, Some(DeliveryStatus::Ended(ending))) => {
+            by_ending(connection, tenant, ending, from, below).await?
+        }
+        (None, _) => in_queue(connection, tenant, from, below).await?,
+    };
+    Ok(ids.into_iter().map(Id::from_uuid).collect())
+}
+
+/// The range of ids a page may come from.
+fn bounds(filter: &MessageFilter, before: Option<MessageId>) -> (Uuid, Uuid) {
+    let from = filter.since.map_or(Uuid::nil(), floor_at);
+    let until = filter.until.map_or(Uuid::max(), floor_at);
+    (from, before.map_or(until, |before| until.min(before.uuid())))
+}
+
+async fn by_recipient(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    recipient: &str,
+    from: Uuid,
+    below: Uuid,
+) -> Result<Vec<Uuid>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT d.id FROM deliveries d
+        WHERE d.tenant_id = $1 AND lower(d.recipient) = $2 AND d.id >= $3 AND d.id < $4
+        ORDER BY d.id DESC LIMIT $5
+        "#,
+        tenant.uuid(),
+        recipient,
+        from,
+        below,
+        CANDIDATES,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+async fn by_ending(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    ending: Ending,
+    from: Uuid,
+    below: Uuid,
+) -> Result<Vec<Uuid>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT o.delivery_id FROM outcomes o
+        WHERE o.tenant_id = $1 AND o.status = $2::text::delivery_status
+          AND o.delivery_id >= $3 AND o.delivery_id < $4
+        ORDER BY o.delivery_id DESC LIMIT $5
+        "#,
+        tenant.uuid(),
+        ending.as_str(),
+        from,
+        below,
+        CANDIDATES,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+async fn in_queue(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    from: Uuid,
+    below: Uuid,
+) -> Result<Vec<Uuid>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT q.delivery_id FROM queue q
+        WHERE q.tenant_id = $1 AND q.delivery_id >= $2 AND q.delivery_id < $3
+        ORDER BY q.delivery_id DESC LIMIT $4
+        "#,
+        tenant.uuid(),
+        from,
+        below,
+        CANDIDATES,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Messages that match, newest first; of `among` only, if given.
+async fn matching(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    filter: &MessageFilter,
+    before: Option<MessageId>,
+    among: Option<&[Uuid]>,
+    limit: usize,
+) -> Result<Vec<MessageRow>, StoreError> {
+    let (from, below) = bounds(filter, before);
+    let subject = filter.subject.as_deref().map(like_pattern);
+    Ok(sqlx::query_as!(
+        MessageRow,
+        r#"
+        SELECT m.id, m.send_at, m.ttl_seconds, m.size_bytes, m.priority, m.sandbox, m.message_id, m.subject,
+               m.stream, m.tags, m.metadata, m.addresses
+        FROM messages m
+        WHERE m.tenant_id = $1 AND m.id >= $2 AND m.id < $3
+          AND ($4::uuid[] IS NULL OR m.id = ANY ($4))
+          AND ($5::text IS NULL OR lower(m.sender) = lower($5))
+          AND ($6::text IS NULL OR m.subject ILIKE $6)
+          AND ($7::text IS NULL OR (m.tags <> '{}' AND m.tags @> ARRAY[$7]))
+          AND ($8::text IS NULL OR m.stream = $8)
+          AND ($9::text IS NULL OR EXISTS (
+                SELECT 1 FROM deliveries d
+                LEFT JOIN queue q ON q.lane = d.lane AND q.delivery_id = d.id
+                LEFT JOIN LATERAL (SELECT x.status FROM outcomes x
+                                   WHERE x.lane = d.lane AND x.delivery_id = d.id
+                                   ORDER BY x.ordinal DESC LIMIT 1) o ON true
+                WHERE d.lane = m.lane AND d.id > m.id AND d.id <= last_delivery_of(m.id)
+                  AND $9 = CASE WHEN q.delivery_id IS NULL THEN o.status::text
+                                WHEN q.leased_by IS NULL THEN 'queued' ELSE 'sending' END))
+        ORDER BY m.id DESC LIMIT $10
+        "#,
+        tenant.uuid(),
+        from,
+        below,
+        among,
+        filter.from,
+        subject,
+        filter.tag,
+        filter.stream,
+        filter.status.map(DeliveryStatus::as_str),
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// The text anywhere, with nothing in it meaning anything special.
+fn like_pattern(text: &str) -> String {
+    format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
+}
+
+/// How many deliveries of a message stand how.
+#[derive(Debug, Clone)]
+pub struct StatusCount {
+    /// Which message.
+    pub message: MessageId,
+    /// Where they stand.
+    pub status: DeliveryStatus,
+    /// How many.
+    pub count: i64,
+}
+
+/// Counts the deliveries of these messages by status.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn status_counts(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    messages: &[MessageId],
+) -> Result<Vec<StatusCount>, StoreError> {
+    let lanes: Vec<i16> = messages.iter().map(|id| id.lane().number()).collect();
+    let first: Vec<Uuid> = messages.iter().map(|id| id.uuid()).collect();
+    let last: Vec<Uuid> = messages.iter().map(|id| id.last_delivery().uuid()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT r.first AS "message!", s.status, count(*) AS "count!"
+        FROM unnest($2::smallint[], $3::uuid[], $4::uuid[]) AS r (lane, first, last)
+        JOIN deliveries d ON d.lane = r.lane AND d.id > r.first AND d.id <= r.last AND d.tenant_id = $1
+        LEFT JOIN queue q ON q.lane = d.lane AND q.delivery_id = d.id
+        LEFT JOIN LATERAL (SELECT x.status FROM outcomes x WHERE x.lane = d.lane AND x.delivery_id = d.id
+                           ORDER BY x.ordinal DESC LIMIT 1) o ON true
+        CROSS JOIN LATERAL (SELECT CASE WHEN q.delivery_id IS NULL THEN o.status::text
+                                        WHEN q.leased_by IS NULL THEN 'queued' ELSE 'sending' END) s (status)
+        GROUP BY r.first, s.status
+        "#,
+        tenant.uuid(),
+        &lanes,
+        &first,
+        &last,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| StatusCount {
+            message: Id::from_uuid(row.message),
+            status: status_of(row.status.as_deref()),
+            count: row.count,
+        })
+        .collect())
+}
+
+/// How deliveries were answered at birth: what a replayed answer needs.
+#[derive(Debug, Clone)]
+pub struct Born {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// To whom.
+    pub recipient: String,
+    /// It was suppressed from the start.
+    pub suppressed: bool,
+}
+
+/// The deliveries of a message as they were at its birth.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn born(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    message: MessageId,
+) -> Result<Vec<Born>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT d.id, d.recipient, EXISTS (
+                   SELECT 1 FROM outcomes o WHERE o.lane = d.lane AND o.delivery_id = d.id AND o.ordinal = 0
+                     AND o.status = 'suppressed'
+                     AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.lane = d.lane AND a.delivery_id = d.id)
+               ) AS "suppressed!"
+        FROM deliveries d
+        WHERE d.tenant_id = $1 AND d.lane = $2 AND d.id > $3 AND d.id <= $4 ORDER BY d.id
+        "#,
+        tenant.uuid(),
+        message.lane().number(),
+        message.uuid(),
+        message.last_delivery().uuid(),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Born { id: Id::from_uuid(row.id), recipient: row.recipient, suppressed: row.suppressed })
+        .collect())
+}

@@ -1,0 +1,31 @@
+//! All SQL. Rows in, domain types out; plain functions, one file for each family of tables.
+//!
+//! Functions take `&mut PgConnection` and never begin or end a transaction: whoever calls owns it. Queries of
+//! what a tenant owns take its [`TenantId`](crate::domain::id::TenantId) first; the few that cross tenants
+//! say so in their names or stand in files that only workers and operators use.
+
+pub mod accept;
+pub mod audit;
+pub mod captured;
+pub mod claim;
+mod error;
+pub mod events;
+pub mod health;
+pub mod idempotency;
+pub mod installation;
+pub mod keys;
+mod link;
+pub mod messages;
+pub mod migrate;
+pub mod nodes;
+pub mod partitions;
+pub mod queue;
+pub mod record;
+pub mod relays;
+pub mod revisions;
+pub mod suppressions;
+pub mod tenants;
+
+pub use error::StoreError;
+pub use link::{Database, Link, Use};
+pub use sqlx::PgConnection;

@@ -1,0 +1,284 @@
+//! Everything else that moves rows of the queue: giving back, taking over, canceling, rescheduling, counting.
+//! What a tenant asks for takes its id first; the rest crosses tenants and belongs to workers.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::id::{DeliveryId, EventId, Id, Lane, MessageId, TenantId};
+
+use super::StoreError;
+
+/// A claim that is given back without having been tried.
+#[derive(Debug, Clone, Copy)]
+pub struct HandBack {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// The claim it belongs to.
+    pub claim_no: i32,
+    /// When it may be claimed again.
+    pub due_at: OffsetDateTime,
+}
+
+/// Gives claims back uncounted: a full or paused destination, a drain. Stale ones are left alone.
+///
+/// # Errors
+/// Nothing was given back; the leases run out by themselves.
+pub async fn hand_back(connection: &mut PgConnection, rows: &[HandBack]) -> Result<u64, StoreError> {
+    let lanes: Vec<i16> = rows.iter().map(|row| row.delivery.lane().number()).collect();
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.delivery.uuid()).collect();
+    let claims: Vec<i32> = rows.iter().map(|row| row.claim_no).collect();
+    let due: Vec<OffsetDateTime> = rows.iter().map(|row| row.due_at).collect();
+    let done = sqlx::query!(
+        r#"
+        UPDATE queue q
+        SET due_at = i.due_at, leased_by = NULL, unresolved = 0, attempts = greatest(0, q.attempts - 1)
+        FROM unnest($1::smallint[], $2::uuid[], $3::int[], $4::timestamptz[]) AS i (lane, id, claim_no, due_at)
+        WHERE q.lane = i.lane AND q.delivery_id = i.id AND q.claim_no = i.claim_no
+        "#,
+        &lanes,
+        &ids,
+        &claims,
+        &due,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Lets a claim end without a result: it comes again, and counts as one more without a result.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn abandon(
+    connection: &mut PgConnection,
+    delivery: DeliveryId,
+    claim_no: i32,
+    due_at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        UPDATE queue SET due_at = $4, leased_by = NULL
+        WHERE lane = $1 AND delivery_id = $2 AND claim_no = $3
+        "#,
+        delivery.lane().number(),
+        delivery.uuid(),
+        claim_no,
+        due_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes rows due whose birth this process does not know the fate of: their group commit was interrupted, so
+/// they may be stored and leased to it without being in its memory.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn release_newborn(
+    connection: &mut PgConnection,
+    incarnation: i32,
+    messages: &[MessageId],
+    now: OffsetDateTime,
+) -> Result<u64, StoreError> {
+    let lanes: Vec<i16> = messages.iter().map(|id| id.lane().number()).collect();
+    let from: Vec<Uuid> = messages.iter().map(|id| id.uuid()).collect();
+    let to: Vec<Uuid> = messages.iter().map(|id| id.last_delivery().uuid()).collect();
+    let done = sqlx::query!(
+        r#"
+        UPDATE queue q SET due_at = $4, leased_by = NULL, unresolved = 0, attempts = 0
+        FROM unnest($1::smallint[], $2::uuid[], $3::uuid[]) AS m (lane, first, last)
+        WHERE q.lane = m.lane AND q.delivery_id > m.first AND q.delivery_id <= m.last
+          AND q.leased_by = $5 AND q.claim_no = 1
+        "#,
+        &lanes,
+        &from,
+        &to,
+        now,
+        incarnation,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Makes up to `limit` rows of one lane due that are leased to these incarnations.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn rescue(
+    connection: &mut PgConnection,
+    lane: Lane,
+    dead: &[i32],
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE queue q SET due_at = $3, leased_by = NULL
+        FROM (SELECT s.delivery_id FROM queue s
+              WHERE s.lane = $1 AND s.leased_by = ANY ($2)
+              LIMIT $4 FOR UPDATE SKIP LOCKED) c
+        WHERE q.lane = $1 AND q.delivery_id = c.delivery_id
+        "#,
+        lane.number(),
+        dead,
+        now,
+        limit,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Takes back what is not in hand: it ends `canceled`, with its event.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn cancel_waiting(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    message: MessageId,
+    now: OffsetDateTime,
+) -> Result<Vec<DeliveryId>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        DELETE FROM queue q
+        WHERE q.lane = $1 AND q.delivery_id > $2 AND q.delivery_id <= $3 AND q.tenant_id = $4
+          AND q.leased_by IS NULL
+        RETURNING q.delivery_id
+        "#,
+        message.lane().number(),
+        message.uuid(),
+        message.last_delivery().uuid(),
+        tenant.uuid(),
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let canceled: Vec<DeliveryId> = rows.into_iter().map(Id::from_uuid).collect();
+    let ids: Vec<Uuid> = canceled.iter().map(|id| id.uuid()).collect();
+    let events: Vec<Uuid> = canceled.iter().map(|id| EventId::of(now, *id).uuid()).collect();
+    sqlx::query!(
+        r#"
+        WITH closed AS (
+            INSERT INTO outcomes (lane, ordinal, delivery_id, tenant_id, status, hard, at, class)
+            SELECT $1, 0, c.id, $2, 'canceled', false, $3, NULL FROM unnest($4::uuid[]) AS c (id)
+        )
+        INSERT INTO events (txid, lane, type, delivery_id, id, tenant_id, data)
+        SELECT x.txid, $1, 'canceled', c.id, c.event, $2, NULL
+        FROM unnest($4::uuid[], $5::uuid[]) AS c (id, event), (SELECT txid_current() AS txid) x
+        "#,
+        message.lane().number(),
+        tenant.uuid(),
+        now,
+        &ids,
+        &events,
+    )
+    .execute(connection)
+    .await?;
+    Ok(canceled)
+}
+
+/// Marks what is in hand, and tells the workers that have it: it stops before MAIL FROM, or at its next
+/// deferral.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn mark_canceled(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    message: MessageId,
+) -> Result<Vec<DeliveryId>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        UPDATE queue q SET cancel_requested = true
+        WHERE q.lane = $1 AND q.delivery_id > $2 AND q.delivery_id <= $3 AND q.tenant_id = $4
+          AND q.leased_by IS NOT NULL
+        RETURNING q.delivery_id
+        "#,
+        message.lane().number(),
+        message.uuid(),
+        message.last_delivery().uuid(),
+        tenant.uuid(),
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    if !rows.is_empty() {
+        let payload = message.to_string();
+        sqlx::query!("SELECT pg_notify('postroad_cancel', $1)", payload).execute(connection).await?;
+    }
+    Ok(rows.into_iter().map(Id::from_uuid).collect())
+}
+
+/// Moves what has not been tried yet to another time. Gives the deliveries that were moved.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn reschedule(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    message: MessageId,
+    send_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE queue q SET due_at = $5, expires_at = $6
+        WHERE q.lane = $1 AND q.delivery_id > $2 AND q.delivery_id <= $3 AND q.tenant_id = $4
+          AND q.leased_by IS NULL AND q.attempts = 0
+        "#,
+        message.lane().number(),
+        message.uuid(),
+        message.last_delivery().uuid(),
+        tenant.uuid(),
+        send_at,
+        expires_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// How much is in the queue, over all tenants.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Depth {
+    /// Due and not in hand.
+    pub due: i64,
+    /// Waits for its time.
+    pub waiting: i64,
+    /// In a worker's hands.
+    pub leased: i64,
+    /// Claimed three times without a result.
+    pub suspects: i64,
+    /// How long the oldest due row has been due, in seconds.
+    pub oldest_due_seconds: f64,
+}
+
+/// Counts the queue. It reads all of it: at most once in some seconds.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn depth(connection: &mut PgConnection, now: OffsetDateTime) -> Result<Depth, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT count(*) FILTER (WHERE q.leased_by IS NULL AND q.due_at <= $1) AS "due!",
+               count(*) FILTER (WHERE q.leased_by IS NULL AND q.due_at > $1) AS "waiting!",
+               count(*) FILTER (WHERE q.leased_by IS NOT NULL) AS "leased!",
+               count(*) FILTER (WHERE q.unresolved >= 3) AS "suspects!",
+               coalesce(extract(epoch FROM $1 - min(q.due_at) FILTER (WHERE q.leased_by IS NULL AND q.due_at <= $1)), 0)::float8
+                   AS "oldest!"
+        FROM queue q
+        "#,
+        now,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Depth {
+        due: row.due,
+        waiting: row.waiting,
+        leased: row.leased,
+        suspects: row.suspects,
+        oldest_due_seconds: row.oldest,
+    })
+}

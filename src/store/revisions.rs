@@ -1,0 +1,66 @@
+//! Revisions: how nodes learn that what they keep in memory has changed. Read twice a second by every node.
+
+use std::time::Instant;
+
+use sqlx::PgConnection;
+
+use super::StoreError;
+
+/// What is kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Revised {
+    /// API keys and tenants.
+    Credentials,
+    /// Tenants' relays.
+    Relays,
+}
+
+impl Revised {
+    const fn name(self) -> &'static str {
+        match self {
+            Revised::Credentials => "credentials",
+            Revised::Relays => "relays",
+        }
+    }
+}
+
+/// The counters at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Revisions {
+    /// API keys and tenants.
+    pub credentials: i64,
+    /// Tenants' relays.
+    pub relays: i64,
+}
+
+/// What a process knows of the revisions, and as of when.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// The counters.
+    pub revisions: Revisions,
+    /// When the question that brought them was asked.
+    pub as_of: Instant,
+}
+
+/// Raises a counter, in the transaction of the change.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn raise(connection: &mut PgConnection, revised: Revised) -> Result<(), StoreError> {
+    sqlx::query!("UPDATE revisions SET value = value + 1 WHERE name = $1", revised.name())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Reads all counters.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError> {
+    let rows = sqlx::query!("SELECT name, value FROM revisions").fetch_all(connection).await?;
+    let value = |revised: Revised| {
+        rows.iter().find(|row| row.name == revised.name()).map_or(0, |row| row.value)
+    };
+    Ok(Revisions { credentials: value(Revised::Credentials), relays: value(Revised::Relays) })
+}

@@ -1,0 +1,97 @@
+//! What may be accepted: limits, rights, and what depends on the clock. The form of fields was checked when
+//! they were parsed.
+
+use time::OffsetDateTime;
+
+use crate::domain::id::MAX_DELIVERIES;
+use crate::domain::key::KeyMode;
+use crate::domain::submission::{Content, MAX_AHEAD, MAX_TTL, MIN_TTL, Sending, Submission};
+
+use super::{Caller, Limits, Rejected, Violation};
+
+/// Who may send as whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SenderPolicy {
+    /// Everybody as anybody: for capture, and behind a relay that checks.
+    Any,
+    /// From must be at a verified domain of the tenant.
+    Verified,
+}
+
+/// A submission that may be accepted.
+pub(super) struct Checked(pub Submission);
+
+/// How large the mail will be, roughly: enough to know where to compose it.
+pub(super) fn rough_size(submission: &Submission) -> usize {
+    match &submission.content {
+        Content::Raw(raw) => raw.len(),
+        Content::Parts(parts) => {
+            let texts = parts.text.as_ref().map_or(0, String::len) + parts.html.as_ref().map_or(0, String::len);
+            texts + parts.attachments.iter().map(|file| file.size() / 3 * 4).sum::<usize>()
+        }
+    }
+}
+
+/// Checks what the caller may do and what the clock allows; names everything that is wrong.
+pub(super) fn check(
+    caller: &Caller,
+    limits: &Limits,
+    mut submission: Submission,
+    now: OffsetDateTime,
+) -> Result<Checked, Rejected> {
+    if caller.mode == KeyMode::Test {
+        submission.options.sending = Sending::Sandbox;
+    }
+    if rough_size(&submission) > limits.max_message_bytes {
+        return Err(Rejected::too_large(limits.max_message_bytes));
+    }
+    let violations = violations(&submission, now);
+    if !violations.is_empty() {
+        return Err(Rejected::invalid(violations));
+    }
+    // The sender of raw MIME without an envelope sender is known once it is read.
+    if let Some(from) = &submission.from {
+        check_sender(caller, limits, from.address.domain(), "/from")?;
+    }
+    let stream = submission.options.stream.as_str();
+    if !caller.limits.allows_stream(stream) {
+        let message = format!("this key may not use the stream {stream}");
+        return Err(Rejected::forbidden(Violation::new("/stream", "stream_not_allowed", message)));
+    }
+    Ok(Checked(submission))
+}
+
+/// Whether the caller may send as this domain.
+pub(super) fn check_sender(caller: &Caller, limits: &Limits, domain: &str, pointer: &str) -> Result<(), Rejected> {
+    if !caller.limits.allows_domain(domain) {
+        let message = format!("this key may not send as {domain}");
+        return Err(Rejected::forbidden(Violation::new(pointer, "domain_not_allowed", message)));
+    }
+    if limits.sender_policy == SenderPolicy::Verified {
+        let message = format!("{domain} is not a verified domain of this tenant");
+        return Err(Rejected::forbidden(Violation::new(pointer, "sender_not_verified", message)));
+    }
+    Ok(())
+}
+
+fn violations(submission: &Submission, now: OffsetDateTime) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let options = &submission.options;
+    let recipients = submission.recipients.distinct().len();
+    if recipients == 0 {
+        found.push(Violation::new("/to", "required", "at least one recipient is needed, in to, cc or bcc"));
+    }
+    if recipients > MAX_DELIVERIES {
+        let message = format!("a mail has at most {MAX_DELIVERIES} recipients, this one has {recipients}");
+        found.push(Violation::new("/to", "too_many_recipients", message));
+    }
+    if options.send_at.is_some_and(|at| at > now + MAX_AHEAD) {
+        found.push(Violation::new("/send_at", "too_far_ahead", "mail can be scheduled up to 30 days ahead"));
+    }
+    if !(MIN_TTL..=MAX_TTL).contains(&options.ttl) {
+        let (least, most) = (MIN_TTL.whole_seconds(), MAX_TTL.whole_seconds());
+        let message = format!("the time to live is {least} to {most} seconds");
+        found.push(Violation::new("/ttl_seconds", "out_of_range", message));
+    }
+    found
+}

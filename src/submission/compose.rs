@@ -1,0 +1,216 @@
+//! From a checked submission to a message ready to be stored.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+
+use crate::domain::delivery::Role;
+use crate::domain::handoff::Outgoing;
+use crate::domain::id::{Lane, MessageId};
+use crate::domain::message::{Addresses, NewDelivery, NewMessage};
+use crate::domain::submission::{Content, Parts, Submission};
+use crate::mail::compose::{self, ComposeError, Draft};
+use crate::mail::raw::{self, Defaults, RawError};
+use crate::mail::{EmailAddress, Mailbox};
+
+use super::check::{Checked, check_sender};
+use super::{Caller, Limits, Rejected, Violation};
+
+/// What composing gives, whichever way the content came.
+struct Form {
+    raw: Vec<u8>,
+    message_id: String,
+    subject: String,
+    from: Mailbox,
+    addresses: Addresses,
+    needs_smtputf8: bool,
+    eight_bit: bool,
+    protected: bool,
+}
+
+/// Composes, or takes in what the caller composed.
+pub(super) fn compose(
+    caller: &Caller,
+    limits: &Limits,
+    Checked(submission): Checked,
+    now: OffsetDateTime,
+    lane: Lane,
+) -> Result<NewMessage, Rejected> {
+    let id = MessageId::in_lane(now, lane);
+    let form = match &submission.content {
+        Content::Parts(parts) => from_parts(&submission, parts, id, now)?,
+        Content::Raw(raw) => from_raw(caller, limits, &submission, raw, id, now)?,
+    };
+    if form.raw.len() > limits.max_message_bytes {
+        return Err(Rejected::too_large(limits.max_message_bytes));
+    }
+    Ok(message(caller, submission, form, id))
+}
+
+fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -> NewMessage {
+    let deliveries = deliveries(&submission, &form.addresses, id);
+    let options = submission.options;
+    NewMessage {
+        key: caller.key,
+        outgoing: Arc::new(Outgoing {
+            id,
+            tenant: caller.tenant,
+            stream: options.stream.as_str().to_owned(),
+            sender_domain: form.from.address.domain().to_owned(),
+            raw: Bytes::from(form.raw),
+            needs_smtputf8: form.needs_smtputf8,
+            eight_bit: form.eight_bit,
+            protected: form.protected,
+        }),
+        message_id: form.message_id,
+        sender: form.from.address.as_str().to_owned(),
+        subject: form.subject,
+        addresses: form.addresses,
+        priority: options.priority,
+        tags: options.tags,
+        metadata: options.metadata,
+        // What was due in the past is due now.
+        send_at: options.send_at.filter(|at| *at > id.born()),
+        ttl: options.ttl,
+        sending: options.sending,
+        deliveries,
+    }
+}
+
+fn deliveries(submission: &Submission, addresses: &Addresses, id: MessageId) -> Vec<NewDelivery> {
+    let in_header = |list: &[String], address: &EmailAddress| {
+        let wanted = address.key();
+        list.iter().filter_map(|text| Mailbox::parse(text).ok()).any(|mailbox| mailbox.address.key() == wanted)
+    };
+    let is_raw = matches!(submission.content, Content::Raw(_));
+    let role = |role: Role, address: &EmailAddress| match role {
+        // The envelope of raw MIME does not say who is an addressee: its header does.
+        Role::To if is_raw && in_header(&addresses.to, address) => Role::To,
+        Role::To if is_raw && in_header(&addresses.cc, address) => Role::Cc,
+        Role::To if is_raw => Role::Bcc,
+        role => role,
+    };
+    let distinct = submission.recipients.distinct().into_iter();
+    (1..)
+        .zip(distinct)
+        .map(|(ordinal, (given, recipient))| NewDelivery {
+            id: id.delivery(ordinal),
+            role: role(given, recipient),
+            recipient: recipient.clone(),
+        })
+        .collect()
+}
+
+fn from_parts(
+    submission: &Submission,
+    parts: &Parts,
+    id: MessageId,
+    now: OffsetDateTime,
+) -> Result<Form, Rejected> {
+    let from = submission.from.clone().ok_or_else(|| {
+        Rejected::invalid(vec![Violation::new("/from", "required", "the author is needed")])
+    })?;
+    let recipients = &submission.recipients;
+    let message_id =
+        parts.headers.message_id.clone().unwrap_or_else(|| own_message_id(id, from.address.domain()));
+    let draft = Draft {
+        from: &from,
+        reply_to: &submission.reply_to,
+        to: &recipients.to,
+        cc: &recipients.cc,
+        subject: &parts.subject,
+        text: parts.text.as_deref(),
+        html: parts.html.as_deref(),
+        attachments: &parts.attachments,
+        headers: &parts.headers.others,
+        message_id: &message_id,
+        date: parts.headers.date.unwrap_or_else(|| submission.options.send_at.filter(|at| *at > now).unwrap_or(now)),
+        boundary_seed: id.uuid().as_u128(),
+    };
+    let raw = compose::compose(&draft).map_err(|error| rejected_draft(&error))?;
+    let needs_smtputf8 = draft.needs_smtputf8();
+    Ok(Form {
+        eight_bit: !raw.is_ascii(),
+        raw,
+        message_id: format!("<{message_id}>"),
+        subject: parts.subject.clone(),
+        addresses: Addresses {
+            from: from.to_string(),
+            reply_to: texts(&submission.reply_to),
+            to: texts(&recipients.to),
+            cc: texts(&recipients.cc),
+            bcc: texts(&recipients.bcc),
+        },
+        from,
+        needs_smtputf8,
+        protected: false,
+    })
+}
+
+fn from_raw(
+    caller: &Caller,
+    limits: &Limits,
+    submission: &Submission,
+    raw: &[u8],
+    id: MessageId,
+    now: OffsetDateTime,
+) -> Result<Form, Rejected> {
+    let envelope_domain = submission.from.as_ref().map(|from| from.address.domain());
+    let message_id = own_message_id(id, envelope_domain.unwrap_or("postroad.invalid"));
+    let accepted = raw::accept(raw, &Defaults { date: now, message_id: &message_id }).map_err(rejected_raw)?;
+    // Every author is checked, and the envelope's sender was: no one hides behind the first name.
+    for author in &accepted.from {
+        check_sender(caller, limits, author.address.domain(), "/from")?;
+    }
+    let from = accepted.first_from().clone();
+    let envelope = texts(&submission.recipients.to);
+    let (to, cc) = (texts(&accepted.to), texts(&accepted.cc));
+    let shown = |address: &String| {
+        Mailbox::parse(address).is_ok_and(|mailbox| {
+            accepted.to.iter().chain(&accepted.cc).any(|known| known.address.key() == mailbox.address.key())
+        })
+    };
+    let bcc = envelope.into_iter().filter(|address| !shown(address)).collect();
+    Ok(Form {
+        message_id: format!("<{}>", accepted.message_id),
+        subject: accepted.subject.unwrap_or_default(),
+        addresses: Addresses { from: from.to_string(), reply_to: Vec::new(), to, cc, bcc },
+        from,
+        needs_smtputf8: accepted.needs_smtputf8,
+        eight_bit: accepted.has_eight_bit,
+        protected: accepted.protected,
+        raw: accepted.bytes,
+    })
+}
+
+/// The Message-ID we give: unique by the id, and at the sender's own domain.
+fn own_message_id(id: MessageId, domain: &str) -> String {
+    // An address literal may stand right of the @ as well (RFC 5322 §3.6.4: no-fold-literal).
+    format!("{}@{domain}", id.uuid().simple())
+}
+
+fn texts(mailboxes: &[Mailbox]) -> Vec<String> {
+    mailboxes.iter().map(ToString::to_string).collect()
+}
+
+fn rejected_draft(error: &ComposeError) -> Rejected {
+    let (pointer, code) = match error {
+        ComposeError::Subject(_) => ("/subject", "invalid_subject"),
+        ComposeError::Name(_) => ("/from", "invalid_name"),
+        ComposeError::MessageId => ("/headers/Message-ID", "invalid_message_id"),
+        ComposeError::Date => ("/headers/Date", "invalid_date"),
+        ComposeError::ContentIdTwice(_) => ("/attachments", "content_id_twice"),
+    };
+    Rejected::invalid(vec![Violation::new(pointer, code, error.to_string())])
+}
+
+fn rejected_raw(error: RawError) -> Rejected {
+    let code = match error {
+        RawError::NoFrom | RawError::From(_) | RawError::NoSender => "invalid_from",
+        RawError::Loop => "mail_loop",
+        RawError::ProtectedEndings | RawError::ProtectedLine => "protected_content",
+        _ => "invalid_message",
+    };
+    Rejected::invalid(vec![Violation::new("", code, error.to_string())])
+}

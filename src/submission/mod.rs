@@ -1,0 +1,283 @@
+//! Accepting mail: the one operation behind every door. A [`Submission`] is checked, composed, and committed
+//! together with its queue rows, its events and its idempotency record; only then is it answered.
+//!
+//! Invariant: an [`Answer`] exists only for what is committed with synchronous_commit=on.
+
+mod check;
+mod compose;
+mod fingerprint;
+mod idempotency;
+pub mod intake;
+mod lanes;
+mod rejected;
+pub mod resend;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::clock::Clock;
+use crate::domain::id::{DeliveryId, KeyId, MessageId, TenantId};
+use crate::domain::key::{KeyLimits, KeyMode};
+use crate::domain::message::NewMessage;
+use crate::domain::submission::Submission;
+use crate::store::accept::NewIdempotency;
+use crate::store::{Database, StoreError};
+
+pub use check::SenderPolicy;
+pub use idempotency::IdempotencyKey;
+pub use lanes::Lanes;
+pub use rejected::{Rejected, Rejection, Violation};
+
+use idempotency::Earlier;
+use intake::{Intake, Receipt};
+
+/// Who submits.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// For which tenant.
+    pub tenant: TenantId,
+    /// With which key; `None`: postroad itself.
+    pub key: Option<KeyId>,
+    /// Whether what it sends leaves the house.
+    pub mode: KeyMode,
+    /// What the key is restricted to.
+    pub limits: KeyLimits,
+}
+
+/// What is asked for in one call.
+#[derive(Debug)]
+pub struct Request {
+    /// The mails, in order; what the door could not read is rejected already.
+    pub items: Vec<Result<Submission, Rejected>>,
+    /// The caller's key, if it gave one.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub struct Answer {
+    /// One for each item, in order.
+    pub items: Vec<Result<Accepted, Rejected>>,
+    /// This is the answer of an earlier call with the same key.
+    pub replayed: bool,
+}
+
+/// An accepted mail.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Its id; carries when it was accepted.
+    pub id: MessageId,
+    /// Its Message-ID header, with angle brackets.
+    pub message_id: String,
+    /// One for each recipient.
+    pub deliveries: Vec<AcceptedDelivery>,
+}
+
+/// One recipient of an accepted mail.
+#[derive(Debug, Clone)]
+pub struct AcceptedDelivery {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// To whom.
+    pub recipient: String,
+    /// How it begins.
+    pub state: BornState,
+}
+
+/// How a delivery begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BornState {
+    /// It waits.
+    Queued,
+    /// The recipient is not to be mailed.
+    Suppressed,
+}
+
+/// Why a call could not be answered. What is wrong with single mails is in the answer's items.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The key was used with other content.
+    #[error("this Idempotency-Key was used with another request")]
+    KeyReused,
+    /// More is coming in than is being stored. Nothing of this call was stored.
+    #[error("more mail is coming in than can be stored")]
+    Busy,
+    /// The database is away or full. Whether this call was stored is unknown, unless it is full.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What may be accepted.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The largest mail, in octets of its RFC 5322 form.
+    pub max_message_bytes: usize,
+    /// Who may send as whom.
+    pub sender_policy: SenderPolicy,
+}
+
+/// Accepts mail. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Accept {
+    /// The time.
+    pub clock: Clock,
+    /// What may be accepted.
+    pub limits: Limits,
+    /// Where mails go.
+    pub lanes: Lanes,
+    /// Group commit.
+    pub intake: Intake,
+    /// For answers given earlier.
+    pub database: Database,
+}
+
+/// Mails whose composition takes longer than this many octets allow are composed off the async threads.
+const COMPOSE_INLINE: usize = 256 * 1024;
+/// An expired idempotency record is replaced; a racing one is read. Both may happen, rarely twice.
+const TRIES: usize = 3;
+
+impl Accept {
+    /// Accepts what is asked for, or what of it can be: each item has its own fate.
+    ///
+    /// # Errors
+    /// See [`AcceptError`]; then there is no answer at all.
+    pub async fn accept(&self, caller: &Caller, request: Request) -> Result<Answer, AcceptError> {
+        let fingerprint = request.key.as_ref().map(|_| fingerprint::of(&request.items));
+        let now = self.clock.now();
+        let items = self.compose_all(caller, request, now).await;
+        let (key, items) = (items.key, items.composed);
+        let Some((key, fingerprint)) = key.zip(fingerprint) else {
+            return self.store_once(items, None).await.map(|answer| answer.expect_stored());
+        };
+        self.store_keyed(caller, items, key, fingerprint).await
+    }
+
+    async fn compose_all(&self, caller: &Caller, request: Request, now: OffsetDateTime) -> Composed {
+        let lane = request.key.as_ref().map_or_else(|| self.lanes.current(), |key| self.lanes.of_key(caller.tenant, key));
+        let size: usize = request.items.iter().flatten().map(check::rough_size).sum();
+        let work = {
+            let (caller, limits) = (caller.clone(), self.limits.clone());
+            move || {
+                let one = |item: Result<Submission, Rejected>| {
+                    let checked = check::check(&caller, &limits, item?, now)?;
+                    compose::compose(&caller, &limits, checked, now, lane)
+                };
+                Composed { key: request.key, composed: request.items.into_iter().map(one).collect() }
+            }
+        };
+        if size <= COMPOSE_INLINE {
+            return work();
+        }
+        // A panic in there is passed on: it belongs to this call.
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    async fn store_keyed(
+        &self,
+        caller: &Caller,
+        items: Vec<Result<NewMessage, Rejected>>,
+        key: IdempotencyKey,
+        fingerprint: [u8; 32],
+    ) -> Result<Answer, AcceptError> {
+        let lane = self.lanes.of_key(caller.tenant, &key);
+        let mut items = items;
+        for _ in 0..TRIES {
+            if items.iter().all(Result::is_err) {
+                break;
+            }
+            let record = NewIdempotency {
+                tenant: caller.tenant,
+                key: key.as_str().to_owned(),
+                lane,
+                fingerprint,
+                answer: idempotency::answer_of(&items),
+            };
+            match self.store_once(items, Some(record)).await? {
+                Stored::Yes(answer) => return Ok(answer),
+                Stored::Lost(back) => items = back,
+            }
+            match idempotency::earlier(&self.database, caller.tenant, lane, &key, self.clock.now()).await? {
+                Earlier::Is { fingerprint: theirs, .. } if theirs != fingerprint => return Err(AcceptError::KeyReused),
+                Earlier::Is { answer, .. } => return self.replay(caller.tenant, &answer).await,
+                Earlier::Expired | Earlier::Gone => {}
+            }
+        }
+        if items.iter().any(Result::is_ok) {
+            return Err(AcceptError::Busy);
+        }
+        Ok(Answer { items: items.into_iter().filter_map(Result::err).map(Err).collect(), replayed: false })
+    }
+
+    async fn store_once(
+        &self,
+        items: Vec<Result<NewMessage, Rejected>>,
+        record: Option<NewIdempotency>,
+    ) -> Result<Stored, AcceptError> {
+        let mut fates = Vec::with_capacity(items.len());
+        let mut messages = Vec::new();
+        for item in items {
+            fates.push(match item {
+                Ok(message) => {
+                    messages.push(message);
+                    None
+                }
+                Err(rejected) => Some(rejected),
+            });
+        }
+        if messages.is_empty() {
+            let items = fates.into_iter().flatten().map(Err).collect();
+            return Ok(Stored::Yes(Answer { items, replayed: false }));
+        }
+        match self.intake.store(messages, record).await? {
+            Receipt::Stored(accepted) => {
+                let mut accepted = accepted.into_iter();
+                let fate = |fate: Option<Rejected>| match fate {
+                    Some(rejected) => Some(Err(rejected)),
+                    None => accepted.next().map(Ok),
+                };
+                Ok(Stored::Yes(Answer { items: fates.into_iter().filter_map(fate).collect(), replayed: false }))
+            }
+            Receipt::Lost(messages) => {
+                let mut messages = messages.into_iter();
+                let back = |fate: Option<Rejected>| match fate {
+                    Some(rejected) => Some(Err(rejected)),
+                    None => messages.next().map(Ok),
+                };
+                Ok(Stored::Lost(fates.into_iter().filter_map(back).collect()))
+            }
+        }
+    }
+
+    async fn replay(&self, tenant: TenantId, answer: &Value) -> Result<Answer, AcceptError> {
+        let work = idempotency::replay(&self.database, tenant, answer);
+        let items = tokio::time::timeout(READ_TIMEOUT, work).await.map_err(|_| StoreError::timed_out())??;
+        Ok(Answer { items, replayed: true })
+    }
+}
+
+const READ_TIMEOUT: Duration = Duration::from_secs(4);
+
+struct Composed {
+    key: Option<IdempotencyKey>,
+    composed: Vec<Result<NewMessage, Rejected>>,
+}
+
+enum Stored {
+    Yes(Answer),
+    /// The key was there already: nothing was stored, and the mails come back.
+    Lost(Vec<Result<NewMessage, Rejected>>),
+}
+
+impl Stored {
+    /// Without a key nothing can be lost.
+    fn expect_stored(self) -> Answer {
+        match self {
+            Stored::Yes(answer) => answer,
+            Stored::Lost(items) => {
+                Answer { items: items.into_iter().filter_map(Result::err).map(Err).collect(), replayed: false }
+            }
+        }
+    }
+}

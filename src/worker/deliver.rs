@@ -1,0 +1,173 @@
+//! Delivery's loops: mail that accept hands over in memory, mail that waits in the table, and poison suspects.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::{self, Delivery, claim_lane, claim_suspect};
+use crate::domain::handoff::{Leased, Ledger};
+use crate::domain::id::Lane;
+use crate::domain::incarnation::Incarnation;
+use crate::store::claim::{self, Claimed};
+use crate::store::{Database, StoreError};
+
+/// The most rows of one claim.
+const CLAIM: usize = 500;
+/// A sweep over all lanes happens at least so often, whatever notifications come.
+const POLL_FLOOR: Duration = Duration::from_millis(250);
+/// Sweeping takes at most this part of the time, however many tenants wait.
+const POLL_SHARE: u32 = 20;
+/// Claims pause while so little room is left.
+const LEAST_ROOM: usize = 16;
+const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the room is fitted to what is delivered.
+const FIT_INTERVAL: Duration = Duration::from_millis(250);
+/// The room of a process that has not delivered anything yet, and the most it ever has.
+const LEAST_CAPACITY: usize = 256;
+const MOST_CAPACITY: usize = 16_384;
+
+/// What the loops share.
+pub struct Claimer {
+    /// What is claimed goes here.
+    pub delivery: Arc<Delivery>,
+    /// The queue.
+    pub database: Database,
+    /// How much may be in hand.
+    pub ledger: Arc<Ledger>,
+    /// Who claims.
+    pub incarnation: Incarnation,
+    /// How many lanes are in use.
+    pub lanes: u16,
+    /// Rings when there may be something due.
+    pub wake: Arc<Notify>,
+}
+
+/// Passes on what accept hands over, until accept is gone.
+pub async fn take_handed(delivery: Arc<Delivery>, mut handed: mpsc::UnboundedReceiver<Vec<Leased>>) {
+    while let Some(mails) = handed.recv().await {
+        delivery.dispatch(mails);
+    }
+}
+
+/// Claims until `stop`.
+pub async fn run(claimer: Arc<Claimer>, stop: CancellationToken) {
+    // Processes that start together do not walk the lanes in step.
+    let mut first = claimer.incarnation.current().unsigned_abs() as u16 % claimer.lanes;
+    while !stop.is_cancelled() {
+        let began = Instant::now();
+        let more = match tick(&claimer, first).await {
+            Ok(claimed) => claimed >= CLAIM,
+            Err(error) => {
+                tracing::warn!(error = %error, "could not claim mail");
+                false
+            }
+        };
+        first = first.wrapping_add(1) % claimer.lanes;
+        if more {
+            continue;
+        }
+        let wait = POLL_FLOOR.max(began.elapsed() * POLL_SHARE);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = claimer.wake.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// One sweep over the lanes, beginning with `first`; gives how many deliveries were claimed.
+///
+/// # Errors
+/// The lanes after the one that failed are left to the next sweep.
+pub async fn tick(claimer: &Claimer, first: u16) -> Result<usize, StoreError> {
+    claimer.delivery.recorder.ready().await;
+    let mut claimed = 0;
+    for step in 0..claimer.lanes {
+        let room = claimer.ledger.free();
+        if room < LEAST_ROOM || !claimer.delivery.fence.may_send() {
+            break;
+        }
+        let lane = Lane::new((first + step) % claimer.lanes);
+        let now = claimer.delivery.clock.now();
+        let terms = delivery::terms(claimer.incarnation.current(), now, room.min(CLAIM));
+        let loaded = claim_lane(&claimer.delivery, &claimer.database, &claimer.ledger, lane, terms).await?;
+        claimed += loaded.claimed;
+    }
+    if claimed > 0 {
+        metrics::counter!("postroad_claimed_total").increment(claimed as u64);
+    }
+    clear_backlog(claimer).await?;
+    Ok(claimed)
+}
+
+/// Tenants of whom nothing due waits any more may be handed over in memory again.
+async fn clear_backlog(claimer: &Claimer) -> Result<(), StoreError> {
+    let backlogged = claimer.ledger.backlogged();
+    if backlogged.is_empty() {
+        return Ok(());
+    }
+    let mut connection = claimer.database.claim().acquire().await?;
+    let now = claimer.delivery.clock.now();
+    let lanes = Lane::new(claimer.lanes).number();
+    let waiting = claim::tenants_with_due_mail(&mut connection, &backlogged, lanes, now).await?;
+    claimer.ledger.backlog_cleared(&waiting.into_iter().collect::<HashSet<_>>());
+    Ok(())
+}
+
+/// Tries poison suspects one at a time, until `stop`.
+pub async fn run_suspects(claimer: Arc<Claimer>, stop: CancellationToken) {
+    let mut last: Option<Claimed> = None;
+    super::every(SUSPECT_INTERVAL, &stop, || {
+        let (claimer, previous) = (Arc::clone(&claimer), last.take());
+        let slot = &mut last;
+        async move {
+            match tick_suspects(&claimer, previous).await {
+                Ok(next) => *slot = next,
+                Err(error) => tracing::warn!(error = %error, "could not look for poison suspects"),
+            }
+        }
+    })
+    .await;
+}
+
+/// Claims the next suspect, unless `previous` is still in hand; gives the one that is in hand now.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn tick_suspects(claimer: &Claimer, previous: Option<Claimed>) -> Result<Option<Claimed>, StoreError> {
+    if let Some(suspect) = previous {
+        let mut connection = claimer.database.claim().acquire().await?;
+        if claim::is_unresolved(&mut connection, &suspect).await? {
+            return Ok(Some(suspect));
+        }
+    }
+    for number in 0..claimer.lanes {
+        let terms = delivery::terms(claimer.incarnation.current(), claimer.delivery.clock.now(), 1);
+        let lane = Lane::new(number);
+        let suspect =
+            claim_suspect(&claimer.delivery, &claimer.database, &claimer.ledger, lane, terms).await?;
+        if suspect.is_some() {
+            return Ok(suspect);
+        }
+    }
+    Ok(None)
+}
+
+/// Fits the room to half a second of what is really delivered, until `stop`: deep enough that no courier waits,
+/// shallow enough that a crash leaves little to rescue and that no tenant's mail is stuck behind another's.
+pub async fn run_fit(ledger: Arc<Ledger>, stop: CancellationToken) {
+    let mut smoothed = 0.0_f64;
+    let mut seen = ledger.finished();
+    super::every(FIT_INTERVAL, &stop, || {
+        let finished = ledger.finished();
+        let rate = (finished - seen) as f64 / FIT_INTERVAL.as_secs_f64();
+        seen = finished;
+        smoothed = if rate > smoothed { rate } else { 0.9 * smoothed + 0.1 * rate };
+        ledger.resize(((smoothed / 2.0) as usize).clamp(LEAST_CAPACITY, MOST_CAPACITY));
+        std::future::ready(())
+    })
+    .await;
+}

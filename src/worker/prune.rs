@@ -1,0 +1,84 @@
+//! Pruning: partitions for the days to come, and the end of what has been kept long enough.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::store::{Link, StoreError, captured, idempotency, nodes, partitions};
+
+const INTERVAL: Duration = Duration::from_secs(600);
+/// Answers to requests with an Idempotency-Key.
+const IDEMPOTENCY: time::Duration = time::Duration::hours(24);
+/// Captured mail: so many of the newest, and everything of the last hour.
+const CAPTURED: i64 = 1000;
+const CAPTURED_FOR: time::Duration = time::Duration::hours(1);
+/// Ended incarnations.
+const NODES: time::Duration = time::Duration::days(7);
+const BATCH: i64 = 5000;
+
+/// What prunes.
+pub struct Prune {
+    /// Its own connection: pruning may take long.
+    pub link: Link,
+    /// The time.
+    pub clock: Clock,
+    /// How long history is kept.
+    pub history: time::Duration,
+    /// How long content is kept.
+    pub content: time::Duration,
+}
+
+/// What one tick did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Partitions made.
+    pub made: usize,
+    /// Partitions dropped.
+    pub dropped: Vec<String>,
+    /// Idempotency records forgotten.
+    pub idempotency: u64,
+    /// Captured mails forgotten.
+    pub captured: u64,
+}
+
+/// Prunes until `stop`.
+pub async fn run(mut prune: Prune, stop: CancellationToken) {
+    loop {
+        let now = prune.clock.now();
+        match tick(&mut prune, now).await {
+            Ok(done) if done != Pruned::default() => tracing::info!(?done, "pruned"),
+            Ok(_) => {}
+            Err(error) => {
+                prune.link.broken();
+                tracing::warn!(error = %error, "could not prune");
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+/// Makes partitions, then forgets what has been kept long enough.
+///
+/// # Errors
+/// What was done stays done; the rest is left to the next tick.
+pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, StoreError> {
+    let connection = prune.link.get().await?;
+    let made = partitions::ensure(connection, now.date()).await?;
+    let dropped = partitions::drop_older(connection, now - prune.history, now - prune.content).await?;
+    let mut forgotten = 0;
+    loop {
+        let rows = idempotency::forget_older(connection, now - IDEMPOTENCY, BATCH).await?;
+        forgotten += rows;
+        if rows < BATCH as u64 {
+            break;
+        }
+    }
+    let captured = captured::prune(connection, CAPTURED, now - CAPTURED_FOR).await?;
+    nodes::forget(connection, now - NODES).await?;
+    Ok(Pruned { made, dropped, idempotency: forgotten, captured })
+}
