@@ -180,7 +180,11 @@ pub enum EmbeddedError {
         account: String,
     },
     /// The place for the socket is not ours alone.
-    #[error("{} is not a private directory of this user (mode 0700). Remove it, or move the data directory to a shorter path", path.display())]
+    #[error(
+        "{} is not a private directory of the account that runs Postgres (mode 0700). Remove it, or give the data \
+         directory a shorter path",
+        path.display()
+    )]
     UnsafeSocketDir {
         /// The directory.
         path: PathBuf,

@@ -131,7 +131,8 @@ async fn keep(
             biased;
             () = stop.cancelled() => return postmaster.stop().await,
             ended = postmaster.ended() => {
-                tracing::error!(status = %ended?, log = %launch.log.path().display(), "PostgreSQL died: starting it again");
+                let (status, log) = (ended?, launch.log.path().display());
+                tracing::error!(%status, %log, "PostgreSQL died: starting it again");
                 state.send_replace(State::Restarting);
                 let Some(next) = restart(launch, stop).await else { return Ok(()) };
                 postmaster = next;

@@ -137,7 +137,9 @@ fn postmaster(embedded: &Embedded) -> Pid {
 
 /// Where the programs of a running postmaster are.
 fn bindir(postmaster: Pid) -> PathBuf {
-    fs::read_link(format!("/proc/{postmaster}/exe")).unwrap().parent().unwrap().to_owned()
+    // Not its `exe`, which root may not read in every container.
+    let line = fs::read_to_string(format!("/proc/{postmaster}/cmdline")).unwrap();
+    Path::new(line.split('\0').next().unwrap()).parent().unwrap().to_owned()
 }
 
 fn alive(pid: Pid) -> bool {
