@@ -1,0 +1,61 @@
+# What a person or a machine does with postroad. Everything here works on a fresh Debian or Ubuntu with a Rust
+# toolchain: what is missing is installed (as root, or by sudo).
+
+.PHONY: help run test torture bench lint sqlx docker-check
+
+help:
+	@echo 'make run           build and start postroad, with a database of its own under ./data'
+	@echo 'make test          every test (NEXTEST_ARGS="-E test(name)" for some)'
+	@echo 'make torture       the fault tests at full length'
+	@echo 'make bench         the throughput bench (BENCH_ARGS for others)'
+	@echo 'make lint          formatter and lints'
+	@echo 'make sqlx          refresh .sqlx/ after a change of queries or migrations'
+	@echo 'make docker-check  check the container files'
+
+# POSTROAD_* and DATABASE_URL of the environment are heeded.
+run:
+	@scripts/install-build-tools.sh
+	@[ -n "$$DATABASE_URL" ] || scripts/install-postgres.sh
+	cargo build --release --locked
+	@exec ./target/release/postroad serve
+
+# In CI each build is used once: incremental compilation would only cost.
+ifdef CI
+export CARGO_INCREMENTAL = 0
+export NEXTEST_PROFILE ?= ci
+endif
+
+test:
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh
+	@scripts/install-test-tools.sh
+	cargo nextest run --locked $(NEXTEST_ARGS)
+	cargo test --locked --doc --quiet
+
+torture:
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh
+	@scripts/install-test-tools.sh
+	POSTROAD_TORTURE=1 cargo nextest run --locked --profile torture $(NEXTEST_ARGS)
+
+BENCH_ARGS ?= --bench throughput
+
+bench:
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh
+	@scripts/install-test-tools.sh
+	cargo bench --locked $(BENCH_ARGS)
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+sqlx:
+	@scripts/install-postgres.sh
+	scripts/prepare-sql.sh
+
+# Without Docker's compose plugin the tests of the container files are all there is; they need no engine.
+docker-check:
+	@if docker compose version >/dev/null 2>&1; then docker compose config --quiet && echo 'docker compose: valid'; \
+	else echo 'docker compose is not installed: only the tests below'; fi
+	cargo nextest run --locked -E 'test(/^packaging::/)'

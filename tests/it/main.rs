@@ -1,0 +1,4 @@
+//! The integration tests: one binary, so that the crate is linked once.
+
+mod embedded;
+mod packaging;
