@@ -300,7 +300,7 @@ fn public_url(text: &str) -> Result<String, &'static str> {
 
 /// What the machine calls itself; a name that RFC 5321 does not allow is replaced.
 fn system_hostname() -> String {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let name = nix::sys::utsname::uname().ok().and_then(|names| names.nodename().to_str().map(str::to_owned));
     let usable = |name: &String| EmailAddress::parse(&format!("x@{name}")).is_ok();
     name.map(|name| name.to_ascii_lowercase()).filter(usable).unwrap_or_else(|| "localhost".to_owned())
 }

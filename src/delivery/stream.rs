@@ -424,14 +424,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_without_an_end_is_an_error() {
-        let (mut stream, _wire, mut server) = pair().await;
+        let (mut stream, wire, mut server) = pair().await;
         let flood = tokio::spawn(async move {
             let chunk = [b'9'; 8192];
             while server.write_all(&chunk).await.is_ok() {}
         });
         let error = stream.read(&mut [0u8; 64]).await.expect_err("endless");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        drop(stream);
+        drop((stream, wire));
         flood.await.expect("ends when the connection does");
     }
 }

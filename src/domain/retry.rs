@@ -56,8 +56,8 @@ pub fn next_try(deferral: Deferral) -> Next {
 fn scheduled_delay(deferral: Deferral) -> Duration {
     let index = usize::try_from(deferral.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
     let minutes = SCHEDULE_MINUTES[index.min(SCHEDULE_MINUTES.len() - 1)];
-    let life = deferral.expires_at - deferral.since;
-    let scheduled = Duration::minutes(minutes).min((life / 4).max(Duration::MINUTE));
+    let quarter: Duration = (deferral.expires_at - deferral.since) / 4;
+    let scheduled = Duration::minutes(minutes).min(quarter.max(Duration::MINUTE));
     scheduled * (1.0 + JITTER * deferral.jitter.clamp(-1.0, 1.0))
 }
 

@@ -227,8 +227,8 @@ mod tests {
         let mut found: Vec<_> = fields.finish().into_iter().map(|v| (v.pointer, v.code)).collect();
         found.sort();
         let expected = [
-            ("/a~1b", "unknown_field"),
             ("/age", "out_of_range"),
+            ("/a~1b", "unknown_field"),
             ("/name", "wrong_type"),
             ("/ok", "required"),
             ("/sned_at", "unknown_field"),

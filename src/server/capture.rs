@@ -10,9 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::feedback::capture::{Incoming, Keeper};
-use crate::smtp::capture::{Capture, CapturedMail, Keep, KeepError};
-use crate::smtp::listener::Listener;
-use crate::smtp::settings::Settings;
+use crate::smtp::{Capture, CapturedMail, Keep, KeepError, Listener, Settings};
 
 /// A bound listener.
 pub struct Listening {

@@ -163,7 +163,7 @@ fn from_raw(
     for author in &accepted.from {
         check_sender(caller, limits, author.address.domain(), "/from")?;
     }
-    let from = accepted.first_from().clone();
+    let from = accepted.author.clone();
     let envelope = texts(&submission.recipients.to);
     let (to, cc) = (texts(&accepted.to), texts(&accepted.cc));
     let shown = |address: &String| {

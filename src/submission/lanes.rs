@@ -17,9 +17,6 @@ pub struct Lanes {
     current: Arc<AtomicU16>,
 }
 
-/// Lanes in use, unless the operator says otherwise.
-pub const DEFAULT_LANES: u16 = 16;
-
 impl Lanes {
     /// With `count` lanes, 1 to [`Lane::LIMIT`].
     pub fn new(count: u16) -> Lanes {

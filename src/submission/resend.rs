@@ -7,7 +7,7 @@ use time::Duration;
 use crate::domain::delivery::Priority;
 use crate::domain::id::{MessageId, TenantId};
 use crate::domain::submission::{Content, Options, Recipients, Sending, StreamName, Submission};
-use crate::mail::{EmailAddress, Mailbox, raw};
+use crate::mail::{EmailAddress, Mailbox, identity};
 use crate::store::messages::{self, MessageRow};
 use crate::store::{Database, StoreError};
 
@@ -43,7 +43,7 @@ pub async fn resend(accept: &Accept, caller: &Caller, message: MessageId) -> Res
         from: None,
         reply_to: Vec::new(),
         recipients: Recipients { to: mailboxes(&original.recipients), ..Recipients::default() },
-        content: Content::Raw(Bytes::from(raw::without_identity(&raw))),
+        content: Content::Raw(Bytes::from(identity::without_identity(&raw))),
         options: options(&original.row),
     };
     let request = Request { items: vec![Ok(submission)], key: None };

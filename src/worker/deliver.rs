@@ -119,18 +119,17 @@ async fn clear_backlog(claimer: &Claimer) -> Result<(), StoreError> {
 
 /// Tries poison suspects one at a time, until `stop`.
 pub async fn run_suspects(claimer: Arc<Claimer>, stop: CancellationToken) {
-    let mut last: Option<Claimed> = None;
-    super::every(SUSPECT_INTERVAL, &stop, || {
-        let (claimer, previous) = (Arc::clone(&claimer), last.take());
-        let slot = &mut last;
-        async move {
-            match tick_suspects(&claimer, previous).await {
-                Ok(next) => *slot = next,
-                Err(error) => tracing::warn!(error = %error, "could not look for poison suspects"),
-            }
+    let mut in_hand: Option<Claimed> = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SUSPECT_INTERVAL) => {}
         }
-    })
-    .await;
+        match tick_suspects(&claimer, in_hand.take()).await {
+            Ok(next) => in_hand = next,
+            Err(error) => tracing::warn!(error = %error, "could not look for poison suspects"),
+        }
+    }
 }
 
 /// Claims the next suspect, unless `previous` is still in hand; gives the one that is in hand now.

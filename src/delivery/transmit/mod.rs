@@ -23,6 +23,7 @@ use crate::mail::transcode;
 
 use super::stream::Wire;
 
+pub use auth::Credentials;
 pub use connect::{Dial, Peer, connect};
 
 /// How long each step may take: the minimum waits of RFC 5321 §4.5.3.2.
@@ -56,7 +57,7 @@ pub struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Deadlines {
-        let minutes = |count| Duration::from_secs(60 * count);
+        let minutes = |count: u64| Duration::from_secs(60 * count);
         Deadlines {
             connect: Duration::from_secs(30),
             greeting: minutes(5),

@@ -88,7 +88,9 @@ pub async fn guard(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let principal = authenticate(&app, request.headers(), &request).await?;
+    let ip = client_ip(&request, &app.trusted_proxies);
+    let secret = bearer(request.headers());
+    let principal = authenticate(&app, secret, ip).await?;
     if !principal.scopes().has(demand.scope) {
         let detail = format!("this key does not have the scope {}", demand.scope.as_str());
         return Err(Problem::new(Kind::Forbidden, detail));
@@ -111,10 +113,9 @@ pub async fn guard(
     Ok(response)
 }
 
-async fn authenticate(app: &App, headers: &HeaderMap, request: &Request) -> Result<Principal, Problem> {
+async fn authenticate(app: &App, secret: Option<KeySecret>, ip: IpAddr) -> Result<Principal, Problem> {
     let refused = |detail: &str| Problem::new(Kind::Unauthorized, detail);
-    let secret = bearer(headers).ok_or_else(|| refused("send Authorization: Bearer <key>"))?;
-    let ip = client_ip(request, &app.trusted_proxies);
+    let secret = secret.ok_or_else(|| refused("send Authorization: Bearer <key>"))?;
     let unknown = "this key is not known, has expired or was revoked";
     let credential = app.keys.find(secret.hash()).await?.ok_or_else(|| refused(unknown))?;
     let key = &credential.key;
