@@ -1,1 +1,3 @@
 //! postroad: an e-mail sending service.
+
+pub mod mail;
