@@ -112,7 +112,8 @@ impl Config {
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
             api_key: source.optional("API_KEY", api_key),
-            key_rate: source.optional("KEY_RATE", |text| text.parse().map_err(|_| "a number above 0 is needed")),
+            key_rate: source
+                .optional("KEY_RATE", |text| text.parse().map_err(|_| "a number above 0 is needed")),
             public_url: source.optional("PUBLIC_URL", public_url),
             hostname,
             bounce_domain,
@@ -158,7 +159,12 @@ struct Source {
 
 impl Source {
     fn new(environment: impl IntoIterator<Item = (String, String)>, file: Option<&str>) -> Source {
-        let mut source = Source { values: BTreeMap::new(), from_file: BTreeSet::new(), database_url: None, wrong: Vec::new() };
+        let mut source = Source {
+            values: BTreeMap::new(),
+            from_file: BTreeSet::new(),
+            database_url: None,
+            wrong: Vec::new(),
+        };
         if let Some(text) = file {
             source.read_file(text);
         }
@@ -202,7 +208,11 @@ impl Source {
         self.values.remove(key)
     }
 
-    fn optional<T, E: std::fmt::Display>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+    fn optional<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
         let text = self.text(key)?;
         parse(&text).map_err(|error| self.wrong.push(format!("{PREFIX}{key}: {error}"))).ok()
     }
@@ -241,7 +251,8 @@ impl Source {
     fn finish(mut self, mut config: Config) -> Result<Config, BadConfig> {
         for key in std::mem::take(&mut self.values).keys() {
             if self.from_file.contains(key) {
-                self.wrong.push(format!("{}: there is no such setting in this version", key.to_ascii_lowercase()));
+                self.wrong
+                    .push(format!("{}: there is no such setting in this version", key.to_ascii_lowercase()));
             } else {
                 config.warnings.push(format!("{PREFIX}{key} means nothing to this version"));
             }
@@ -350,7 +361,10 @@ mod tests {
         ];
         let BadConfig(wrong) = read(&pairs, Some("retention_day = 3")).expect_err("much is wrong");
         for key in ["ROUTE", "HTTP_ADDR", "API_KEY", "MASTER_KEY", "HOSTNAME", "LANES"] {
-            assert!(wrong.iter().any(|line| line.starts_with(&format!("POSTROAD_{key}:"))), "{key}: {wrong:?}");
+            assert!(
+                wrong.iter().any(|line| line.starts_with(&format!("POSTROAD_{key}:"))),
+                "{key}: {wrong:?}"
+            );
         }
         assert!(wrong.iter().any(|line| line.starts_with("retention_day:")), "{wrong:?}");
         assert!(!wrong.join(" ").contains("hunter2"), "{wrong:?}");

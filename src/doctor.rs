@@ -80,7 +80,10 @@ fn hostname(config: &Config) -> Finding {
     if config.hostname.contains('.') && !config.hostname.ends_with(".localdomain") {
         return good("host name", format!("{} (EHLO, return paths)", config.hostname));
     }
-    let text = format!("{} is not fully qualified; set POSTROAD_HOSTNAME to this host's name in DNS", config.hostname);
+    let text = format!(
+        "{} is not fully qualified; set POSTROAD_HOSTNAME to this host's name in DNS",
+        config.hostname
+    );
     if config.route == DefaultRoute::Capture { good("host name", text) } else { doubtful("host name", text) }
 }
 
@@ -143,7 +146,10 @@ fn version(facts: &ServerFacts) -> Finding {
     match (facts.in_recovery, major) {
         (true, _) => bad("database", "this is a standby: it takes no writes; connect to the primary"),
         (false, ..14) => bad("database", format!("Postgres {major} is too old: 14 or later is needed")),
-        (false, _) => good("database", format!("Postgres {major}.{minor}, {} connections allowed", facts.max_connections)),
+        (false, _) => good(
+            "database",
+            format!("Postgres {major}.{minor}, {} connections allowed", facts.max_connections),
+        ),
     }
 }
 
@@ -154,7 +160,11 @@ fn durability(facts: &ServerFacts) -> Vec<Finding> {
     }
     let weigh = |text: String| {
         // postroad's own connections set synchronous_commit themselves.
-        if text.starts_with("synchronous_commit") { doubtful("durability", text) } else { bad("durability", text) }
+        if text.starts_with("synchronous_commit") {
+            doubtful("durability", text)
+        } else {
+            bad("durability", text)
+        }
     };
     warnings.into_iter().map(weigh).collect()
 }
@@ -182,7 +192,11 @@ fn clock(database: OffsetDateTime) -> Finding {
 }
 
 fn schema(current: bool) -> Finding {
-    if current { good("schema", "up to date") } else { bad("schema", "older than this program: run postroad migrate, or start postroad serve") }
+    if current {
+        good("schema", "up to date")
+    } else {
+        bad("schema", "older than this program: run postroad migrate, or start postroad serve")
+    }
 }
 
 /// A pooler that shares connections by transaction breaks LISTEN, prepared statements and session settings.
@@ -209,7 +223,9 @@ async fn notifications(database: &Database) -> Finding {
 
 async fn route(config: &Config) -> Vec<Finding> {
     match &config.route {
-        DefaultRoute::Capture => vec![good("route", "capture: mail is kept for reading, nothing leaves this machine")],
+        DefaultRoute::Capture => {
+            vec![good("route", "capture: mail is kept for reading, nothing leaves this machine")]
+        }
         DefaultRoute::Direct => vec![bad("route", "direct: this version cannot do that yet")],
         DefaultRoute::Relay(endpoint) => vec![relay(endpoint).await],
     }
@@ -219,7 +235,8 @@ async fn relay(endpoint: &Endpoint) -> Finding {
     let target = format!("{}:{}", endpoint.host, endpoint.port);
     let reach = async {
         let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await?.collect();
+        let addresses: Vec<SocketAddr> =
+            tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await?.collect();
         for address in addresses {
             match TcpStream::connect(address).await {
                 Ok(_) => return Ok(address),
@@ -232,7 +249,8 @@ async fn relay(endpoint: &Endpoint) -> Finding {
         Ok(Ok(address)) => good("route", format!("the relay {target} answers at {address}")),
         Ok(Err(error)) => bad("route", format!("the relay {target} cannot be reached: {error}")),
         Err(_) => {
-            let advice = if endpoint.port == 25 { "; many networks block port 25: try 587 or 465" } else { "" };
+            let advice =
+                if endpoint.port == 25 { "; many networks block port 25: try 587 or 465" } else { "" };
             bad("route", format!("the relay {target} does not answer{advice}"))
         }
     }
@@ -242,9 +260,11 @@ async fn http(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &config.public_url {
         Some(url) if url.starts_with("https://") => findings.push(good("public url", url.clone())),
-        Some(url) => findings.push(doubtful("public url", format!("{url} is not https: keys and mail travel in clear"))),
+        Some(url) => findings
+            .push(doubtful("public url", format!("{url} is not https: keys and mail travel in clear"))),
         None if config.http_addr.ip().is_loopback() => findings.push(good("public url", "loopback only")),
-        None => findings.push(doubtful("public url", "not set: set POSTROAD_PUBLIC_URL to the https URL of your proxy")),
+        None => findings
+            .push(doubtful("public url", "not set: set POSTROAD_PUBLIC_URL to the https URL of your proxy")),
     }
     findings
 }

@@ -59,7 +59,9 @@ pub struct MasterKey([u8; 32]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadMasterKey {
     /// Not 32 bytes in base 64 or hexadecimal.
-    #[error("a master key is 32 random bytes, in base 64 or hexadecimal (make one with: openssl rand -base64 32)")]
+    #[error(
+        "a master key is 32 random bytes, in base 64 or hexadecimal (make one with: openssl rand -base64 32)"
+    )]
     Form,
     /// All bytes are equal: a placeholder.
     #[error("this master key is a placeholder: make one with: openssl rand -base64 32")]
@@ -166,7 +168,8 @@ impl Subkey {
     pub fn seal(&self, owner: &str, clear: &[u8]) -> Result<Vec<u8>, NoRandomness> {
         let key = RandomizedNonceKey::new(&AES_256_GCM, &self.0).map_err(|_| NoRandomness)?;
         let mut text = clear.to_vec();
-        let nonce = key.seal_in_place_append_tag(Aad::from(owner.as_bytes()), &mut text).map_err(|_| NoRandomness)?;
+        let nonce =
+            key.seal_in_place_append_tag(Aad::from(owner.as_bytes()), &mut text).map_err(|_| NoRandomness)?;
         let mut sealed = Vec::with_capacity(1 + KEY_ID_LEN + NONCE_LEN + text.len());
         sealed.push(VERSION);
         sealed.extend_from_slice(&self.key_id());
@@ -189,7 +192,8 @@ impl Subkey {
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
         let key = RandomizedNonceKey::new(&AES_256_GCM, &self.0).map_err(|_| DoesNotOpen)?;
         let mut text = text.to_vec();
-        let clear = key.open_in_place(nonce, Aad::from(owner.as_bytes()), &mut text).map_err(|_| DoesNotOpen)?;
+        let clear =
+            key.open_in_place(nonce, Aad::from(owner.as_bytes()), &mut text).map_err(|_| DoesNotOpen)?;
         Ok(clear.to_vec())
     }
 
@@ -249,6 +253,9 @@ mod tests {
     fn purposes_have_keys_of_their_own_and_debug_shows_none() {
         let master = MasterKey::generate().expect("randomness");
         assert_ne!(master.derive(Purpose::Seal).0, master.derive(Purpose::ReturnPath).0);
-        assert_eq!(format!("{master:?} {:?} {:?}", key(), Secret::new("x")), "MasterKey(…) Subkey(…) Secret(…)");
+        assert_eq!(
+            format!("{master:?} {:?} {:?}", key(), Secret::new("x")),
+            "MasterKey(…) Subkey(…) Secret(…)"
+        );
     }
 }

@@ -185,9 +185,10 @@ fn auth_from_json(clear: &[u8]) -> Option<Auth> {
             client_secret: secret("client_secret")?,
             refresh_token,
         },
-        (None, None) => {
-            Grant::ClientCredentials { client_id: text("client_id")?, client_secret: secret("client_secret")? }
-        }
+        (None, None) => Grant::ClientCredentials {
+            client_id: text("client_id")?,
+            client_secret: secret("client_secret")?,
+        },
     };
     Some(Auth::XOAuth2(OAuth {
         username: text("username")?,

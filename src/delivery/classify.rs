@@ -73,13 +73,23 @@ fn consequence(step: Step, class: BounceClass) -> (Hardness, Suppress) {
 }
 
 fn class_of(step: Step, reply: &SmtpReply) -> BounceClass {
-    by_text(reply).or_else(|| by_status(reply)).unwrap_or_else(|| by_code(step, reply))
+    static ABOUT_US: OnceLock<RegexSet> = OnceLock::new();
+    static ABOUT_IT: OnceLock<RegexSet> = OnceLock::new();
+    by_text(ABOUT_US.get_or_init(|| compile(WORDS_ABOUT_US)), WORDS_ABOUT_US, reply)
+        .or_else(|| by_status(reply))
+        .or_else(|| by_text(ABOUT_IT.get_or_init(|| compile(WORDS_ABOUT_IT)), WORDS_ABOUT_IT, reply))
+        .unwrap_or_else(|| by_code(step, reply))
 }
 
-/// What large receivers say in words, most telling first. Looked at before the codes, because the codes of
-/// blocks and limits are used for everything.
-const TEXTS: &[(BounceClass, &str)] = &[
-    (BounceClass::Greylisted, r"gr[ea]y-?list|postgrey|first contact|come back (again )?later|not yet been seen"),
+type Words = [(BounceClass, &'static str)];
+
+/// What large receivers say about us, most telling first. Looked at before the codes, because those of blocks
+/// and limits are used for everything.
+const WORDS_ABOUT_US: &Words = &[
+    (
+        BounceClass::Greylisted,
+        r"gr[ea]y-?list|postgrey|first contact|come back (again )?later|not yet been seen",
+    ),
     (
         BounceClass::RateLimited,
         r"unusual rate|rate[ -]?limit|too (many|fast)|throttl|TSS0\d|IPTS04|\bRP-00\d|IB007|over( its)? quota for (connections|messages)|exceeded.{0,40}(connection|message|rate|hourly)|slow down|concurren(t|cy)|receiving mail at a rate",
@@ -100,6 +110,10 @@ const TEXTS: &[(BounceClass, &str)] = &[
         BounceClass::RelayDenied,
         r"relay(ing)? (access |is )?(denied|not (permitted|allowed))|unable to relay|not permitted to relay|cannot relay|we do not relay|rejected relay|mail loop|too many hops|hop count",
     ),
+];
+
+/// What they say about the address or the mail: less exact than an enhanced code, if there is one.
+const WORDS_ABOUT_IT: &Words = &[
     (
         BounceClass::MailboxFull,
         r"(mailbox|inbox|account|user|recipient).{0,30}(is |are )?(full|over ?quota|out of storage)|over ?quota|quota (exceeded|full|is full)|exceeded.{0,30}storage|insufficient.{0,20}(storage|space).{0,20}mailbox",
@@ -122,15 +136,15 @@ const TEXTS: &[(BounceClass, &str)] = &[
     ),
 ];
 
-fn by_text(reply: &SmtpReply) -> Option<BounceClass> {
-    static SET: OnceLock<RegexSet> = OnceLock::new();
-    let set = SET.get_or_init(|| {
-        RegexSetBuilder::new(TEXTS.iter().map(|(_, pattern)| pattern))
-            .case_insensitive(true)
-            .build()
-            .expect("the patterns are constants and a test compiles them")
-    });
-    set.matches(&reply.text).iter().next().map(|index| TEXTS[index].0)
+fn compile(words: &Words) -> RegexSet {
+    RegexSetBuilder::new(words.iter().map(|(_, pattern)| pattern))
+        .case_insensitive(true)
+        .build()
+        .expect("the patterns are constants, and a test compiles them")
+}
+
+fn by_text(set: &RegexSet, words: &Words, reply: &SmtpReply) -> Option<BounceClass> {
+    set.matches(&reply.text).iter().next().map(|index| words[index].0)
 }
 
 /// RFC 3463 and its registry; 4.x.y and 5.x.y mean the same trouble.
@@ -189,23 +203,83 @@ mod tests {
     fn refusals_are_classified_and_only_dead_addresses_are_suppressed() {
         use Hardness::{Hard, Soft};
         let cases = [
-            (Step::Rcpt, "550 5.1.1 The email account that you tried to reach does not exist.", Class::InvalidRecipient, Hard, Suppress::Now),
+            (
+                Step::Rcpt,
+                "550 5.1.1 The email account that you tried to reach does not exist.",
+                Class::InvalidRecipient,
+                Hard,
+                Suppress::Now,
+            ),
             (Step::Rcpt, "550 User unknown", Class::InvalidRecipient, Hard, Suppress::Now),
             (Step::Rcpt, "550 nope", Class::InvalidRecipient, Hard, Suppress::Now),
             (Step::Body, "550 5.1.1 no", Class::InvalidRecipient, Hard, Suppress::Now),
             (Step::Mail, "550 5.1.1 User unknown", Class::InvalidRecipient, Soft, Suppress::Never),
-            (Step::Rcpt, "550 5.2.1 The email account that you tried to reach is disabled.", Class::InactiveMailbox, Hard, Suppress::Now),
-            (Step::Rcpt, "552 5.2.2 The email account that you tried to reach is over quota", Class::MailboxFull, Soft, Suppress::After(3)),
+            (
+                Step::Rcpt,
+                "550 5.2.1 The email account that you tried to reach is disabled.",
+                Class::InactiveMailbox,
+                Hard,
+                Suppress::Now,
+            ),
+            (
+                Step::Rcpt,
+                "552 5.2.2 The email account that you tried to reach is over quota",
+                Class::MailboxFull,
+                Soft,
+                Suppress::After(3),
+            ),
             (Step::Rcpt, "550 5.1.2 Bad destination system", Class::DomainNotFound, Hard, Suppress::After(2)),
-            (Step::Rcpt, "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org", Class::ReputationBlock, Soft, Suppress::Never),
-            (Step::Mail, "550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent (S3140).", Class::ReputationBlock, Soft, Suppress::Never),
-            (Step::Body, "550 5.7.1 This message was rejected as spam", Class::SpamContent, Soft, Suppress::Never),
+            (
+                Step::Rcpt,
+                "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
+                Class::ReputationBlock,
+                Soft,
+                Suppress::Never,
+            ),
+            (
+                Step::Mail,
+                "550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent (S3140).",
+                Class::ReputationBlock,
+                Soft,
+                Suppress::Never,
+            ),
+            (
+                Step::Body,
+                "550 5.7.1 This message was rejected as spam",
+                Class::SpamContent,
+                Soft,
+                Suppress::Never,
+            ),
             (Step::Body, "550 5.7.26 This mail is unauthenticated", Class::AuthPolicy, Soft, Suppress::Never),
-            (Step::Body, "550 5.7.515 Access denied, sending domain does not meet the required authentication level", Class::AuthPolicy, Soft, Suppress::Never),
-            (Step::Rcpt, "554 5.7.1 <a@b.example>: Relay access denied", Class::RelayDenied, Soft, Suppress::Never),
+            (
+                Step::Body,
+                "550 5.7.515 Access denied, sending domain does not meet the required authentication level",
+                Class::AuthPolicy,
+                Soft,
+                Suppress::Never,
+            ),
+            (
+                Step::Rcpt,
+                "554 5.7.1 <a@b.example>: Relay access denied",
+                Class::RelayDenied,
+                Soft,
+                Suppress::Never,
+            ),
             (Step::Mail, "530 5.7.0 Authentication required", Class::RelayDenied, Soft, Suppress::Never),
-            (Step::Body, "552 5.3.4 Message too big for system", Class::MessageInvalid, Soft, Suppress::Never),
-            (Step::Mail, "552 message exceeds fixed maximum message size", Class::MessageInvalid, Soft, Suppress::Never),
+            (
+                Step::Body,
+                "552 5.3.4 Message too big for system",
+                Class::MessageInvalid,
+                Soft,
+                Suppress::Never,
+            ),
+            (
+                Step::Mail,
+                "552 message exceeds fixed maximum message size",
+                Class::MessageInvalid,
+                Soft,
+                Suppress::Never,
+            ),
             (Step::Body, "554 5.6.0 malformed", Class::MessageInvalid, Soft, Suppress::Never),
             (Step::Greeting, "554 No SMTP service here", Class::Unknown, Soft, Suppress::Never),
             (Step::Greeting, "521 does not accept mail", Class::DomainNotFound, Hard, Suppress::After(2)),
@@ -221,10 +295,20 @@ mod tests {
     fn deferrals_are_classified_and_wait_as_their_class_demands() {
         let minutes = Duration::minutes;
         let cases = [
-            (Step::Rcpt, "450 4.2.0 <a@b.example>: Recipient address rejected: Greylisted", Class::Greylisted, 0),
+            (
+                Step::Rcpt,
+                "450 4.2.0 <a@b.example>: Recipient address rejected: Greylisted",
+                Class::Greylisted,
+                0,
+            ),
             (Step::Rcpt, "451 4.7.1 Please try again", Class::Greylisted, 0),
             (Step::Rcpt, "452 4.2.2 The email account is over quota", Class::MailboxFull, 30),
-            (Step::Greeting, "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred", Class::RateLimited, 5),
+            (
+                Step::Greeting,
+                "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred",
+                Class::RateLimited,
+                5,
+            ),
             (Step::Body, "421 4.7.28 Gmail has detected an unusual rate of mail", Class::RateLimited, 5),
             (Step::Rcpt, "452 4.5.3 Too many recipients", Class::RateLimited, 5),
             (Step::Rcpt, "552 5.5.3 Too many recipients", Class::RateLimited, 5),

@@ -46,7 +46,8 @@ pub fn deferred(
     now: OffsetDateTime,
 ) -> Completion {
     let notices = delay_notices(now - leased.since).max(leased.delay_notices);
-    let mut data = json!({ "class": class.as_str(), "next_attempt_at": rfc3339(due_at), "smtp": smtp(&report) });
+    let mut data =
+        json!({ "class": class.as_str(), "next_attempt_at": rfc3339(due_at), "smtp": smtp(&report) });
     if notices > leased.delay_notices {
         data["delayed"] = Value::Bool(true);
     }
@@ -68,8 +69,11 @@ pub fn expired(
     if let Some(report) = &report {
         data["smtp"] = smtp(report);
     }
-    let turn =
-        Turn::End { ending: Ending::Expired, class: Some(last.unwrap_or(BounceClass::Expired)), hardness: Hardness::Soft };
+    let turn = Turn::End {
+        ending: Ending::Expired,
+        class: Some(last.unwrap_or(BounceClass::Expired)),
+        hardness: Hardness::Soft,
+    };
     completion(leased, report, turn, data, now)
 }
 

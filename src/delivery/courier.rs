@@ -195,7 +195,8 @@ impl Courier {
             // The peer had closed the connection before the mail came: that is no attempt on the mail.
             self.drop_connection();
             if let Err(unconnected) = self.open().await {
-                let report = self.report(Err(&unconnected.failure), Some(&unconnected.peer), started_at, began);
+                let report =
+                    self.report(Err(&unconnected.failure), Some(&unconnected.peer), started_at, began);
                 let ruling = self.rule(&unconnected.failure);
                 self.finish(leased, report, ruling);
                 let (waiting, until) = self.site.unreachable(self.delivery.clock.now());
@@ -227,7 +228,10 @@ impl Courier {
             Err(_) => {
                 self.drop_connection();
                 // It may have been in any step: the cautious one is assumed.
-                Err(Failure { step: Step::Body, trouble: Trouble::Unknown("the attempt took too long".to_owned()) })
+                Err(Failure {
+                    step: Step::Body,
+                    trouble: Trouble::Unknown("the attempt took too long".to_owned()),
+                })
             }
         }
     }
@@ -286,7 +290,9 @@ impl Courier {
         };
         let connection = self.connection.as_ref();
         let address = peer.and_then(|peer| peer.address).or_else(|| connection.map(Connection::address));
-        let tls = peer.and_then(|peer| peer.tls.clone()).or_else(|| connection.and_then(|c| c.tls().map(str::to_owned)));
+        let tls = peer
+            .and_then(|peer| peer.tls.clone())
+            .or_else(|| connection.and_then(|c| c.tls().map(str::to_owned)));
         AttemptReport {
             started_at,
             duration_ms: i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX),

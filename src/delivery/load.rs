@@ -126,10 +126,12 @@ async fn read(
     let deliveries = claim::load_deliveries(connection, &claimed).await?;
     let deliveries: HashMap<_, LoadedDelivery> = deliveries.into_iter().map(|row| (row.id, row)).collect();
 
-    let mut read = Read { mails: Vec::new(), suppressed: Vec::new(), canceled: Vec::new(), unreadable: Vec::new() };
+    let mut read =
+        Read { mails: Vec::new(), suppressed: Vec::new(), canceled: Vec::new(), unreadable: Vec::new() };
     let mut counted = std::collections::HashSet::new();
     for row in claimed {
-        let Some((message, stored)) = messages.get(&row.delivery.message()).zip(deliveries.get(&row.delivery))
+        let Some((message, stored)) =
+            messages.get(&row.delivery.message()).zip(deliveries.get(&row.delivery))
         else {
             // Without its message a row can neither be sent nor told of: it is kept, and said aloud.
             tracing::error!(delivery.id = %row.delivery, "a queued delivery has no message");

@@ -178,7 +178,12 @@ fn form(oauth: &OAuth, now: OffsetDateTime) -> Result<Vec<(&'static str, String)
 }
 
 /// RFC 7523 §2.1, as Google's service accounts want it: the mailbox is the subject.
-fn assertion(oauth: &OAuth, email: &str, private_key: &Secret, now: OffsetDateTime) -> Result<String, NoToken> {
+fn assertion(
+    oauth: &OAuth,
+    email: &str,
+    private_key: &Secret,
+    now: OffsetDateTime,
+) -> Result<String, NoToken> {
     #[derive(Serialize)]
     struct Claims<'a> {
         iss: &'a str,
@@ -196,7 +201,8 @@ fn assertion(oauth: &OAuth, email: &str, private_key: &Secret, now: OffsetDateTi
         iat: now.unix_timestamp(),
         exp: (now + ASSERTION_LIFE).unix_timestamp(),
     };
-    let key = jsonwebtoken::EncodingKey::from_rsa_pem(private_key.reveal().as_bytes()).map_err(|_| NoToken::Key)?;
+    let key =
+        jsonwebtoken::EncodingKey::from_rsa_pem(private_key.reveal().as_bytes()).map_err(|_| NoToken::Key)?;
     let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
     jsonwebtoken::encode(&header, &claims, &key).map_err(|_| NoToken::Key)
 }

@@ -27,7 +27,8 @@ pub fn failed(failure: &Failure) {
         Trouble::Unfit { .. } => "unfit",
         Trouble::Unmet { .. } => "unmet",
     };
-    metrics::counter!("postroad_smtp_failures_total", "step" => failure.step.as_str(), "trouble" => trouble).increment(1);
+    metrics::counter!("postroad_smtp_failures_total", "step" => failure.step.as_str(), "trouble" => trouble)
+        .increment(1);
 }
 
 /// A connection was opened, or could not be.

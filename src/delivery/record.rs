@@ -72,7 +72,12 @@ impl Finished {
     /// Gives a delivery back, due at `due_at`, but not after its own time has run out.
     pub fn hand_back(leased: Leased, due_at: OffsetDateTime) -> Finished {
         let due_at = due_at.min(leased.expires_at);
-        Finished::HandedBack(HandedBack { delivery: leased.id, claim_no: leased.claim_no, due_at, room: leased.room })
+        Finished::HandedBack(HandedBack {
+            delivery: leased.id,
+            claim_no: leased.claim_no,
+            due_at,
+            room: leased.room,
+        })
     }
 
     /// A result, after which nothing follows.
@@ -204,7 +209,11 @@ impl Writer {
     async fn give_back(&mut self, claims: &[HandedBack]) {
         let rows: Vec<_> = claims
             .iter()
-            .map(|claim| queue::HandBack { delivery: claim.delivery, claim_no: claim.claim_no, due_at: claim.due_at })
+            .map(|claim| queue::HandBack {
+                delivery: claim.delivery,
+                claim_no: claim.claim_no,
+                due_at: claim.due_at,
+            })
             .collect();
         let mut wait = FIRST_RETRY;
         while let Err(error) = self.try_give_back(&rows).await {
@@ -257,7 +266,8 @@ impl Writer {
         }
         // Rows that were marked as canceled in this very moment are written at the second try; what is refused
         // again was claimed by another process, or has ended.
-        let missed: Vec<&Completion> = completions.iter().filter(|c| !written.contains(&c.delivery)).collect();
+        let missed: Vec<&Completion> =
+            completions.iter().filter(|c| !written.contains(&c.delivery)).collect();
         let again = self.retry_missed(&missed).await?;
         let stale: Vec<&Completion> = missed.into_iter().filter(|c| !again.contains(&c.delivery)).collect();
         if !stale.is_empty() {

@@ -2,10 +2,10 @@
 
 use time::{Duration, OffsetDateTime};
 
+use crate::domain::delivery::Ending;
 use crate::domain::handoff::Leased;
 use crate::domain::outcome::{AttemptReport, BounceClass, Hardness, Ruling, Step, Suppress};
 use crate::mail::reply::SmtpReply;
-use crate::domain::delivery::Ending;
 
 use super::classify::classify;
 use super::conclude::{conclude, deferred, stopped};
@@ -49,7 +49,9 @@ pub fn simulate(leased: Leased, now: OffsetDateTime) -> Finished {
 /// Simulated recipients never enter the suppression list.
 fn unsuppressed(ruling: Ruling) -> Ruling {
     match ruling {
-        Ruling::Bounce { class, .. } => Ruling::Bounce { class, hardness: Hardness::Hard, suppress: Suppress::Never },
+        Ruling::Bounce { class, .. } => {
+            Ruling::Bounce { class, hardness: Hardness::Hard, suppress: Suppress::Never }
+        }
         other => other,
     }
 }

@@ -248,7 +248,10 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-11-24 10:00 UTC);
 
     fn site() -> Site {
-        Site::new(Endpoint::parse("smtp://127.0.0.1:2525?connections=4").expect("an endpoint"), Reach::Anywhere)
+        Site::new(
+            Endpoint::parse("smtp://127.0.0.1:2525?connections=4").expect("an endpoint"),
+            Reach::Anywhere,
+        )
     }
 
     #[test]

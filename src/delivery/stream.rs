@@ -148,7 +148,10 @@ impl Wire {
     pub fn take_plain(&self) -> io::Result<TcpStream> {
         let mut inner = self.lock();
         if !inner.raw.is_empty() || !inner.ready.is_empty() || !inner.corked.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "data in clear after the reply to STARTTLS"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "data in clear after the reply to STARTTLS",
+            ));
         }
         match std::mem::replace(&mut inner.transport, Transport::Upgrading) {
             Transport::Plain(socket) => Ok(socket),

@@ -59,8 +59,9 @@ impl PeerTls {
         host: &str,
         demand: Demand,
     ) -> std::io::Result<(TlsStream<TcpStream>, String)> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidInput, "the host has no name TLS can check"))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            std::io::Error::new(std::io::ErrorKind::InvalidInput, "the host has no name TLS can check")
+        })?;
         let config = match demand {
             Demand::Verified => &self.verified,
             Demand::Anything => &self.lenient,
@@ -87,7 +88,9 @@ impl PeerTls {
 
     /// How the certificate would have fared, had it been demanded to verify.
     fn verification(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> String {
-        let Some((leaf, intermediates)) = chain.split_first() else { return "unverified (no certificate)".to_owned() };
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return "unverified (no certificate)".to_owned();
+        };
         match self.verifier.verify_server_cert(leaf, intermediates, name, &[], UnixTime::now()) {
             Ok(_) => "verified".to_owned(),
             Err(Error::InvalidCertificate(reason)) => format!("unverified ({})", short(&reason)),

@@ -112,7 +112,10 @@ const HIGH_RESERVE: usize = 8;
 
 impl Handoff {
     /// Both ends, for this process's `incarnation`.
-    pub fn new(incarnation: Incarnation, capacity: Capacity) -> (Handoff, mpsc::UnboundedReceiver<Vec<Leased>>) {
+    pub fn new(
+        incarnation: Incarnation,
+        capacity: Capacity,
+    ) -> (Handoff, mpsc::UnboundedReceiver<Vec<Leased>>) {
         let (leased, receiver) = mpsc::unbounded_channel();
         let books = Books {
             capacity,

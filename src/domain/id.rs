@@ -333,8 +333,15 @@ mod tests {
     #[test]
     fn other_kinds_and_garbage_are_no_ids() {
         let message = MessageId::in_lane(NOW, Lane::new(1)).to_string();
-        for text in ["", "msg_", "msg_0", &message.replace("msg_", "dlv_"), &message[..29], &format!("{message}0"), &message.to_uppercase()]
-        {
+        for text in [
+            "",
+            "msg_",
+            "msg_0",
+            &message.replace("msg_", "dlv_"),
+            &message[..29],
+            &format!("{message}0"),
+            &message.to_uppercase(),
+        ] {
             assert_eq!(text.parse::<MessageId>(), Err(NotAnId), "{text}");
         }
     }

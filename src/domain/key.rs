@@ -142,7 +142,8 @@ impl KeySecret {
 
     /// Whether it has our form and its checksum is right. A key set by the operator need not.
     pub fn is_ours(&self) -> bool {
-        let Some((body, sum)) = self.0.len().checked_sub(CHECKSUM_LEN).and_then(|at| self.0.split_at_checked(at))
+        let Some((body, sum)) =
+            self.0.len().checked_sub(CHECKSUM_LEN).and_then(|at| self.0.split_at_checked(at))
         else {
             return false;
         };

@@ -194,7 +194,8 @@ impl Endpoint {
         let url = Url::parse(text)
             .map_err(|_| bad("a route is capture, direct, smtp://host:port or smtps://host:port"))?;
         let query: std::collections::HashMap<String, String> = url.query_pairs().into_owned().collect();
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("the route names no host"))?;
+        let host =
+            url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("the route names no host"))?;
         let auth = auth_of(&url, &query)?;
         let tls = tls_of(&url, query.get("tls").map(String::as_str), &auth)?;
         let default_port = if tls == TlsMode::Implicit { 465 } else { 25 };
@@ -268,10 +269,7 @@ fn auth_of(url: &Url, query: &std::collections::HashMap<String, String>) -> Resu
     }
 }
 
-fn oauth_of(
-    username: String,
-    query: &std::collections::HashMap<String, String>,
-) -> Result<OAuth, BadRoute> {
+fn oauth_of(username: String, query: &std::collections::HashMap<String, String>) -> Result<OAuth, BadRoute> {
     let wanted = |name: &str| query.get(name).cloned().ok_or_else(|| bad(format!("xoauth2 wants {name}")));
     let (client_id, client_secret) = (wanted("client_id")?, Secret::new(wanted("client_secret")?));
     let grant = match query.get("refresh_token") {

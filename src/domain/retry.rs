@@ -50,7 +50,11 @@ pub fn next_try(deferral: Deferral) -> Next {
         return Next::TryAt(at);
     }
     let last_chance = expires_at - WORTH_A_TRY / 2;
-    if last_chance - now >= deferral.not_before.max(WORTH_A_TRY) { Next::TryAt(last_chance) } else { Next::Expired }
+    if last_chance - now >= deferral.not_before.max(WORTH_A_TRY) {
+        Next::TryAt(last_chance)
+    } else {
+        Next::Expired
+    }
 }
 
 fn scheduled_delay(deferral: Deferral) -> Duration {

@@ -95,7 +95,9 @@ impl Kind {
             Kind::TooLarge => (413, "too_large", "Larger than allowed"),
             Kind::UnsupportedMediaType => (415, "unsupported_media_type", "Not a type this can read"),
             Kind::Invalid => (422, "validation_failed", "Some fields cannot be used"),
-            Kind::KeyReused => (422, "idempotency_key_reused", "The Idempotency-Key belongs to another request"),
+            Kind::KeyReused => {
+                (422, "idempotency_key_reused", "The Idempotency-Key belongs to another request")
+            }
             Kind::RateLimited => (429, "rate_limited", "Too many requests"),
             Kind::Internal => (500, "internal", "Something is wrong on our side"),
             Kind::Overloaded => (503, "overloaded", "More is coming in than can be stored"),
@@ -224,13 +226,17 @@ impl From<Rejected> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         match error {
-            StoreError::Unavailable(_) => {
-                Problem::new(Kind::Unavailable, "the database does not answer; try again, with the same Idempotency-Key if you gave one")
-            }
+            StoreError::Unavailable(_) => Problem::new(
+                Kind::Unavailable,
+                "the database does not answer; try again, with the same Idempotency-Key if you gave one",
+            ),
             StoreError::Full(_) => Problem::new(Kind::Full, "the database has no room; nothing was stored"),
             StoreError::Conflict(_) | StoreError::Refused(_) => {
                 tracing::error!(error = %error, "a request failed in the database");
-                Problem::new(Kind::Internal, "the request could not be carried out; the log has the reason under this request id")
+                Problem::new(
+                    Kind::Internal,
+                    "the request could not be carried out; the log has the reason under this request id",
+                )
             }
         }
     }
@@ -245,10 +251,14 @@ impl From<sqlx::Error> for Problem {
 impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Problem {
         match error {
-            AcceptError::KeyReused => {
-                Problem::new(Kind::KeyReused, "this Idempotency-Key was used with another request; use a new key")
+            AcceptError::KeyReused => Problem::new(
+                Kind::KeyReused,
+                "this Idempotency-Key was used with another request; use a new key",
+            ),
+            AcceptError::Busy => {
+                Problem::new(Kind::Overloaded, "more mail is coming in than can be stored; try again")
+                    .retry_after(1)
             }
-            AcceptError::Busy => Problem::new(Kind::Overloaded, "more mail is coming in than can be stored; try again").retry_after(1),
             AcceptError::Store(error) => error.into(),
         }
     }

@@ -45,7 +45,9 @@ impl Budget {
 
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let busy = |_| Problem::new(Kind::Overloaded, "too much is being uploaded at once; try again").retry_after(1);
+        let busy = |_| {
+            Problem::new(Kind::Overloaded, "too much is being uploaded at once; try again").retry_after(1)
+        };
         Arc::clone(&self.0).try_acquire_many_owned(units).map_err(busy)
     }
 
@@ -54,12 +56,15 @@ impl Budget {
     /// # Errors
     /// It is too large, too slow, broken, or there is no memory for it now.
     pub async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<HeldBody, Problem> {
-        let told = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let told =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if told.is_some_and(|length| length > limit) {
             return Err(too_large(limit));
         }
         let allowance = BODY_TIMEOUT + Duration::from_secs(limit as u64 / SLOWEST);
-        tokio::time::timeout(allowance, self.collect(told, body, limit)).await.unwrap_or_else(|_| Err(too_slow()))
+        tokio::time::timeout(allowance, self.collect(told, body, limit))
+            .await
+            .unwrap_or_else(|_| Err(too_slow()))
     }
 
     async fn collect(&self, told: Option<usize>, mut body: Body, limit: usize) -> Result<HeldBody, Problem> {
@@ -188,7 +193,9 @@ impl Query {
 
     /// Where a page begins: what the last page's `next_cursor` said.
     pub fn cursor<K: IdKind>(&mut self) -> Option<Id<K>> {
-        self.parsed("cursor", "invalid_cursor", |text| text.parse().map_err(|_| "this is no cursor of this list"))
+        self.parsed("cursor", "invalid_cursor", |text| {
+            text.parse().map_err(|_| "this is no cursor of this list")
+        })
     }
 
     /// Notes something wrong.

@@ -147,7 +147,11 @@ impl Fields {
     pub fn list(&mut self, name: &str, limit: usize) -> Option<Vec<Value>> {
         match self.take(name)? {
             Value::Array(list) if list.len() > limit => {
-                self.wrong(name, "too_many", format!("at most {limit} are allowed, these are {}", list.len()));
+                self.wrong(
+                    name,
+                    "too_many",
+                    format!("at most {limit} are allowed, these are {}", list.len()),
+                );
                 None
             }
             Value::Array(list) => Some(list),
@@ -240,7 +244,14 @@ mod tests {
     #[test]
     fn moments_are_rfc_3339_and_bounded() {
         assert!(parse_moment("2026-11-24T10:00:00.5+02:00").is_some());
-        for bad in ["2026-11-24", "10:00", "2026-13-01T00:00:00Z", "9999-12-31T23:59:59Z", "1900-01-01T00:00:00Z", ""] {
+        for bad in [
+            "2026-11-24",
+            "10:00",
+            "2026-13-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "1900-01-01T00:00:00Z",
+            "",
+        ] {
             assert_eq!(parse_moment(bad), None, "{bad}");
         }
     }

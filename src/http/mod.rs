@@ -141,9 +141,15 @@ pub fn router(app: App) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         // Messages.
-        .route("/v1/messages", upload(send, post(messages::create::create)).merge(on(read, get(messages::read::list))))
+        .route(
+            "/v1/messages",
+            upload(send, post(messages::create::create)).merge(on(read, get(messages::read::list))),
+        )
         .route("/v1/messages/batch", upload(send, post(messages::create::batch)))
-        .route("/v1/messages/{id}", on(read, get(messages::read::one)).merge(on(send, patch(messages::cancel::reschedule))))
+        .route(
+            "/v1/messages/{id}",
+            on(read, get(messages::read::one)).merge(on(send, patch(messages::cancel::reschedule))),
+        )
         .route("/v1/messages/{id}/events", on(read, get(events::of_message)))
         .route("/v1/messages/{id}/raw", on(read, get(messages::read::raw)))
         .route("/v1/messages/{id}/cancel", on(send, post(messages::cancel::cancel)))
@@ -161,7 +167,10 @@ pub fn router(app: App) -> Router {
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
         // The installation.
         .route("/v1/tenants", on(operate, post(tenants::create).get(tenants::list)))
-        .route("/v1/tenants/{id}", on(operate, get(tenants::one).patch(tenants::update)).merge(on(operate, delete(tenants::delete))))
+        .route(
+            "/v1/tenants/{id}",
+            on(operate, get(tenants::one).patch(tenants::update)).merge(on(operate, delete(tenants::delete))),
+        )
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(from_fn(headers::security))
@@ -179,12 +188,19 @@ async fn nothing_here() -> Problem {
 }
 
 async fn not_with_this_method() -> Problem {
-    Problem::new(Kind::MethodNotAllowed, "this path exists, but not with this method; /docs lists what there is")
+    Problem::new(
+        Kind::MethodNotAllowed,
+        "this path exists, but not with this method; /docs lists what there is",
+    )
 }
 
 /// A bug of ours: the caller gets a problem, the log the reason, and the process goes on.
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(panic = text.unwrap_or("?"), "a request panicked");
-    axum::response::IntoResponse::into_response(Problem::new(Kind::Internal, "the request could not be carried out"))
+    axum::response::IntoResponse::into_response(Problem::new(
+        Kind::Internal,
+        "the request could not be carried out",
+    ))
 }

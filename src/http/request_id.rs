@@ -19,7 +19,8 @@ pub fn current() -> Option<String> {
 
 /// Takes the caller's id if it is harmless, or makes one; and logs the request.
 pub async fn layer(request: Request, next: Next) -> Response {
-    let given = request.headers().get(NAME).and_then(|value| value.to_str().ok()).filter(|id| is_harmless(id));
+    let given =
+        request.headers().get(NAME).and_then(|value| value.to_str().ok()).filter(|id| is_harmless(id));
     let id = given.map_or_else(new_id, str::to_owned);
     let span = tracing::info_span!("request", request.id = %id, method = %request.method());
     let path = request.uri().path().to_owned();
@@ -43,7 +44,8 @@ pub async fn layer(request: Request, next: Next) -> Response {
 }
 
 fn is_harmless(id: &str) -> bool {
-    (1..=64).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
+    (1..=64).contains(&id.len())
+        && id.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
 }
 
 fn new_id() -> String {

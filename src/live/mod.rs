@@ -171,7 +171,10 @@ impl Watch {
                 continue;
             }
             match self.events.recv().await {
-                Ok(followed) if followed.tenant == self.watching.tenant && is_after(followed.position, self.position) => {
+                Ok(followed)
+                    if followed.tenant == self.watching.tenant
+                        && is_after(followed.position, self.position) =>
+                {
                     self.position = followed.position;
                     return Ok(Some(Followed::clone(&followed)));
                 }

@@ -214,8 +214,13 @@ impl Server {
         let Bootstrap { tenant, first_key } =
             bootstrap::run(&opened.database, &opened.master, config.api_key.as_ref(), now).await?;
         let mut building = Building::enter(config, roles, opened).await?;
-        let delivery = if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
-        let http = if building.roles.contains(&Role::Api) { Some(building.api(delivery.as_ref()).await?) } else { None };
+        let delivery =
+            if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
+        let http = if building.roles.contains(&Role::Api) {
+            Some(building.api(delivery.as_ref()).await?)
+        } else {
+            None
+        };
         let delivery = delivery.map(|(delivery, _)| delivery);
         Ok(building.finish(http, delivery, tenant, first_key))
     }
@@ -281,7 +286,9 @@ impl Server {
         match left.await {
             Ok(Ok(0)) => {}
             Ok(Ok(rows)) => tracing::info!(rows, "mail that was in hand is due again"),
-            Ok(Err(error)) => tracing::warn!(error = %error, "mail in hand waits until this process is found dead"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "mail in hand waits until this process is found dead")
+            }
             Err(_) => tracing::warn!("mail in hand waits until this process is found dead"),
         }
     }
@@ -291,7 +298,8 @@ impl Building {
     /// Enters the table of nodes, and makes due what an earlier life of this node left.
     async fn enter(config: Config, roles: &[Role], opened: Opened) -> Result<Building> {
         let roles: BTreeSet<Role> = roles.iter().copied().collect();
-        let (known_sender, known) = watch::channel(Known { revisions: Revisions::default(), as_of: Instant::now() });
+        let (known_sender, known) =
+            watch::channel(Known { revisions: Revisions::default(), as_of: Instant::now() });
         let begun = Instant::now();
         let mut link = opened.database.link(Use::Watch);
         let now = opened.clock.now();
@@ -424,7 +432,8 @@ impl Building {
         self.loops.spawn("claim", deliver::run(Arc::clone(&claimer), stop.clone()));
         self.loops.spawn("suspects", deliver::run_suspects(claimer, stop.clone()));
         self.loops.spawn("fit", deliver::run_fit(ledger, stop.clone()));
-        self.loops.spawn("listen", listen::run(database.clone(), wake, delivery.cancels.clone(), stop.clone()));
+        self.loops
+            .spawn("listen", listen::run(database.clone(), wake, delivery.cancels.clone(), stop.clone()));
         self.loops.spawn("relays", self.follow_relays(delivery));
         let prune = prune::Prune {
             link: database.link(Use::Maintain),
@@ -439,7 +448,8 @@ impl Building {
     /// Takes over tenants' relays when they change.
     fn follow_relays(&self, delivery: &Arc<Delivery>) -> impl Future<Output = ()> + use<> {
         let (mut known, stop) = (self.known.clone(), self.stop_loops.clone());
-        let (database, seal, delivery) = (self.opened.database.clone(), self.seal.clone(), Arc::clone(delivery));
+        let (database, seal, delivery) =
+            (self.opened.database.clone(), self.seal.clone(), Arc::clone(delivery));
         let mut seen = known.borrow().revisions.relays;
         async move {
             loop {
@@ -467,11 +477,14 @@ impl Building {
         match &self.config.route {
             DefaultRoute::Relay(endpoint) => Ok(endpoint.clone()),
             DefaultRoute::Direct => {
-                anyhow::bail!("POSTROAD_ROUTE=direct: this version cannot do that yet; use a relay, or capture")
+                anyhow::bail!(
+                    "POSTROAD_ROUTE=direct: this version cannot do that yet; use a relay, or capture"
+                )
             }
             DefaultRoute::Capture => {
                 let keeper = Keeper::new(self.opened.database.clone(), Arc::new(return_paths.clone()));
-                let listener = capture::Listening::bind(&self.config, keeper, self.opened.clock.clone()).await?;
+                let listener =
+                    capture::Listening::bind(&self.config, keeper, self.opened.clock.clone()).await?;
                 let port = listener.port();
                 self.capture.spawn("capture", listener.serve(self.stop_capture.clone()));
                 Ok(Endpoint {
@@ -509,9 +522,18 @@ impl Building {
         self.loops.spawn("keys", write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
         self.loops.spawn("follow", follow::run(self.live.clone(), database.clone(), self.stop_loops.clone()));
         let metrics = observe::recorder()?;
-        self.loops.spawn("metrics", observe::upkeep(metrics.clone(), worker.map(|(d, _)| Arc::clone(d)), self.stop_loops.clone()));
+        self.loops.spawn(
+            "metrics",
+            observe::upkeep(metrics.clone(), worker.map(|(d, _)| Arc::clone(d)), self.stop_loops.clone()),
+        );
         let app = App(Arc::new(AppParts {
-            accept: Accept { clock: clock.clone(), limits, lanes: self.lanes.clone(), intake, database: database.clone() },
+            accept: Accept {
+                clock: clock.clone(),
+                limits,
+                lanes: self.lanes.clone(),
+                intake,
+                database: database.clone(),
+            },
             database,
             clock,
             keys,

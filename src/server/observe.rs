@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::delivery::Delivery;
 
 /// Seconds: from a tenth of a millisecond to the longest attempt.
-const SECONDS: [f64; 14] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
+const SECONDS: [f64; 14] =
+    [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
 const SIZES: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0];
 const INTERVAL: Duration = Duration::from_secs(5);
 

@@ -90,16 +90,24 @@ pub async fn raw(
     tenant: TenantId,
     id: CapturedId,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(sqlx::query_scalar!("SELECT raw FROM captured WHERE tenant_id = $1 AND id = $2", tenant.uuid(), id.uuid())
-        .fetch_optional(connection)
-        .await?)
+    Ok(sqlx::query_scalar!(
+        "SELECT raw FROM captured WHERE tenant_id = $1 AND id = $2",
+        tenant.uuid(),
+        id.uuid()
+    )
+    .fetch_optional(connection)
+    .await?)
 }
 
 /// Keeps the newest `keep` mails of the installation and what came after `since`; forgets the rest.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn prune(connection: &mut PgConnection, keep: i64, since: OffsetDateTime) -> Result<u64, StoreError> {
+pub async fn prune(
+    connection: &mut PgConnection,
+    keep: i64,
+    since: OffsetDateTime,
+) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         DELETE FROM captured

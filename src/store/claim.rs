@@ -53,7 +53,11 @@ pub const SUSPECT_AFTER: i16 = 3;
 ///
 /// # Errors
 /// Nothing was claimed, but for [`StoreError::Unavailable`], after which the leases run out by themselves.
-pub async fn claim(connection: &mut PgConnection, lane: Lane, terms: Terms) -> Result<Vec<Claimed>, StoreError> {
+pub async fn claim(
+    connection: &mut PgConnection,
+    lane: Lane,
+    terms: Terms,
+) -> Result<Vec<Claimed>, StoreError> {
     let rows = sqlx::query!(
         r#"
         -- The tenants of this lane, by skipping from one to the next in the index.

@@ -49,7 +49,9 @@ impl Use {
                 ("work_mem", "32MB"),
             ],
             // Filters are optional, so each call is planned for the filters it has.
-            Use::Serve => &[("statement_timeout", "4s"), ("plan_cache_mode", "force_custom_plan"), ("jit", "off")],
+            Use::Serve => {
+                &[("statement_timeout", "4s"), ("plan_cache_mode", "force_custom_plan"), ("jit", "off")]
+            }
             Use::Watch => &[("statement_timeout", "5s")],
             Use::Maintain => &[("lock_timeout", "5s")],
         });
@@ -90,7 +92,11 @@ impl Database {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_lazy_with(with_settings(&options, purpose))
         };
-        Database { serve: pool(Use::Serve, SERVE_CONNECTIONS), claim: pool(Use::Claim, CLAIM_CONNECTIONS), options }
+        Database {
+            serve: pool(Use::Serve, SERVE_CONNECTIONS),
+            claim: pool(Use::Claim, CLAIM_CONNECTIONS),
+            options,
+        }
     }
 
     /// For what callers of the API wait for.

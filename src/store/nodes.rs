@@ -25,7 +25,11 @@ pub struct NewNode {
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn enter(connection: &mut PgConnection, node: &NewNode, now: OffsetDateTime) -> Result<i32, StoreError> {
+pub async fn enter(
+    connection: &mut PgConnection,
+    node: &NewNode,
+    now: OffsetDateTime,
+) -> Result<i32, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"
         INSERT INTO nodes (node_id, hostname, version, roles, started_at, alive_until)

@@ -228,7 +228,8 @@ mod tests {
     fn names_tell_the_day_and_only_ours_are_touched() {
         assert_eq!(name_of("events", date!(2026 - 01 - 05)), "events_p20260105");
         assert_eq!(end_of("events_p20260105"), Some(datetime!(2026-01-06 0:00 UTC)));
-        for other in ["queue_p20260105", "events_p2026010", "events_p2026010x", "events", "events_p20261305"] {
+        for other in ["queue_p20260105", "events_p2026010", "events_p2026010x", "events", "events_p20261305"]
+        {
             assert_eq!(end_of(other), None, "{other}");
         }
     }

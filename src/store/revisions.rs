@@ -59,8 +59,7 @@ pub async fn raise(connection: &mut PgConnection, revised: Revised) -> Result<()
 /// See [`StoreError`].
 pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError> {
     let rows = sqlx::query!("SELECT name, value FROM revisions").fetch_all(connection).await?;
-    let value = |revised: Revised| {
-        rows.iter().find(|row| row.name == revised.name()).map_or(0, |row| row.value)
-    };
+    let value =
+        |revised: Revised| rows.iter().find(|row| row.name == revised.name()).map_or(0, |row| row.value);
     Ok(Revisions { credentials: value(Revised::Credentials), relays: value(Revised::Relays) })
 }

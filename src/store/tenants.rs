@@ -67,7 +67,8 @@ pub async fn ensure(
     )
     .execute(&mut *connection)
     .await?;
-    let stored = sqlx::query_scalar!("SELECT id FROM tenants WHERE name = $1", name).fetch_one(connection).await?;
+    let stored =
+        sqlx::query_scalar!("SELECT id FROM tenants WHERE name = $1", name).fetch_one(connection).await?;
     Ok((Id::from_uuid(stored), done.rows_affected() == 1))
 }
 
@@ -91,13 +92,10 @@ pub async fn find(connection: &mut PgConnection, id: TenantId) -> Result<Option<
 /// # Errors
 /// See [`StoreError`].
 pub async fn find_by_name(connection: &mut PgConnection, name: &str) -> Result<Option<Tenant>, StoreError> {
-    let row = sqlx::query_as!(
-        Row,
-        "SELECT id, name, created_at, suspended_at FROM tenants WHERE name = $1",
-        name,
-    )
-    .fetch_optional(connection)
-    .await?;
+    let row =
+        sqlx::query_as!(Row, "SELECT id, name, created_at, suspended_at FROM tenants WHERE name = $1", name,)
+            .fetch_optional(connection)
+            .await?;
     Ok(row.and_then(Row::tenant))
 }
 

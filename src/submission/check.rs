@@ -26,7 +26,8 @@ pub(super) fn rough_size(submission: &Submission) -> usize {
     match &submission.content {
         Content::Raw(raw) => raw.len(),
         Content::Parts(parts) => {
-            let texts = parts.text.as_ref().map_or(0, String::len) + parts.html.as_ref().map_or(0, String::len);
+            let texts =
+                parts.text.as_ref().map_or(0, String::len) + parts.html.as_ref().map_or(0, String::len);
             texts + parts.attachments.iter().map(|file| file.size() / 3 * 4).sum::<usize>()
         }
     }
@@ -62,7 +63,12 @@ pub(super) fn check(
 }
 
 /// Whether the caller may send as this domain.
-pub(super) fn check_sender(caller: &Caller, limits: &Limits, domain: &str, pointer: &str) -> Result<(), Rejected> {
+pub(super) fn check_sender(
+    caller: &Caller,
+    limits: &Limits,
+    domain: &str,
+    pointer: &str,
+) -> Result<(), Rejected> {
     if !caller.limits.allows_domain(domain) {
         let message = format!("this key may not send as {domain}");
         return Err(Rejected::forbidden(Violation::new(pointer, "domain_not_allowed", message)));

@@ -81,7 +81,9 @@ fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -
 fn deliveries(submission: &Submission, addresses: &Addresses, id: MessageId) -> Vec<NewDelivery> {
     let in_header = |list: &[String], address: &EmailAddress| {
         let wanted = address.key();
-        list.iter().filter_map(|text| Mailbox::parse(text).ok()).any(|mailbox| mailbox.address.key() == wanted)
+        list.iter()
+            .filter_map(|text| Mailbox::parse(text).ok())
+            .any(|mailbox| mailbox.address.key() == wanted)
     };
     let is_raw = matches!(submission.content, Content::Raw(_));
     let role = |role: Role, address: &EmailAddress| match role {
@@ -125,7 +127,10 @@ fn from_parts(
         attachments: &parts.attachments,
         headers: &parts.headers.others,
         message_id: &message_id,
-        date: parts.headers.date.unwrap_or_else(|| submission.options.send_at.filter(|at| *at > now).unwrap_or(now)),
+        date: parts
+            .headers
+            .date
+            .unwrap_or_else(|| submission.options.send_at.filter(|at| *at > now).unwrap_or(now)),
         boundary_seed: id.uuid().as_u128(),
     };
     let raw = compose::compose(&draft).map_err(|error| rejected_draft(&error))?;
@@ -158,7 +163,8 @@ fn from_raw(
 ) -> Result<Form, Rejected> {
     let envelope_domain = submission.from.as_ref().map(|from| from.address.domain());
     let message_id = own_message_id(id, envelope_domain.unwrap_or("postroad.invalid"));
-    let accepted = raw::accept(raw, &Defaults { date: now, message_id: &message_id }).map_err(rejected_raw)?;
+    let accepted =
+        raw::accept(raw, &Defaults { date: now, message_id: &message_id }).map_err(rejected_raw)?;
     // Every author is checked, and the envelope's sender was: no one hides behind the first name.
     for author in &accepted.from {
         check_sender(caller, limits, author.address.domain(), "/from")?;

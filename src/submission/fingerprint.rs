@@ -52,7 +52,11 @@ impl Canon {
         }
         self.text(&options.send_at.map(|at| at.unix_timestamp_nanos().to_string()).unwrap_or_default());
         self.text(&options.ttl.whole_seconds().to_string());
-        self.text(if options.sending == crate::domain::submission::Sending::Sandbox { "sandbox" } else { "" });
+        self.text(if options.sending == crate::domain::submission::Sending::Sandbox {
+            "sandbox"
+        } else {
+            ""
+        });
     }
 
     fn parts(&mut self, parts: &Parts) {
@@ -120,7 +124,11 @@ mod tests {
             from: Some(mailbox("a@acme.example")),
             reply_to: Vec::new(),
             recipients: Recipients { to: vec![mailbox(to)], ..Recipients::default() },
-            content: Content::Parts(Parts { subject: subject.to_owned(), text: Some("x".into()), ..Parts::default() }),
+            content: Content::Parts(Parts {
+                subject: subject.to_owned(),
+                text: Some("x".into()),
+                ..Parts::default()
+            }),
             options: Options::default(),
         }
     }

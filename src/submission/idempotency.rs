@@ -98,7 +98,11 @@ pub(super) async fn replay(
             Some(id) => Ok(Accepted {
                 id,
                 message_id: item.get("message_id").and_then(Value::as_str).unwrap_or_default().to_owned(),
-                deliveries: messages::born(&mut connection, tenant, id).await?.into_iter().map(born).collect(),
+                deliveries: messages::born(&mut connection, tenant, id)
+                    .await?
+                    .into_iter()
+                    .map(born)
+                    .collect(),
             }),
             None => Err(Rejected::from_json(item).unwrap_or_else(unreadable)),
         });

@@ -192,7 +192,11 @@ impl Writer {
             births.push(Birth { leased_by: reserved.as_ref().map(|(incarnation, _)| *incarnation), message });
             rooms.push(reserved.map(|(_, rooms)| rooms).unwrap_or_default());
         }
-        Pending { parcel: Parcel { idempotency: entry.idempotency, messages: births }, rooms, reply: entry.reply }
+        Pending {
+            parcel: Parcel { idempotency: entry.idempotency, messages: births },
+            rooms,
+            reply: entry.reply,
+        }
     }
 
     fn reserve(&self, message: &NewMessage, now: OffsetDateTime) -> Option<(i32, Vec<Room>)> {
@@ -207,7 +211,8 @@ impl Writer {
 
     async fn insert(&mut self, parcels: &[Parcel], now: OffsetDateTime) -> Result<Inserted, StoreError> {
         let work = self.insert_unbounded(parcels, now);
-        let result = tokio::time::timeout(COMMIT_TIMEOUT, work).await.unwrap_or_else(|_| Err(StoreError::timed_out()));
+        let result =
+            tokio::time::timeout(COMMIT_TIMEOUT, work).await.unwrap_or_else(|_| Err(StoreError::timed_out()));
         if let Err(StoreError::Unavailable(_)) = &result {
             self.link.broken();
             let leased = parcels.iter().flat_map(|parcel| &parcel.messages).filter(|b| b.leased_by.is_some());
@@ -216,7 +221,11 @@ impl Writer {
         result
     }
 
-    async fn insert_unbounded(&mut self, parcels: &[Parcel], now: OffsetDateTime) -> Result<Inserted, StoreError> {
+    async fn insert_unbounded(
+        &mut self,
+        parcels: &[Parcel],
+        now: OffsetDateTime,
+    ) -> Result<Inserted, StoreError> {
         let connection = self.link.get().await?;
         if let (false, Onward::InMemory { handoff, .. }) = (self.doubtful.is_empty(), &self.onward) {
             queue::release_newborn(connection, handoff.incarnation(), &self.doubtful, now).await?;
@@ -244,7 +253,8 @@ impl Writer {
                 let _ = reply.send(Ok(Receipt::Lost(messages)));
                 continue;
             }
-            let accepted = parcel.messages.iter().map(|b| accepted(&b.message, &inserted.suppressed)).collect();
+            let accepted =
+                parcel.messages.iter().map(|b| accepted(&b.message, &inserted.suppressed)).collect();
             let _ = reply.send(Ok(Receipt::Stored(accepted)));
             metrics::counter!("postroad_accepted_total").increment(parcel.messages.len() as u64);
             if let Onward::InMemory { lease, .. } = &self.onward {
@@ -299,7 +309,8 @@ fn lease_all(
     suppressed: &HashSet<DeliveryId>,
     lease_until: OffsetDateTime,
 ) -> Vec<Leased> {
-    let deliveries = message.deliveries.iter().zip(rooms).filter(|(delivery, _)| !suppressed.contains(&delivery.id));
+    let deliveries =
+        message.deliveries.iter().zip(rooms).filter(|(delivery, _)| !suppressed.contains(&delivery.id));
     deliveries
         .map(|(delivery, room)| Leased {
             id: delivery.id,

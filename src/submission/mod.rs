@@ -155,7 +155,10 @@ impl Accept {
     }
 
     async fn compose_all(&self, caller: &Caller, request: Request, now: OffsetDateTime) -> Composed {
-        let lane = request.key.as_ref().map_or_else(|| self.lanes.current(), |key| self.lanes.of_key(caller.tenant, key));
+        let lane = request
+            .key
+            .as_ref()
+            .map_or_else(|| self.lanes.current(), |key| self.lanes.of_key(caller.tenant, key));
         let size: usize = request.items.iter().flatten().map(check::rough_size).sum();
         let work = {
             let (caller, limits) = (caller.clone(), self.limits.clone());
@@ -171,7 +174,9 @@ impl Accept {
             return work();
         }
         // A panic in there is passed on: it belongs to this call.
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     async fn store_keyed(
@@ -199,7 +204,9 @@ impl Accept {
                 Stored::Lost(back) => items = back,
             }
             match idempotency::earlier(&self.database, caller.tenant, lane, &key, self.clock.now()).await? {
-                Earlier::Is { fingerprint: theirs, .. } if theirs != fingerprint => return Err(AcceptError::KeyReused),
+                Earlier::Is { fingerprint: theirs, .. } if theirs != fingerprint => {
+                    return Err(AcceptError::KeyReused);
+                }
                 Earlier::Is { answer, .. } => return self.replay(caller.tenant, &answer).await,
                 Earlier::Expired | Earlier::Gone => {}
             }
@@ -237,7 +244,10 @@ impl Accept {
                     Some(rejected) => Some(Err(rejected)),
                     None => accepted.next().map(Ok),
                 };
-                Ok(Stored::Yes(Answer { items: fates.into_iter().filter_map(fate).collect(), replayed: false }))
+                Ok(Stored::Yes(Answer {
+                    items: fates.into_iter().filter_map(fate).collect(),
+                    replayed: false,
+                }))
             }
             Receipt::Lost(messages) => {
                 let mut messages = messages.into_iter();
@@ -275,9 +285,10 @@ impl Stored {
     fn expect_stored(self) -> Answer {
         match self {
             Stored::Yes(answer) => answer,
-            Stored::Lost(items) => {
-                Answer { items: items.into_iter().filter_map(Result::err).map(Err).collect(), replayed: false }
-            }
+            Stored::Lost(items) => Answer {
+                items: items.into_iter().filter_map(Result::err).map(Err).collect(),
+                replayed: false,
+            },
         }
     }
 }

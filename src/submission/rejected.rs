@@ -54,7 +54,10 @@ impl Rejected {
     /// The mail is larger than allowed.
     pub fn too_large(limit: usize) -> Rejected {
         let message = format!("the mail would have more than {limit} octets");
-        Rejected { rejection: Rejection::TooLarge, violations: vec![Violation::new("", "too_large", message)] }
+        Rejected {
+            rejection: Rejection::TooLarge,
+            violations: vec![Violation::new("", "too_large", message)],
+        }
     }
 
     /// As an idempotency record keeps it.

@@ -55,7 +55,8 @@ pub async fn run(mut alive: Alive, stop: CancellationToken) {
 /// The sign did not reach the database: the fence closes 45 s after the last one that did.
 pub async fn tick(alive: &mut Alive) -> Result<(), StoreError> {
     let begun = Instant::now();
-    let result = tokio::time::timeout(TIMEOUT, renew(alive)).await.unwrap_or_else(|_| Err(StoreError::timed_out()));
+    let result =
+        tokio::time::timeout(TIMEOUT, renew(alive)).await.unwrap_or_else(|_| Err(StoreError::timed_out()));
     match result {
         Ok(()) => alive.fence.renewed(begun),
         Err(_) => alive.link.broken(),

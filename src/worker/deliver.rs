@@ -136,7 +136,10 @@ pub async fn run_suspects(claimer: Arc<Claimer>, stop: CancellationToken) {
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn tick_suspects(claimer: &Claimer, previous: Option<Claimed>) -> Result<Option<Claimed>, StoreError> {
+pub async fn tick_suspects(
+    claimer: &Claimer,
+    previous: Option<Claimed>,
+) -> Result<Option<Claimed>, StoreError> {
     if let Some(suspect) = previous {
         let mut connection = claimer.database.claim().acquire().await?;
         if claim::is_unresolved(&mut connection, &suspect).await? {

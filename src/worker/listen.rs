@@ -13,7 +13,12 @@ use crate::store::{Database, StoreError};
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Listens until `stop`; a broken connection is opened again.
-pub async fn run(database: Database, wake: std::sync::Arc<Notify>, cancels: Cancels, stop: CancellationToken) {
+pub async fn run(
+    database: Database,
+    wake: std::sync::Arc<Notify>,
+    cancels: Cancels,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
         let ended = tokio::select! {
             () = stop.cancelled() => return,

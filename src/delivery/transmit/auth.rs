@@ -34,7 +34,10 @@ pub enum Credentials {
 ///
 /// # Errors
 /// It refused, offers nothing we speak, or the connection is in clear.
-pub(super) async fn authenticate(connection: &mut Connection, credentials: &Credentials) -> Result<(), Failure> {
+pub(super) async fn authenticate(
+    connection: &mut Connection,
+    credentials: &Credentials,
+) -> Result<(), Failure> {
     if connection.tls.is_none() {
         // Fault T4.
         return Err(unmet("credentials are never sent over a connection without TLS"));
@@ -79,7 +82,10 @@ fn expect_challenge(reply: &SmtpReply) -> Result<(), Failure> {
 }
 
 fn unmet(text: &str) -> Failure {
-    Failure { step: Step::Auth, trouble: Trouble::Unmet { class: BounceClass::RelayDenied, text: text.to_owned() } }
+    Failure {
+        step: Step::Auth,
+        trouble: Trouble::Unmet { class: BounceClass::RelayDenied, text: text.to_owned() },
+    }
 }
 
 struct Line<'a>(&'a str);

@@ -81,8 +81,12 @@ async fn attempt(
     let address = peer.address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
     let open = |error: std::io::Error| broken(Step::Connect, &error);
     let (stream, wire) = if mode == TlsMode::Implicit {
-        let (stream, told) =
-            within(Step::StartTls, dial.deadlines.handshake, tls.connect(socket, dial.host, Demand::Verified)).await?;
+        let (stream, told) = within(
+            Step::StartTls,
+            dial.deadlines.handshake,
+            tls.connect(socket, dial.host, Demand::Verified),
+        )
+        .await?;
         peer.tls = Some(told);
         SmtpStream::encrypted(stream, hello).map_err(open)?
     } else {
@@ -131,7 +135,8 @@ async fn dial_first(dial: &Dial<'_>, peer: &mut Peer) -> Result<TcpStream, Failu
 async fn greet(stream: SmtpStream, wire: &Wire, dial: &Dial<'_>) -> Result<AsyncSmtpConnection, Failure> {
     let name = ClientId::Domain(dial.hello.to_owned());
     let deadline = dial.deadlines.greeting + dial.deadlines.command;
-    let result = timeout(deadline, AsyncSmtpConnection::connect_with_transport(Box::new(stream), &name)).await;
+    let result =
+        timeout(deadline, AsyncSmtpConnection::connect_with_transport(Box::new(stream), &name)).await;
     let step = if wire.was_greeted() { Step::Ehlo } else { Step::Greeting };
     let trouble = match (result, wire.last_refusal()) {
         (Ok(Ok(connection)), _) => return Ok(connection),

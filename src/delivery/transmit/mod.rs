@@ -162,7 +162,9 @@ impl Offers {
                 }
                 Some("AUTH") => offers.read_auth(words),
                 // An old form that is still met.
-                Some(word) if word.starts_with("AUTH=") => offers.read_auth(line[5..].split_ascii_whitespace()),
+                Some(word) if word.starts_with("AUTH=") => {
+                    offers.read_auth(line[5..].split_ascii_whitespace())
+                }
                 _ => {}
             }
         }
@@ -260,15 +262,24 @@ impl Connection {
         };
         if mail.needs_smtputf8 && !self.offers.smtputf8 {
             // RFC 6531 §3.3, RFC 6152 §3.
-            return Err(unfit(553, "5.6.7", "the peer does not take addresses or headers in UTF-8 (no SMTPUTF8)"));
+            return Err(unfit(
+                553,
+                "5.6.7",
+                "the peer does not take addresses or headers in UTF-8 (no SMTPUTF8)",
+            ));
         }
         let content = match (mail.eight_bit && !self.offers.eight_bit, mail.protected) {
             (false, _) => std::borrow::Cow::Borrowed(mail.content),
             (true, true) => {
-                return Err(unfit(554, "5.6.3", "the peer takes 7 bits only, and signed or encrypted mail is not re-encoded"));
+                return Err(unfit(
+                    554,
+                    "5.6.3",
+                    "the peer takes 7 bits only, and signed or encrypted mail is not re-encoded",
+                ));
             }
-            (true, false) => transcode::to_seven_bit(mail.content)
-                .map_err(|_| unfit(554, "5.6.3", "the peer takes 7 bits only, and the mail cannot be re-encoded"))?,
+            (true, false) => transcode::to_seven_bit(mail.content).map_err(|_| {
+                unfit(554, "5.6.3", "the peer takes 7 bits only, and the mail cannot be re-encoded")
+            })?,
         };
         match self.offers.size {
             Some(Some(limit)) if content.len() as u64 > limit => {
@@ -362,7 +373,12 @@ impl Connection {
     }
 
     /// One command and its reply.
-    async fn command(&mut self, step: Step, deadline: Duration, command: impl fmt::Display) -> Result<SmtpReply, Failure> {
+    async fn command(
+        &mut self,
+        step: Step,
+        deadline: Duration,
+        command: impl fmt::Display,
+    ) -> Result<SmtpReply, Failure> {
         self.exchange(step, deadline, Some(command)).await
     }
 
@@ -490,7 +506,15 @@ mod tests {
 
     #[test]
     fn what_a_peer_offers_is_read_from_its_lines() {
-        let lines = ["mx.example at your service", "SIZE 35882577", "8bitmime", "STARTTLS", "PIPELINING", "SMTPUTF8", "AUTH LOGIN PLAIN XOAUTH2"];
+        let lines = [
+            "mx.example at your service",
+            "SIZE 35882577",
+            "8bitmime",
+            "STARTTLS",
+            "PIPELINING",
+            "SMTPUTF8",
+            "AUTH LOGIN PLAIN XOAUTH2",
+        ];
         let offers = Offers::read(&lines.map(str::to_owned));
         let all = Offers {
             pipelining: true,
@@ -503,7 +527,11 @@ mod tests {
             auth_xoauth2: true,
         };
         assert_eq!(offers, all);
-        assert_eq!(Offers::read(&["PIPELINING".to_owned()]), Offers::default(), "the greeting offers nothing");
+        assert_eq!(
+            Offers::read(&["PIPELINING".to_owned()]),
+            Offers::default(),
+            "the greeting offers nothing"
+        );
         assert_eq!(Offers::read(&["x".to_owned(), "SIZE 0".to_owned()]).size, Some(None));
     }
 

@@ -60,7 +60,8 @@ pub async fn reference() -> Result<Html<&'static str>, Problem> {
 
 fn render() -> Result<String, String> {
     let contract: Value = serde_yaml_ng::from_str(OPENAPI).map_err(|error| error.to_string())?;
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut groups: Vec<Group> = Vec::new();
     for (path, item) in contract.get("paths").and_then(Value::as_object).into_iter().flatten() {
         for method in ["get", "post", "patch", "put", "delete"] {
@@ -93,7 +94,8 @@ fn render() -> Result<String, String> {
 fn answers(contract: &Value, operation: &Value) -> Vec<(String, String)> {
     let responses = operation.get("responses").and_then(Value::as_object).into_iter().flatten();
     let described = responses.map(|(status, response)| {
-        let referred = response.get("$ref").and_then(Value::as_str).and_then(|r| contract.pointer(r.strip_prefix('#')?));
+        let referred =
+            response.get("$ref").and_then(Value::as_str).and_then(|r| contract.pointer(r.strip_prefix('#')?));
         let response = referred.unwrap_or(response);
         (status.clone(), response.get("description").and_then(Value::as_str).unwrap_or_default().to_owned())
     });

@@ -126,13 +126,14 @@ pub async fn stream(
     };
     let watch = app.live.watch(&app.database, principal.tenant(), after).await?;
     let stopping = app.stopping.clone();
-    let events = futures_util::stream::unfold((watch, filter, stopping), |(mut watch, filter, stopping)| async {
-        let next = tokio::select! {
-            () = stopping.cancelled() => None,
-            next = next_admitted(&mut watch, &filter) => next,
-        };
-        next.map(|followed| (Ok(server_event(&followed)), (watch, filter, stopping)))
-    });
+    let events =
+        futures_util::stream::unfold((watch, filter, stopping), |(mut watch, filter, stopping)| async {
+            let next = tokio::select! {
+                () = stopping.cancelled() => None,
+                next = next_admitted(&mut watch, &filter) => next,
+            };
+            next.map(|followed| (Ok(server_event(&followed)), (watch, filter, stopping)))
+        });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 

@@ -44,7 +44,8 @@ pub async fn readyz(State(app): State<App>) -> Response {
     }
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = if problems.is_empty() { "ready" } else { "not ready" };
-    let body: Value = json!({ "status": word, "problems": problems, "notes": notes, "roles": app.roles.all() });
+    let body: Value =
+        json!({ "status": word, "problems": problems, "notes": notes, "roles": app.roles.all() });
     (status, Json(body)).into_response()
 }
 
@@ -95,8 +96,12 @@ async fn depth(app: &App) -> Result<(Depth, ServerFacts), StoreError> {
 }
 
 fn gauge(depth: &Depth, facts: &ServerFacts) {
-    let states =
-        [("due", depth.due), ("waiting", depth.waiting), ("leased", depth.leased), ("suspect", depth.suspects)];
+    let states = [
+        ("due", depth.due),
+        ("waiting", depth.waiting),
+        ("leased", depth.leased),
+        ("suspect", depth.suspects),
+    ];
     for (state, count) in states {
         metrics::gauge!("postroad_queue_depth", "state" => state).set(count as f64);
     }

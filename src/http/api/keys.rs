@@ -26,7 +26,8 @@ const MAX_LIST: usize = 100;
 
 fn show(key: &ApiKey) -> Value {
     let scopes: Vec<&str> = key.scopes.iter().map(Scope::as_str).collect();
-    let nets = key.limits.allow_ips.as_ref().map(|nets| nets.iter().map(IpNet::to_string).collect::<Vec<_>>());
+    let nets =
+        key.limits.allow_ips.as_ref().map(|nets| nets.iter().map(IpNet::to_string).collect::<Vec<_>>());
     json!({
         "id": key.id.to_string(),
         "name": key.name,
@@ -74,7 +75,9 @@ fn decode(value: Value, principal: &Principal) -> Result<NewKey, Problem> {
         domains: fields.texts("domains", MAX_LIST),
         streams: fields.texts("streams", MAX_LIST),
         allow_ips: nets(&mut fields),
-        rate_per_second: fields.number("rate_per_second", 1..=1_000_000).and_then(|rate| u32::try_from(rate).ok()),
+        rate_per_second: fields
+            .number("rate_per_second", 1..=1_000_000)
+            .and_then(|rate| u32::try_from(rate).ok()),
     };
     let tenant = fields.parsed("tenant_id", "invalid_id", |text| {
         text.parse::<TenantId>().map_err(|_| "this is not the id of a tenant")

@@ -83,7 +83,11 @@ fn decode(value: Value) -> Result<NewRelay, Problem> {
         fields.wrong("auth", "unsafe", error.to_string());
     }
     let errors = fields.finish();
-    if errors.is_empty() { Ok(NewRelay { name, endpoint, match_stream, match_domain }) } else { Err(Problem::invalid(errors)) }
+    if errors.is_empty() {
+        Ok(NewRelay { name, endpoint, match_stream, match_domain })
+    } else {
+        Err(Problem::invalid(errors))
+    }
 }
 
 fn is_host(host: &str) -> bool {
@@ -108,7 +112,9 @@ fn auth(fields: &mut Fields) -> Auth {
     let auth = match object.required_text("type").as_deref() {
         Some("password") => {
             let (username, password) = (object.required_text("username"), object.required_text("password"));
-            username.zip(password).map(|(username, password)| Auth::Password { username, password: Secret::new(password) })
+            username
+                .zip(password)
+                .map(|(username, password)| Auth::Password { username, password: Secret::new(password) })
         }
         Some("xoauth2") => oauth(&mut object).map(Auth::XOAuth2),
         Some(_) => {
@@ -136,7 +142,8 @@ fn oauth(object: &mut Fields) -> Option<OAuth> {
 }
 
 fn client_grant(object: &mut Fields) -> Option<Grant> {
-    let (client_id, client_secret) = (object.required_text("client_id"), object.required_text("client_secret"));
+    let (client_id, client_secret) =
+        (object.required_text("client_id"), object.required_text("client_secret"));
     let refresh_token = object.text("refresh_token").map(Secret::new);
     let (client_id, client_secret) = client_id.zip(client_secret.map(Secret::new))?;
     Some(match refresh_token {
@@ -178,6 +185,7 @@ pub async fn delete(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let id: RelayId = extract::id(&id, WHAT)?;
-    let deleted = operation::delete(&app.database, &principal.actor(), principal.tenant(), id, app.clock.now()).await?;
+    let deleted =
+        operation::delete(&app.database, &principal.actor(), principal.tenant(), id, app.clock.now()).await?;
     if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found(WHAT)) }
 }

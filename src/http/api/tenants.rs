@@ -35,9 +35,10 @@ impl From<TenantError> for Problem {
         match error {
             TenantError::NotFound => Problem::not_found(WHAT),
             TenantError::NameTaken => Problem::new(Kind::Conflict, "another tenant has this name"),
-            TenantError::HasMail => {
-                Problem::new(Kind::Conflict, "mail of this tenant is still queued; suspend it and cancel its mail first")
-            }
+            TenantError::HasMail => Problem::new(
+                Kind::Conflict,
+                "mail of this tenant is still queued; suspend it and cancel its mail first",
+            ),
             TenantError::Store(error) => error.into(),
         }
     }
@@ -90,7 +91,8 @@ pub async fn update(
 
 async fn fields(app: &App, headers: &HeaderMap, body: Body) -> Result<Fields, Problem> {
     let body = app.budget.read(headers, body, 16 * 1024).await?;
-    Fields::of(extract::json(headers, &body.bytes)?, "").map_err(|violation| Problem::invalid(vec![violation]))
+    Fields::of(extract::json(headers, &body.bytes)?, "")
+        .map_err(|violation| Problem::invalid(vec![violation]))
 }
 
 /// A page of tenants.

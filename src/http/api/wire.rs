@@ -22,7 +22,12 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// From one more entry than was asked for, if there were so many.
-    pub fn of<R>(mut rows: Vec<R>, limit: usize, cursor: impl Fn(&R) -> String, show: impl Fn(R) -> T) -> Page<T> {
+    pub fn of<R>(
+        mut rows: Vec<R>,
+        limit: usize,
+        cursor: impl Fn(&R) -> String,
+        show: impl Fn(R) -> T,
+    ) -> Page<T> {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next_cursor = rows.last().filter(|_| more).map(cursor);

@@ -18,7 +18,8 @@ pub fn client_ip<B>(request: &Request<B>, trusted: &[IpNet]) -> IpAddr {
         return peer;
     }
     let hops = request.headers().get_all("x-forwarded-for").iter();
-    let hops: Vec<&str> = hops.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
+    let hops: Vec<&str> =
+        hops.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
     let mut client = peer;
     for hop in hops.into_iter().rev() {
         let Ok(ip) = hop.trim().parse::<IpAddr>() else { break };

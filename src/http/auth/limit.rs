@@ -51,7 +51,9 @@ impl Limits {
     pub fn check(&self, key: KeyId, rate: Option<u32>) -> Result<Option<Allowance>, Exhausted> {
         let Some(rate) = rate.and_then(NonZeroU32::new).or(self.default) else { return Ok(None) };
         match self.limiter(key, rate).check() {
-            Ok(state) => Ok(Some(Allowance { quota: rate.get(), remaining: state.remaining_burst_capacity() })),
+            Ok(state) => {
+                Ok(Some(Allowance { quota: rate.get(), remaining: state.remaining_burst_capacity() }))
+            }
             Err(until) => {
                 let wait = until.wait_time_from(self.clock.now());
                 let wait_seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
@@ -114,7 +116,8 @@ mod tests {
     #[test]
     fn a_key_gets_its_rate_and_others_theirs() {
         let limits = Limits::new(None);
-        let (limited, free) = (KeyId::new(OffsetDateTime::UNIX_EPOCH), KeyId::new(OffsetDateTime::UNIX_EPOCH));
+        let (limited, free) =
+            (KeyId::new(OffsetDateTime::UNIX_EPOCH), KeyId::new(OffsetDateTime::UNIX_EPOCH));
 
         let granted = (0..10).filter(|_| limits.check(limited, Some(3)).is_ok()).count();
         assert_eq!(granted, 3);

@@ -67,7 +67,9 @@ pub async fn reschedule(
     let tenant = principal.tenant();
     match control::reschedule(&state.database, tenant, message, send_at.max(now)).await? {
         Rescheduled::NotFound => Err(Problem::not_found(WHAT)),
-        Rescheduled::TooLate => Err(Problem::new(Kind::Conflict, "this message has been tried already, or has ended")),
+        Rescheduled::TooLate => {
+            Err(Problem::new(Kind::Conflict, "this message has been tried already, or has ended"))
+        }
         Rescheduled::Done => read::one(state, principal, Path(id)).await,
     }
 }

@@ -1,10 +1,10 @@
 //! `POST /v1/messages` and `POST /v1/messages/batch`: sending.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -71,7 +71,9 @@ pub async fn batch(
     let items: Vec<Result<Submission, Rejected>> = list.into_iter().map(decode::submission).collect();
     let deliveries: usize = items.iter().flatten().map(|mail| mail.recipients.distinct().len()).sum();
     if deliveries > MAX_DELIVERIES {
-        let message = format!("a call has at most {MAX_DELIVERIES} recipients over all its mails, this one has {deliveries}");
+        let message = format!(
+            "a call has at most {MAX_DELIVERIES} recipients over all its mails, this one has {deliveries}"
+        );
         return Err(Problem::field("", "too_many_recipients", message));
     }
     let Answer { items, replayed } = app.accept.accept(&principal.caller(), Request { items, key }).await?;

@@ -92,7 +92,8 @@ fn mailbox(fields: &mut Fields, value: Value, pointer: &str) -> Option<Mailbox> 
         Value::Object(_) => return mailbox_object(fields, value, pointer),
         _ => Err((pointer.to_owned(), "an address is a string or an object with email and name".to_owned())),
     };
-    read.map_err(|(pointer, message)| fields.wrong_at(Violation::new(pointer, "invalid_address", message))).ok()
+    read.map_err(|(pointer, message)| fields.wrong_at(Violation::new(pointer, "invalid_address", message)))
+        .ok()
 }
 
 fn mailbox_object(fields: &mut Fields, value: Value, pointer: &str) -> Option<Mailbox> {
@@ -143,7 +144,11 @@ fn headers(fields: &mut Fields) -> CustomHeaders {
         }
     }
     if given.len() > MAX_HEADERS {
-        fields.wrong("headers", "too_many", format!("at most {MAX_HEADERS} are allowed, these are {}", given.len()));
+        fields.wrong(
+            "headers",
+            "too_many",
+            format!("at most {MAX_HEADERS} are allowed, these are {}", given.len()),
+        );
         return CustomHeaders::default();
     }
     let checked = CustomHeaders::check(given.iter().map(|(name, value)| (name.as_str(), value.as_str())));
@@ -200,7 +205,9 @@ fn attachment(fields: &mut Fields, mut object: Fields) -> Option<Attachment> {
 
 fn attachment_field(error: &AttachmentError) -> &'static str {
     match error {
-        AttachmentError::Filename(_) | AttachmentError::NoFilename | AttachmentError::FilenameTooLong => "filename",
+        AttachmentError::Filename(_) | AttachmentError::NoFilename | AttachmentError::FilenameTooLong => {
+            "filename"
+        }
         AttachmentError::ContentType | AttachmentError::CompositeType(_) => "content_type",
         AttachmentError::ContentId => "content_id",
     }
@@ -240,7 +247,8 @@ fn tags(fields: &mut Fields) -> Vec<String> {
         let length = tag.chars().count();
         if length == 0 || length > MAX_TAG_LEN || tag.chars().any(char::is_control) {
             let pointer = format!("{}/{index}", fields.pointer("tags"));
-            let message = format!("a tag has 1 to {MAX_TAG_LEN} characters, none of them a control character");
+            let message =
+                format!("a tag has 1 to {MAX_TAG_LEN} characters, none of them a control character");
             fields.wrong_at(Violation::new(pointer, "invalid_tag", message));
         }
     }

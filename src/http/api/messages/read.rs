@@ -92,5 +92,7 @@ pub async fn list(
 /// How many deliveries of a message stand how.
 fn statuses(counts: &[StatusCount], message: MessageId) -> Value {
     let own = counts.iter().filter(|count| count.message == message);
-    own.map(|count| (count.status.as_str().to_owned(), Value::from(count.count))).collect::<serde_json::Map<_, _>>().into()
+    own.map(|count| (count.status.as_str().to_owned(), Value::from(count.count)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }

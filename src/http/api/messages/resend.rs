@@ -22,7 +22,9 @@ pub async fn resend(
     let id: MessageId = extract::id(&id, "message")?;
     match resend::resend(&app.accept, &principal.caller(), id).await? {
         Resent::NotFound => Err(Problem::not_found("message")),
-        Resent::NoContent => Err(Problem::new(Kind::Conflict, "the content of this message is no longer stored")),
+        Resent::NoContent => {
+            Err(Problem::new(Kind::Conflict, "the content of this message is no longer stored"))
+        }
         Resent::Answer(mut answer) => {
             let accepted = answer.items.pop().ok_or_else(|| Problem::new(Kind::Internal, "no answer"))??;
             Ok((StatusCode::ACCEPTED, Json(accepted.into())))
