@@ -75,7 +75,7 @@ impl<T> Lanes<T> {
     fn pop(&mut self) -> Option<T> {
         self.taken = self.taken.wrapping_add(1);
         let low = &mut self.by_priority[Priority::Low as usize];
-        if self.taken % LOW_TURN == 0 && !low.is_empty() {
+        if self.taken.is_multiple_of(LOW_TURN) && !low.is_empty() {
             return low.pop_front();
         }
         self.by_priority.iter_mut().find_map(VecDeque::pop_front)

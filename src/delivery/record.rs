@@ -21,7 +21,7 @@ use crate::domain::incarnation::Incarnation;
 #[derive(Debug)]
 pub enum Finished {
     /// A result.
-    Completed(Completed),
+    Completed(Box<Completed>),
     /// It was not tried: it may be claimed again, uncounted.
     HandedBack(HandedBack),
     /// Its courier panicked: it comes again, and the claim counts as one without a result.
@@ -82,7 +82,7 @@ impl Finished {
 
     /// A result, after which nothing follows.
     pub fn completed(leased: Leased, completion: Completion) -> Finished {
-        Finished::Completed(Completed { completion, room: leased.room, sequel: Sequel::None })
+        Finished::Completed(Box::new(Completed { completion, room: leased.room, sequel: Sequel::None }))
     }
 }
 
@@ -179,7 +179,7 @@ impl Writer {
         let mut handed_back = Vec::new();
         for finished in batch {
             match finished {
-                Finished::Completed(result) => completed.push(result),
+                Finished::Completed(result) => completed.push(*result),
                 Finished::HandedBack(claim) => handed_back.push(claim),
                 Finished::Abandoned { delivery, claim_no, due_at } => {
                     self.abandon(delivery, claim_no, due_at).await;

@@ -16,8 +16,11 @@ pub struct Router {
     sites: Sites,
     default: Arc<Site>,
     tenant_reach: Reach,
-    relays: RwLock<Arc<HashMap<TenantId, Vec<(Relay, Arc<Site>)>>>>,
+    relays: RwLock<Arc<RelayTable>>,
 }
+
+/// Tenants' relays with their sites.
+type RelayTable = HashMap<TenantId, Vec<(Relay, Arc<Site>)>>;
 
 impl Router {
     /// With the installation's own next hop. `tenant_reach`: where tenants' relays may be.

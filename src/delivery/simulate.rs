@@ -43,7 +43,7 @@ pub fn simulate(leased: Leased, now: OffsetDateTime) -> Finished {
             conclude(&leased, report, unsuppressed(classify(Step::Rcpt, &reply)), now)
         }
     };
-    Finished::Completed(Completed { completion, room: leased.room, sequel })
+    Finished::Completed(Box::new(Completed { completion, room: leased.room, sequel }))
 }
 
 /// Simulated recipients never enter the suppression list.

@@ -334,7 +334,7 @@ impl Transport {
     }
 }
 
-fn reply_of(lines: &Vec<String>) -> Option<SmtpReply> {
+fn reply_of(lines: &[String]) -> Option<SmtpReply> {
     let code = lines.last()?.get(..3)?.parse().ok()?;
     Some(SmtpReply::from_lines(code, lines.iter().map(|line| line.get(4..).unwrap_or(""))))
 }

@@ -195,7 +195,7 @@ async fn oldest_queued(connection: &mut PgConnection) -> Result<Option<MessageId
     )
     .fetch_optional(connection)
     .await?;
-    Ok(oldest.map(|id| Id::from_uuid(id)))
+    Ok(oldest.map(Id::from_uuid))
 }
 
 fn name_of(table: &str, day: Date) -> String {

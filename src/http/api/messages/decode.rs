@@ -224,21 +224,18 @@ fn decode_base64(text: &str) -> Option<Bytes> {
 
 /// What is asked of a mail besides its content. The door of raw MIME has no such fields.
 fn options(fields: &mut Fields) -> Options {
-    let mut options = Options::default();
-    options.tags = tags(fields);
-    options.metadata = metadata(fields);
-    if let Some(stream) = fields.parsed("stream", "invalid_stream", StreamName::parse) {
-        options.stream = stream;
+    let default = Options::default();
+    Options {
+        tags: tags(fields),
+        metadata: metadata(fields),
+        stream: fields.parsed("stream", "invalid_stream", StreamName::parse).unwrap_or(default.stream),
+        priority: fields
+            .parsed("priority", "invalid_priority", str::parse::<Priority>)
+            .unwrap_or(default.priority),
+        send_at: fields.moment("send_at"),
+        ttl: fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds),
+        sending: if fields.flag("sandbox") == Some(true) { Sending::Sandbox } else { Sending::Real },
     }
-    if let Some(priority) = fields.parsed("priority", "invalid_priority", str::parse::<Priority>) {
-        options.priority = priority;
-    }
-    options.send_at = fields.moment("send_at");
-    options.ttl = fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds);
-    if fields.flag("sandbox") == Some(true) {
-        options.sending = Sending::Sandbox;
-    }
-    options
 }
 
 fn tags(fields: &mut Fields) -> Vec<String> {
