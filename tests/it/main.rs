@@ -1,4 +1,6 @@
 //! The integration tests: one binary, so that the crate is linked once.
 
+mod api;
 mod embedded;
 mod packaging;
+mod support;

@@ -1,0 +1,3 @@
+//! The native API, through HTTP.
+
+mod messages;

@@ -1,0 +1,7 @@
+//! What the tests share: databases, a running postroad inside or outside of this process, a client, and the
+//! oracle that knows whether anything was lost.
+
+pub mod app;
+pub mod client;
+pub mod database;
+pub mod program;

@@ -1,0 +1,201 @@
+//! The real program, as a user starts it: for everything that a process can suffer.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::app::KEY;
+use super::client::Client;
+
+/// A running program. Killed when it is dropped.
+pub struct Program {
+    child: Child,
+    /// Calls it with every scope.
+    pub client: Client,
+    /// Where its log goes.
+    pub log: PathBuf,
+}
+
+/// What the program is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    environment: HashMap<String, String>,
+    wrapper: Vec<String>,
+    arguments: Vec<String>,
+    directory: PathBuf,
+}
+
+/// How long a start may take; it may initialise a database.
+const START: Duration = Duration::from_secs(90);
+
+impl Settings {
+    /// With the private database under `directory`.
+    pub fn embedded(directory: &Path) -> Settings {
+        let environment = [
+            ("POSTROAD_HTTP_ADDR", "127.0.0.1:0".to_owned()),
+            ("POSTROAD_API_KEY", KEY.to_owned()),
+            ("POSTROAD_HOSTNAME", "mail.postroad.test".to_owned()),
+            ("POSTROAD_SENDER_POLICY", "any".to_owned()),
+            ("POSTROAD_DRAIN_SECS", "10".to_owned()),
+            ("POSTROAD_DATA_DIR", directory.join("data").display().to_string()),
+        ];
+        Settings {
+            environment: environment.map(|(key, value)| (key.to_owned(), value)).into(),
+            wrapper: Vec::new(),
+            arguments: vec!["serve".to_owned()],
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// With this database.
+    pub fn database(self, url: &str) -> Settings {
+        self.set("DATABASE_URL", url).set("POSTROAD_MASTER_KEY", "bWFzdGVyIGtleSBvZiBhbGwgdGVzdHMsIDMyIG9jdHM=")
+    }
+
+    /// A setting.
+    pub fn set(mut self, key: &str, value: &str) -> Settings {
+        self.environment.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Another data directory: another node.
+    pub fn node(self, name: &str) -> Settings {
+        let path = self.directory.join(name).display().to_string();
+        self.set("POSTROAD_DATA_DIR", &path)
+    }
+
+    /// Through a relay on loopback, in clear.
+    pub fn relay(self, port: u16) -> Settings {
+        self.set("POSTROAD_ROUTE", &format!("smtp://127.0.0.1:{port}?tls=none"))
+    }
+
+    /// What stands before the program on the command line, such as strace.
+    pub fn under(mut self, wrapper: &[&str]) -> Settings {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Further arguments of `serve`.
+    pub fn arguments(mut self, arguments: &[&str]) -> Settings {
+        self.arguments.extend(arguments.iter().map(|word| (*word).to_owned()));
+        self
+    }
+
+    /// The command, not yet started.
+    pub fn command(&self) -> Command {
+        let program = env!("CARGO_BIN_EXE_postroad").to_owned();
+        let mut words = self.wrapper.iter().chain([&program]).chain(&self.arguments);
+        let mut command = Command::new(words.next().expect("the program at least"));
+        command.args(words).env_clear().envs(&self.environment);
+        for inherited in ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"] {
+            if let Ok(value) = std::env::var(inherited) {
+                command.env(inherited, value);
+            }
+        }
+        command
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start(&self) -> Program {
+        self.try_start().unwrap_or_else(|error| panic!("it does not start: {error}"))
+    }
+
+    /// Starts it; the error is what it logged.
+    pub fn try_start(&self) -> Result<Program, String> {
+        let log = self.directory.join(format!("log-{}", uuid::Uuid::new_v4().simple()));
+        let file = std::fs::File::create(&log).expect("a log");
+        let mut child = self.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file).spawn().expect("the program");
+        let out = child.stdout.take().expect("piped");
+        match ready(out) {
+            Some(http) => Ok(Program { child, client: Client::new(&format!("http://{http}"), KEY), log }),
+            None => {
+                // It has ended or is hopeless: either way its log tells.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(std::fs::read_to_string(&log).unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// The address of the ready line.
+fn ready(out: std::process::ChildStdout) -> Option<String> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            // An error means that nobody waits any more; the pipe is read to its end all the same.
+            let _ = sender.send(line);
+        }
+    });
+    let deadline = Instant::now() + START;
+    loop {
+        let line = receiver.recv_timeout(deadline.checked_duration_since(Instant::now())?).ok()?;
+        if let Some(rest) = line.strip_prefix("ready ") {
+            return rest.split(' ').find_map(|word| word.strip_prefix("http=")).map(str::to_owned);
+        }
+    }
+}
+
+impl Program {
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"))
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("it runs");
+    }
+
+    /// Kills it without warning.
+    pub fn kill(&mut self) {
+        // An error means that it is dead already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to drain, and waits until it has ended.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait(Duration::from_secs(60))
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                return status;
+            }
+            assert!(began.elapsed() < patience, "it does not end:\n{}", self.log_text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("our child").is_none()
+    }
+
+    /// What it logged.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A directory for one test.
+pub fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
