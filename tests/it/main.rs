@@ -1,0 +1,4 @@
+//! The tests that look at postroad from outside.
+
+mod smtp;
+mod support;
