@@ -3,4 +3,5 @@
 mod api;
 mod embedded;
 mod packaging;
+mod smtp;
 mod support;
