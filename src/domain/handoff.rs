@@ -1,7 +1,7 @@
 //! The way from accept to delivery inside one process: what is leased to it and in memory, and how much more
 //! may be. Accept reserves room *before* it commits mail as leased, so that what was committed always fits.
 //!
-//! Fairness begins here: no tenant may hold more than half of the room, a reserve is kept for high priority,
+//! Fairness begins here: no tenant may hold more than three quarters of the room, a reserve is kept for high priority,
 //! and while a tenant's earlier mail waits in the table its new mail joins it there, in order.
 
 use std::collections::{HashMap, HashSet};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::mail::EmailAddress;
 
@@ -84,7 +84,11 @@ pub struct Handoff {
 
 /// What is in hand: counted, bounded, by tenant.
 #[derive(Debug)]
-pub struct Ledger(Mutex<Books>);
+pub struct Ledger {
+    books: Mutex<Books>,
+    /// Rings when much of the room is free again.
+    emptied: Notify,
+}
 
 #[derive(Debug)]
 struct Books {
@@ -105,8 +109,8 @@ pub struct Room {
     bytes: usize,
 }
 
-/// A tenant may hold this part of the capacity.
-const TENANT_SHARE: usize = 2;
+/// One tenant leaves this part of the capacity to the others.
+const OTHERS_SHARE: usize = 4;
 /// High priority may exceed the capacity by this part of it.
 const HIGH_RESERVE: usize = 8;
 
@@ -126,7 +130,8 @@ impl Handoff {
             backlogged: HashSet::new(),
             closed: false,
         };
-        (Handoff { incarnation, ledger: Arc::new(Ledger(Mutex::new(books))), leased }, receiver)
+        let ledger = Arc::new(Ledger { books: Mutex::new(books), emptied: Notify::new() });
+        (Handoff { incarnation, ledger, leased }, receiver)
     }
 
     /// The owner of the leases.
@@ -186,6 +191,19 @@ impl Ledger {
         books.capacity.deliveries.saturating_sub(books.deliveries)
     }
 
+    /// Waits until half of the room is free: less is not worth a claim.
+    pub async fn half_free(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            tokio::pin!(emptied);
+            emptied.as_mut().enable();
+            if self.books().is_half_free() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
     /// How many deliveries are in hand.
     pub fn in_hand(&self) -> usize {
         self.books().deliveries
@@ -218,11 +236,15 @@ impl Ledger {
 
     fn books(&self) -> MutexGuard<'_, Books> {
         // Nothing panics while it is held; if it ever did, plain counters would still be usable.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Books {
+    fn is_half_free(&self) -> bool {
+        self.deliveries <= self.capacity.deliveries / 2 && self.bytes <= self.capacity.bytes / 2
+    }
+
     fn fits(&self, tenant: TenantId, priority: Priority, deliveries: usize, bytes: usize) -> bool {
         let limit = match priority {
             Priority::High => self.capacity.deliveries + self.capacity.deliveries / HIGH_RESERVE,
@@ -232,7 +254,7 @@ impl Books {
         let waits_behind = priority != Priority::High && self.backlogged.contains(&tenant);
         !waits_behind
             && self.deliveries + deliveries <= limit
-            && held + deliveries <= (limit / TENANT_SHARE).max(1)
+            && held + deliveries <= (limit - limit / OTHERS_SHARE).max(1)
             && self.bytes + bytes <= self.capacity.bytes
     }
 }
@@ -249,6 +271,10 @@ impl Drop for Room {
         });
         if left == Some(0) {
             books.by_tenant.remove(&self.tenant);
+        }
+        if books.is_half_free() {
+            drop(books);
+            self.ledger.emptied.notify_waiters();
         }
     }
 }
@@ -268,12 +294,12 @@ mod tests {
     }
 
     #[test]
-    fn one_tenant_gets_half_and_leaves_the_rest_to_others() {
+    fn one_tenant_gets_most_and_leaves_a_quarter_to_others() {
         let ledger = ledger(8);
         let (bulk, other) = (tenant(), tenant());
 
         let held: Vec<_> = (0..8).map_while(|_| ledger.reserve(bulk, Priority::Normal, 1, 1)).collect();
-        assert_eq!(held.len(), 4);
+        assert_eq!(held.len(), 6);
         assert!(ledger.reserve(other, Priority::Normal, 1, 1).is_some());
     }
 
@@ -281,7 +307,7 @@ mod tests {
     fn a_refused_tenant_stays_behind_its_backlog_but_for_high_priority() {
         let ledger = ledger(8);
         let bulk = tenant();
-        assert!(ledger.reserve(bulk, Priority::Normal, 5, 1).is_none());
+        assert!(ledger.reserve(bulk, Priority::Normal, 7, 1).is_none());
 
         assert!(ledger.reserve(bulk, Priority::Normal, 1, 1).is_none(), "its earlier mail waits");
         assert!(ledger.reserve(bulk, Priority::High, 1, 1).is_some());

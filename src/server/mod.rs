@@ -88,7 +88,7 @@ impl FromStr for Role {
 /// The most octets of content in hand.
 const IN_HAND_BYTES: usize = 128 << 20;
 /// The room of a process that has not delivered anything yet.
-const FIRST_CAPACITY: usize = 256;
+const FIRST_CAPACITY: usize = 2048;
 /// Octets of request bodies in memory.
 const BODY_BYTES: usize = 256 << 20;
 /// How long the start waits for a database that is not there yet.

@@ -26,7 +26,7 @@ const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the room is fitted to what is delivered.
 const FIT_INTERVAL: Duration = Duration::from_millis(250);
 /// The room of a process that has not delivered anything yet, and the most it ever has.
-const LEAST_CAPACITY: usize = 256;
+const LEAST_CAPACITY: usize = 1024;
 const MOST_CAPACITY: usize = 16_384;
 
 /// What the loops share.
@@ -52,55 +52,64 @@ pub async fn take_handed(delivery: Arc<Delivery>, mut handed: mpsc::UnboundedRec
     }
 }
 
-/// Claims until `stop`.
+/// Claims until `stop`. While there is more than one sweep can take, the next begins as soon as half of the
+/// room is free; else it waits for a ring, or the next look.
 pub async fn run(claimer: Arc<Claimer>, stop: CancellationToken) {
     // Processes that start together do not walk the lanes in step.
-    let mut first = claimer.incarnation.current().unsigned_abs() as u16 % claimer.lanes;
+    let mut next = claimer.incarnation.current().unsigned_abs() as u16 % claimer.lanes;
     while !stop.is_cancelled() {
         let began = Instant::now();
-        let more = match tick(&claimer, first).await {
-            Ok(claimed) => claimed >= CLAIM,
-            Err(error) => {
-                tracing::warn!(error = %error, "could not claim mail");
-                false
-            }
-        };
-        first = first.wrapping_add(1) % claimer.lanes;
-        if more {
-            continue;
-        }
+        let sweep = tick(&claimer, next).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %error, "could not claim mail");
+            Sweep { next, claimed: 0, more: false }
+        });
+        next = sweep.next;
         let wait = POLL_FLOOR.max(began.elapsed() * POLL_SHARE);
         tokio::select! {
             () = stop.cancelled() => return,
+            () = claimer.ledger.half_free(), if sweep.more => {}
             () = claimer.wake.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-/// One sweep over the lanes, beginning with `first`; gives how many deliveries were claimed.
+/// What a sweep over the lanes found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sweep {
+    /// The lane the next sweep begins with.
+    pub next: u16,
+    /// How many deliveries were claimed.
+    pub claimed: usize,
+    /// A lane had more than could be taken, or was not looked at for want of room.
+    pub more: bool,
+}
+
+/// One sweep over the lanes, beginning with `first`.
 ///
 /// # Errors
 /// The lanes after the one that failed are left to the next sweep.
-pub async fn tick(claimer: &Claimer, first: u16) -> Result<usize, StoreError> {
+pub async fn tick(claimer: &Claimer, first: u16) -> Result<Sweep, StoreError> {
     claimer.delivery.recorder.ready().await;
-    let mut claimed = 0;
-    for step in 0..claimer.lanes {
+    let mut sweep = Sweep { next: first, claimed: 0, more: false };
+    for _ in 0..claimer.lanes {
         let room = claimer.ledger.free();
         if room < LEAST_ROOM || !claimer.delivery.fence.may_send() {
+            sweep.more = true;
             break;
         }
-        let lane = Lane::new((first + step) % claimer.lanes);
         let now = claimer.delivery.clock.now();
-        let terms = delivery::terms(claimer.incarnation.current(), now, room.min(CLAIM));
+        let limit = room.min(CLAIM);
+        let terms = delivery::terms(claimer.incarnation.current(), now, limit);
+        let lane = Lane::new(sweep.next);
         let loaded = claim_lane(&claimer.delivery, &claimer.database, &claimer.ledger, lane, terms).await?;
-        claimed += loaded.claimed;
+        sweep.next = (sweep.next + 1) % claimer.lanes;
+        sweep.claimed += loaded.claimed;
+        sweep.more |= loaded.claimed >= limit;
     }
-    if claimed > 0 {
-        metrics::counter!("postroad_claimed_total").increment(claimed as u64);
-    }
+    metrics::counter!("postroad_claimed_total").increment(sweep.claimed as u64);
     clear_backlog(claimer).await?;
-    Ok(claimed)
+    Ok(sweep)
 }
 
 /// Tenants of whom nothing due waits any more may be handed over in memory again.
