@@ -1,0 +1,431 @@
+//! The load: many connections that each post one prebuilt request after the other.
+//!
+//! It runs in threads of its own, each with a single-threaded runtime, so that it costs little and its cost can be
+//! told from what is measured. A request is built once for each connection; only the digits that make each mail
+//! another one (recipient, subject, Idempotency-Key) are changed in place.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::http::Connection;
+use super::options::Options;
+
+/// What is to be sent.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where the API listens.
+    pub target: SocketAddr,
+    /// One key for each tenant.
+    pub keys: Vec<String>,
+    /// Mails.
+    pub messages: u64,
+    /// The first mail's number: no number is used twice on one service.
+    pub first: u64,
+    /// Connections.
+    pub concurrency: usize,
+    /// Threads.
+    pub threads: usize,
+    /// What each request looks like.
+    pub shape: Shape,
+}
+
+/// What each request looks like.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Octets of a mail, composed, more or less.
+    pub size: usize,
+    /// The kinds of its parts.
+    pub parts: Parts,
+    /// Mails in a request.
+    pub batch: usize,
+    /// Whether requests may be repeated.
+    pub keyed: Keyed,
+    /// RFC 3339; `None`: now.
+    pub send_at: Option<String>,
+}
+
+/// The parts of a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parts {
+    /// Text.
+    Text,
+    /// Text and HTML.
+    TextAndHtml,
+}
+
+/// Whether requests carry an Idempotency-Key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keyed {
+    /// Each its own.
+    Yes,
+    /// None does.
+    No,
+}
+
+impl Shape {
+    /// As the options have it.
+    pub fn of(options: &Options, send_at: Option<String>) -> Shape {
+        Shape {
+            size: options.size,
+            parts: if options.html { Parts::TextAndHtml } else { Parts::Text },
+            batch: options.batch,
+            keyed: if options.idempotency { Keyed::Yes } else { Keyed::No },
+            send_at,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// When the first request was written.
+    pub began: Instant,
+    /// When the last 202 was read.
+    pub ended: Instant,
+    /// Of each request that was answered with 202: microseconds from its first octet to the answer's last. Sorted.
+    pub latencies: Vec<u32>,
+    /// Other answers, by status; each was tried again.
+    pub refused: BTreeMap<u16, u64>,
+}
+
+/// A load that is being made.
+pub struct Load {
+    parts: Vec<oneshot::Receiver<Result<Loaded>>>,
+}
+
+/// How long a request that was refused with 429 or 503 waits before it is sent again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+/// One mail that does not get through in this time ends the run.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Load {
+    /// Opens the connections and begins.
+    ///
+    /// # Errors
+    /// The system gives no threads.
+    pub fn start(plan: Plan) -> Result<Load> {
+        let threads = plan.threads.min(plan.concurrency);
+        let shared = Arc::new(Shared {
+            next: AtomicU64::new(plan.first),
+            end: plan.first + plan.messages,
+            gate: Barrier::new(threads),
+            began: Mutex::new(None),
+            plan,
+        });
+        let mut parts = Vec::new();
+        for index in 0..threads {
+            let (done, part) = oneshot::channel();
+            let shared = Arc::clone(&shared);
+            thread::Builder::new().name(format!("load-{index}")).spawn(move || {
+                // An error means that nobody waits: the bench is ending.
+                let _ = done.send(run_thread(&shared, index, threads));
+            })?;
+            parts.push(part);
+        }
+        Ok(Load { parts })
+    }
+
+    /// Waits until every mail is accepted.
+    ///
+    /// # Errors
+    /// An answer that is neither a 202 nor a "later".
+    pub async fn finish(self) -> Result<Loaded> {
+        let mut whole: Option<Loaded> = None;
+        for part in self.parts {
+            let part = part.await.context("a thread of the load has died")??;
+            whole = Some(match whole {
+                None => part,
+                Some(whole) => whole.join(part),
+            });
+        }
+        let mut whole = whole.context("no load was made")?;
+        whole.latencies.sort_unstable();
+        Ok(whole)
+    }
+}
+
+impl Loaded {
+    fn join(mut self, other: Loaded) -> Loaded {
+        self.began = self.began.min(other.began);
+        self.ended = self.ended.max(other.ended);
+        self.latencies.extend(other.latencies);
+        for (status, count) in other.refused {
+            *self.refused.entry(status).or_default() += count;
+        }
+        self
+    }
+}
+
+struct Shared {
+    plan: Plan,
+    next: AtomicU64,
+    end: u64,
+    /// Nobody begins before all connections are open.
+    gate: Barrier,
+    began: Mutex<Option<Instant>>,
+}
+
+fn run_thread(shared: &Arc<Shared>, index: usize, threads: usize) -> Result<Loaded> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut senders = Vec::new();
+        let mut failed = None;
+        for number in (index..shared.plan.concurrency).step_by(threads) {
+            match Sender::open(Arc::clone(shared), number).await {
+                Ok(sender) => senders.push(sender),
+                Err(error) => failed = Some(error),
+            }
+        }
+        shared.gate.wait();
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let began =
+            *shared.began.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+        let mut running: JoinSet<Result<Loaded>> =
+            senders.into_iter().map(|sender| sender.run(began)).collect();
+        let mut whole = Loaded { began, ended: began, latencies: Vec::new(), refused: BTreeMap::new() };
+        while let Some(part) = running.join_next().await {
+            whole = whole.join(part??);
+        }
+        Ok(whole)
+    })
+}
+
+/// One connection.
+struct Sender {
+    shared: Arc<Shared>,
+    connection: Connection,
+    request: Template,
+}
+
+impl Sender {
+    async fn open(shared: Arc<Shared>, number: usize) -> Result<Sender> {
+        let plan = &shared.plan;
+        let connection = Connection::open(plan.target).await?;
+        let key = &plan.keys[number % plan.keys.len()];
+        let request = Template::new(&plan.shape, key, number as u64);
+        Ok(Sender { connection, request, shared })
+    }
+
+    async fn run(mut self, began: Instant) -> Result<Loaded> {
+        let mut loaded = Loaded { began, ended: began, latencies: Vec::new(), refused: BTreeMap::new() };
+        let batch = self.shared.plan.shape.batch as u64;
+        loop {
+            let first = self.shared.next.fetch_add(batch, Ordering::Relaxed);
+            if first >= self.shared.end {
+                return Ok(loaded);
+            }
+            self.request.renumber(first);
+            self.send(&mut loaded).await?;
+        }
+    }
+
+    /// Sends the request until it is accepted.
+    async fn send(&mut self, loaded: &mut Loaded) -> Result<()> {
+        let first_try = Instant::now();
+        loop {
+            let sent = Instant::now();
+            let response = self.connection.call(&self.request.bytes).await?;
+            match response.status {
+                202 => {
+                    if self.shared.plan.shape.batch > 1
+                        && memchr::memmem::find(response.body, b"\"error\"").is_some()
+                    {
+                        bail!("a mail of a batch was refused: {}", response.text());
+                    }
+                    loaded.ended = Instant::now();
+                    let took = loaded.ended.duration_since(sent).as_micros();
+                    loaded.latencies.push(u32::try_from(took).unwrap_or(u32::MAX));
+                    return Ok(());
+                }
+                later @ (429 | 503) if first_try.elapsed() < PATIENCE => {
+                    *loaded.refused.entry(later).or_default() += 1;
+                    tokio::time::sleep(REFUSED_PAUSE).await;
+                }
+                status => bail!("{status}: {}", response.text()),
+            }
+        }
+    }
+}
+
+/// One connection that sends one mail when it is told to.
+pub struct Single {
+    connection: Connection,
+    request: Template,
+}
+
+impl Single {
+    /// Connects.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn open(target: SocketAddr, key: &str, shape: &Shape) -> Result<Single> {
+        Ok(Single { connection: Connection::open(target).await?, request: Template::new(shape, key, 0) })
+    }
+
+    /// Sends the mail of this number; returns when it is accepted.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn send(&mut self, number: u64) -> Result<()> {
+        self.request.renumber(number);
+        let response = self.connection.call(&self.request.bytes).await?;
+        ensure!(response.status == 202, "{}: {}", response.status, response.text());
+        Ok(())
+    }
+}
+
+/// A request as it goes over the wire, with places for numbers.
+struct Template {
+    bytes: Vec<u8>,
+    /// Where the number of the n-th mail stands, each [`DIGITS`] long.
+    places: Vec<(usize, u64)>,
+}
+
+/// What stands in the text where a number goes, with the mail's place in its request behind it.
+const MARK: &str = "\u{1}";
+const DIGITS: usize = 10;
+
+impl Template {
+    fn new(shape: &Shape, key: &str, seed: u64) -> Template {
+        let mails: Vec<Value> = (0..shape.batch).map(|nth| mail(shape, nth, seed)).collect();
+        let (path, body) = match mails.as_slice() {
+            [one] => ("/v1/messages", one.to_string()),
+            many => ("/v1/messages/batch", Value::from(many).to_string()),
+        };
+        // JSON writes the mark as an escape.
+        let body = body.replace("\\u0001", MARK);
+        let keyed = match shape.keyed {
+            Keyed::Yes => format!("Idempotency-Key: bench-{MARK}00000{MARK}\r\n"),
+            Keyed::No => String::new(),
+        };
+        let marked = format!(
+            "POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: application/json\r\n{keyed}Content-Length: {length}\r\n\r\n{body}",
+            length = filled_length(&body),
+        );
+        Template::fill(&marked)
+    }
+
+    /// Replaces each mark, which looks like `\u{1}00007\u{1}`, by digits, and notes where they are.
+    fn fill(marked: &str) -> Template {
+        let mut bytes = Vec::with_capacity(marked.len() + 64);
+        let mut places = Vec::new();
+        let mut parts = marked.split(MARK);
+        bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+        while let (Some(nth), Some(text)) = (parts.next(), parts.next()) {
+            places.push((bytes.len(), nth.parse().unwrap_or(0)));
+            bytes.extend_from_slice(&[b'0'; DIGITS]);
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        Template { bytes, places }
+    }
+
+    /// Makes it the request whose first mail has this number.
+    fn renumber(&mut self, first: u64) {
+        for (place, nth) in &self.places {
+            let mut rest = first + nth;
+            for digit in self.bytes[*place..*place + DIGITS].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+    }
+}
+
+/// How long the body is once its marks (two octets and five digits) have become numbers.
+fn filled_length(body: &str) -> usize {
+    let marks = body.matches(MARK).count() / 2;
+    body.len() - marks * 7 + marks * DIGITS
+}
+
+/// What the header of a composed mail takes, more or less.
+const HEADER: usize = 380;
+
+fn mail(shape: &Shape, nth: usize, seed: u64) -> Value {
+    let number = format!("{MARK}{nth:05}{MARK}");
+    let room = shape.size.saturating_sub(HEADER);
+    let mut mail = json!({
+        "from": "Acme Shop <orders@acme.example>",
+        "to": format!("Ann Example <ann.{number}@customers.example>"),
+        "subject": format!("Your order {number} is on its way"),
+    });
+    match shape.parts {
+        Parts::Text => mail["text"] = prose(room, seed, "").into(),
+        Parts::TextAndHtml => {
+            mail["text"] = prose(room / 2, seed, "").into();
+            mail["html"] = prose(room / 2, seed, "<p>").into();
+        }
+    }
+    if let Some(send_at) = &shape.send_at {
+        mail["send_at"] = send_at.clone().into();
+    }
+    mail
+}
+
+const WORDS: [&str; 32] = [
+    "your",
+    "order",
+    "has",
+    "left",
+    "our",
+    "warehouse",
+    "and",
+    "will",
+    "arrive",
+    "within",
+    "three",
+    "working",
+    "days",
+    "the",
+    "parcel",
+    "number",
+    "below",
+    "tells",
+    "where",
+    "it",
+    "is",
+    "if",
+    "nobody",
+    "home",
+    "courier",
+    "leaves",
+    "card",
+    "with",
+    "neighbour",
+    "thank",
+    "you",
+    "again",
+];
+
+/// Lines of words in no order: they compress about as well as a letter does.
+fn prose(length: usize, seed: u64, line_start: &str) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut text = String::with_capacity(length + 16);
+    text.push_str(line_start);
+    let mut line = 0;
+    while text.len() < length {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let word = WORDS[(state >> 59) as usize];
+        text.push_str(word);
+        line += word.len() + 1;
+        if line > 64 {
+            text.push('\n');
+            text.push_str(line_start);
+            line = 0;
+        } else {
+            text.push(' ');
+        }
+    }
+    text
+}
