@@ -1,7 +1,11 @@
 //! The integration tests: one binary, so that the crate is linked once.
 
 mod api;
+mod architecture;
+mod crash;
 mod embedded;
+mod faults;
+mod openapi;
 mod packaging;
 mod smtp;
 mod support;
