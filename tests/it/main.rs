@@ -2,6 +2,7 @@
 
 mod api;
 mod embedded;
+mod faults;
 mod packaging;
 mod smtp;
 mod support;
