@@ -2,9 +2,14 @@
 
 use std::collections::HashMap;
 
+use postroad::account::relays::NewRelay;
+use postroad::account::{Actor, bootstrap, relays};
 use postroad::config::Config;
 use postroad::delivery::transmit::Deadlines;
+use postroad::domain::relay::Endpoint;
+use postroad::seal::{MasterKey, Purpose, Secret};
 use postroad::server::{Role, Server};
+use postroad::store::{Use, nodes};
 use tempfile::TempDir;
 
 use super::client::Client;
@@ -12,6 +17,9 @@ use super::database::TestDatabase;
 
 /// The key that exists in every test, with every scope.
 pub const KEY: &str = "a-key-with-every-scope";
+
+/// Nodes on one database have one master key.
+pub const MASTER_KEY: &str = "bWFzdGVyIGtleSBvZiBhbGwgdGVzdHMsIDMyIG9jdHM=";
 
 /// A running postroad.
 pub struct TestApp {
@@ -29,6 +37,7 @@ pub struct Builder {
     deadlines: Deadlines,
     database: Option<TestDatabase>,
     roles: Vec<Role>,
+    relays: Vec<(String, String)>,
 }
 
 impl TestApp {
@@ -51,6 +60,7 @@ impl TestApp {
             deadlines: Deadlines::default(),
             database: None,
             roles: Role::ALL.to_vec(),
+            relays: Vec::new(),
         }
     }
 
@@ -88,6 +98,13 @@ impl Builder {
         self.set("POSTROAD_ROUTE", &format!("smtp://127.0.0.1:{port}?tls=none"))
     }
 
+    /// From the start, mail of the tenant `default` to this domain goes there. The URL is one of
+    /// `POSTROAD_ROUTE`.
+    pub fn relay_for(mut self, domain: &str, url: &str) -> Builder {
+        self.relays.push((domain.to_owned(), url.to_owned()));
+        self.set("POSTROAD_ALLOW_PRIVATE", "true")
+    }
+
     /// How long each step of delivery may take.
     pub fn deadlines(mut self, change: impl FnOnce(&mut Deadlines)) -> Builder {
         change(&mut self.deadlines);
@@ -115,13 +132,36 @@ impl Builder {
         let directory = tempfile::tempdir().expect("a directory");
         self.environment.insert("DATABASE_URL".to_owned(), database.url.clone());
         self.environment.insert("POSTROAD_DATA_DIR".to_owned(), directory.path().display().to_string());
-        // Nodes on one database have one master key.
-        let key = "bWFzdGVyIGtleSBvZiBhbGwgdGVzdHMsIDMyIG9jdHM=".to_owned();
-        self.environment.entry("POSTROAD_MASTER_KEY".to_owned()).or_insert(key);
+        self.environment.entry("POSTROAD_MASTER_KEY".to_owned()).or_insert(MASTER_KEY.to_owned());
+        make_relays(&database, &self.relays).await;
         let mut config = Config::read(self.environment, None).expect("a usable configuration");
         config.deadlines = self.deadlines;
         let server = Server::start(config, &self.roles).await.expect("started");
         let url = server.http_addr().map_or_else(String::new, |address| format!("http://{address}"));
         TestApp { client: Client::new(&url, KEY), database, server: Some(server), _directory: directory }
     }
+}
+
+/// What `POST /v1/relays` does, before there is anybody to ask.
+async fn make_relays(database: &TestDatabase, wanted: &[(String, String)]) {
+    if wanted.is_empty() {
+        return;
+    }
+    let database = database.open();
+    let master = MasterKey::parse(MASTER_KEY).expect("a key");
+    let mut link = database.link(Use::Maintain);
+    let now = nodes::database_time(link.get().await.expect("connected")).await.expect("asked");
+    let begun = bootstrap::run(&database, &master, Some(&Secret::new(KEY)), now).await.expect("begun");
+    for (domain, url) in wanted {
+        let new = NewRelay {
+            name: domain.clone(),
+            endpoint: Endpoint::parse(url).expect("a relay"),
+            match_stream: None,
+            match_domain: Some(domain.clone()),
+        };
+        let seal = master.derive(Purpose::Seal);
+        relays::create(&database, &seal, &Actor::cli(), begun.tenant, new, now).await.expect("a new relay");
+    }
+    link.close().await;
+    database.close().await;
 }

@@ -59,6 +59,39 @@ impl TestDatabase {
         PgConnection::connect(&self.url).await.expect("the test's database")
     }
 
+    /// Makes everything that waits in the queue due: the next try, or a scheduled time, has come.
+    pub async fn make_due(&self) {
+        self.change("UPDATE queue SET due_at = clock_timestamp() WHERE leased_by IS NULL AND due_at > clock_timestamp()")
+            .await;
+    }
+
+    /// Makes everything that waits in the queue older by so many seconds, and due.
+    pub async fn age(&self, seconds: u32) {
+        self.change(&format!(
+            "UPDATE queue SET expires_at = expires_at - interval '{seconds} seconds', due_at = clock_timestamp()
+             WHERE leased_by IS NULL"
+        ))
+        .await;
+    }
+
+    /// Lets everything that waits in the queue expire so many seconds from now.
+    pub async fn expire_in(&self, seconds: u32) {
+        self.change(&format!(
+            "UPDATE queue SET expires_at = clock_timestamp() + interval '{seconds} seconds' WHERE leased_by IS NULL"
+        ))
+        .await;
+    }
+
+    /// What one query counts.
+    pub async fn count(&self, query: &str) -> i64 {
+        let query = sqlx::query_scalar(AssertSqlSafe(query.to_owned()));
+        query.fetch_one(&mut self.connect().await).await.expect("a count")
+    }
+
+    async fn change(&self, statement: &str) {
+        self.connect().await.execute(AssertSqlSafe(statement.to_owned())).await.expect("changed");
+    }
+
     /// Removes it, whoever is connected.
     pub async fn drop_now(&self) {
         let mut connection =
