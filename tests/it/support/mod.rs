@@ -4,5 +4,6 @@
 pub mod app;
 pub mod client;
 pub mod database;
+pub mod oracle;
 pub mod program;
 pub mod sink;
