@@ -1,0 +1,150 @@
+//! A Postgres of one test's own, durable as a production one, to be stopped, paused, starved and started again.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User};
+use sqlx::PgConnection;
+use tempfile::TempDir;
+
+use super::reconnect;
+
+/// A running Postgres. Stopped and removed when it is dropped.
+pub struct Cluster {
+    home: TempDir,
+    programs: PathBuf,
+    account: Option<User>,
+    settings: Vec<String>,
+    postmaster: Option<Child>,
+}
+
+impl Cluster {
+    /// With these settings (`name=value`) besides the defaults.
+    pub async fn start(settings: &[&str]) -> Cluster {
+        let (programs, account) = programs();
+        let home = tempfile::Builder::new().prefix("postroad-crash").tempdir().expect("a directory");
+        if let Some(user) = &account {
+            std::os::unix::fs::chown(home.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+                .expect("root may");
+        }
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut cluster = Cluster { home, programs, account, settings, postmaster: None };
+        let made = cluster
+            .command("initdb")
+            .args(["-U", "postroad", "--auth=trust", "--no-sync", "--no-instructions"])
+            .args(["--encoding=UTF8", "--locale=C", "-D"])
+            .arg(cluster.data())
+            .stdout(Stdio::null())
+            .status()
+            .expect("initdb");
+        assert!(made.success());
+        cluster.start_again().await;
+        cluster
+    }
+
+    /// Starts it, after it was stopped.
+    pub async fn start_again(&mut self) {
+        let log = std::fs::File::options().append(true).create(true).open(self.home.path().join("log"));
+        let log = log.expect("a log");
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.data());
+        let sockets = format!("unix_socket_directories={}", self.home.path().display());
+        let own = ["listen_addresses=", "max_connections=60", "timezone=UTC"];
+        for setting in own.into_iter().chain([sockets.as_str()]).chain(self.settings.iter().map(String::as_str)) {
+            command.args(["-c", setting]);
+        }
+        let errors = log.try_clone().expect("a log");
+        let postmaster = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("postgres");
+        self.postmaster = Some(postmaster);
+        self.connect().await;
+    }
+
+    /// How to reach it, as its superuser.
+    pub fn url(&self) -> String {
+        self.url_as("postroad")
+    }
+
+    /// How to reach it as another user.
+    pub fn url_as(&self, user: &str) -> String {
+        format!("postgres://{user}@localhost/postgres?host={}", self.home.path().display())
+    }
+
+    /// A connection, as soon as there is one to be had.
+    pub async fn connect(&self) -> PgConnection {
+        reconnect(&self.url()).await
+    }
+
+    /// Stops it: SIGINT is a fast shutdown, SIGQUIT an immediate one, to be recovered from.
+    pub fn stop(&mut self, how: Signal) {
+        let Some(mut postmaster) = self.postmaster.take() else { return };
+        kill(Pid::from_raw(postmaster.id().cast_signed()), how).expect("it runs");
+        postmaster.wait().expect("our child");
+    }
+
+    /// Stops every process of it in its tracks: it accepts connections, and answers nothing.
+    pub fn pause(&self) {
+        self.signal_all(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal_all(Signal::SIGCONT);
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        let Some(postmaster) = &self.postmaster else { return };
+        let postmaster = Pid::from_raw(postmaster.id().cast_signed());
+        // The parent first, so that no child is born meanwhile.
+        for process in std::iter::once(postmaster).chain(children(postmaster)) {
+            // An error means that it has just ended.
+            let _ = kill(process, signal);
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.current_dir("/").env_remove("PGDATA").env_remove("PGOPTIONS").env_remove("PGPORT");
+        if let Some(user) = &self.account {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.resume();
+        self.stop(Signal::SIGQUIT);
+    }
+}
+
+/// The processes that a process has started and that run.
+pub fn children(parent: Pid) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
+    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
+
+/// From `/proc/PID/stat`: the second field after the name, which is in parentheses.
+fn parent_of(pid: Pid) -> Option<Pid> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok().map(Pid::from_raw)
+}
+
+/// Where the server programs are, and whom they run as: as the scripts find them.
+fn programs() -> (PathBuf, Option<User>) {
+    let script = ". scripts/common.sh && postgres_bindir && postgres_account";
+    let output = Command::new("bash").args(["-c", script]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let text = String::from_utf8(output.expect("bash").stdout).expect("paths");
+    let mut lines = text.lines();
+    let programs = lines.next().expect("Postgres's programs: scripts/install-postgres.sh installs them");
+    let account = lines.next().map(|name| User::from_name(name).expect("looked up").expect("it exists"));
+    (programs.into(), account)
+}
