@@ -59,7 +59,8 @@ impl Client {
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await?;
-        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        let body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
         Ok(Answer { status, headers, body })
     }
 
@@ -92,8 +93,10 @@ impl Client {
 
     /// Waits until every delivery of a message has ended; gives the message.
     pub async fn ended(&self, id: &str) -> Value {
-        self.until(id, |message| statuses(message).iter().all(|status| !matches!(status.as_str(), "queued" | "sending")))
-            .await
+        self.until(id, |message| {
+            statuses(message).iter().all(|status| !matches!(status.as_str(), "queued" | "sending"))
+        })
+        .await
     }
 
     /// Waits until a message is as `wanted`; gives it.
@@ -126,7 +129,11 @@ impl Answer {
 
     /// A list of the body.
     pub fn list(&self, pointer: &str) -> Vec<Value> {
-        self.body.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_else(|| panic!("no list {pointer} in {:#}", self.body))
+        self.body
+            .pointer(pointer)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_else(|| panic!("no list {pointer} in {:#}", self.body))
     }
 
     /// The `pointer` and `code` of each violation, in order.

@@ -30,7 +30,8 @@ impl TestDatabase {
     pub async fn fresh() -> TestDatabase {
         let template = template().await;
         let database = TestDatabase::named(&format!("test_{}", Uuid::new_v4().simple()));
-        let mut connection = PgConnection::connect(&maintenance_url()).await.expect("the scratch server runs");
+        let mut connection =
+            PgConnection::connect(&maintenance_url()).await.expect("the scratch server runs");
         create(&mut connection, &format!("CREATE DATABASE {} TEMPLATE {template}", database.name)).await;
         database
     }
@@ -38,7 +39,8 @@ impl TestDatabase {
     /// Without any table.
     pub async fn empty() -> TestDatabase {
         let database = TestDatabase::named(&format!("test_{}", Uuid::new_v4().simple()));
-        let mut connection = PgConnection::connect(&maintenance_url()).await.expect("the scratch server runs");
+        let mut connection =
+            PgConnection::connect(&maintenance_url()).await.expect("the scratch server runs");
         create(&mut connection, &format!("CREATE DATABASE {}", database.name)).await;
         database
     }
@@ -59,7 +61,8 @@ impl TestDatabase {
 
     /// Removes it, whoever is connected.
     pub async fn drop_now(&self) {
-        let mut connection = PgConnection::connect(&maintenance_url()).await.expect("the scratch server runs");
+        let mut connection =
+            PgConnection::connect(&maintenance_url()).await.expect("the scratch server runs");
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         connection.execute(AssertSqlSafe(statement)).await.expect("dropped");
     }
@@ -74,11 +77,12 @@ async fn template() -> String {
     let name = format!("template_{:016x}", migrations_fingerprint());
     let mut connection = PgConnection::connect(&maintenance_url()).await.expect("the scratch server runs");
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await.expect("locked");
-    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate)")
-        .bind(&name)
-        .fetch_one(&mut connection)
-        .await
-        .expect("asked");
+    let known: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate)")
+            .bind(&name)
+            .fetch_one(&mut connection)
+            .await
+            .expect("asked");
     if !known {
         let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
         connection.execute(AssertSqlSafe(drop)).await.expect("dropped");
@@ -105,7 +109,10 @@ async fn fill(template: &TestDatabase) {
 /// Changes with the migrations: FNV-1a over their texts.
 fn migrations_fingerprint() -> u64 {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
-    let mut files: Vec<_> = std::fs::read_dir(directory).expect("migrations").map(|entry| entry.expect("a file").path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(directory)
+        .expect("migrations")
+        .map(|entry| entry.expect("a file").path())
+        .collect();
     files.sort();
     let bytes = files.iter().flat_map(|path| std::fs::read(path).expect("a migration"));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

@@ -55,7 +55,8 @@ impl Settings {
 
     /// With this database.
     pub fn database(self, url: &str) -> Settings {
-        self.set("DATABASE_URL", url).set("POSTROAD_MASTER_KEY", "bWFzdGVyIGtleSBvZiBhbGwgdGVzdHMsIDMyIG9jdHM=")
+        self.set("DATABASE_URL", url)
+            .set("POSTROAD_MASTER_KEY", "bWFzdGVyIGtleSBvZiBhbGwgdGVzdHMsIDMyIG9jdHM=")
     }
 
     /// A setting.
@@ -110,7 +111,13 @@ impl Settings {
     pub fn try_start(&self) -> Result<Program, String> {
         let log = self.directory.join(format!("log-{}", uuid::Uuid::new_v4().simple()));
         let file = std::fs::File::create(&log).expect("a log");
-        let mut child = self.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file).spawn().expect("the program");
+        let mut child = self
+            .command()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .spawn()
+            .expect("the program");
         let out = child.stdout.take().expect("piped");
         match ready(out) {
             Some(http) => Ok(Program { child, client: Client::new(&format!("http://{http}"), KEY), log }),
