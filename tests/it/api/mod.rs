@@ -1,3 +1,8 @@
 //! The native API, through HTTP.
 
+mod content;
 mod messages;
+mod raw_mime;
+mod recipients;
+mod scheduling;
+mod violations;

@@ -56,12 +56,42 @@ impl Client {
 
     /// Sends a request.
     pub async fn try_send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
-        let response = request.send().await?;
+        let (http, request) = request.build_split();
+        let request = request?;
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = http.execute(request).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await?;
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        Ok(Answer { status, headers, body })
+        let answer = Answer { status, headers, body };
+        check_answer(&method, &path, &answer);
+        Ok(answer)
+    }
+
+    /// GET of what is no JSON: its octets. It must be there.
+    pub async fn download(&self, path: &str) -> Vec<u8> {
+        let response = self.request(Method::GET, path).send().await.expect("answered");
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.bytes().await.expect("read").to_vec()
+    }
+
+    /// Walks a list page by page, `limit` entries each; gives all entries.
+    pub async fn all_pages(&self, path: &str, limit: usize) -> Vec<Value> {
+        let join = if path.contains('?') { '&' } else { '?' };
+        let mut entries = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let answer = self.get(&format!("{path}{join}limit={limit}{cursor}")).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {:#}", answer.body);
+            let page = answer.list("/data");
+            assert!(page.len() <= limit, "a page of {} where {limit} were asked for", page.len());
+            entries.extend(page);
+            match answer.body["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return entries,
+            }
+        }
     }
 
     /// GET.
@@ -121,7 +151,58 @@ impl Client {
     }
 }
 
+/// What holds of every answer of the HTTP door, whatever the test is about. The one place to add more.
+fn check_answer(method: &Method, path: &str, answer: &Answer) {
+    let context = || format!("{method} {path}: {} {:#}", answer.status, answer.body);
+    let request_id = answer.headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    let request_id = request_id.unwrap_or_else(|| panic!("no X-Request-Id: {}", context()));
+    let is_readiness = path == "/readyz";
+    if is_readiness || !(answer.status.is_client_error() || answer.status.is_server_error()) {
+        return;
+    }
+    // RFC 9457.
+    assert_eq!(answer.content_type(), "application/problem+json", "{}", context());
+    if *method == Method::HEAD {
+        return;
+    }
+    assert_eq!(answer.body["status"], json!(answer.status.as_u16()), "{}", context());
+    assert_eq!(answer.text("/request_id"), request_id, "{}", context());
+    let code = answer.code();
+    assert_eq!(answer.text("/type"), format!("urn:postroad:problem:{code}"), "{}", context());
+    assert!(!answer.text("/title").is_empty() && !answer.text("/detail").is_empty(), "{}", context());
+    if let Some(errors) = answer.body.get("errors") {
+        let errors = errors.as_array().unwrap_or_else(|| panic!("{}", context()));
+        let is_whole =
+            |error: &Value| ["pointer", "code", "message"].iter().all(|name| error[*name].is_string());
+        assert!(!errors.is_empty() && errors.iter().all(is_whole), "{}", context());
+    }
+}
+
 impl Answer {
+    /// The code of a problem.
+    pub fn code(&self) -> String {
+        self.text("/code")
+    }
+
+    /// Its media type as it was given; empty: none.
+    pub fn content_type(&self) -> &str {
+        self.header("content-type").unwrap_or_default()
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
+    }
+
+    /// The body of a problem without what differs between two equal requests.
+    pub fn anonymous(&self) -> Value {
+        let mut body = self.body.clone();
+        if let Some(members) = body.as_object_mut() {
+            members.remove("request_id");
+        }
+        body
+    }
+
     /// A text of the body.
     pub fn text(&self, pointer: &str) -> String {
         text(&self.body, pointer)

@@ -1,9 +1,14 @@
 //! What the tests share: databases, a running postroad inside or outside of this process, a client, a scripted
 //! SMTP server, and the oracle that knows whether anything was lost.
 
+pub mod account;
 pub mod app;
+pub mod captured;
 pub mod client;
 pub mod database;
 pub mod oracle;
+pub mod mailbag;
 pub mod program;
+pub mod routes;
 pub mod sink;
+pub mod sse;

@@ -1,0 +1,116 @@
+//! Every route under `/v1`, for tests that must hold for each of them. A test compares this page with the router's
+//! own text, so that a new route is missed by no one.
+
+use postroad::domain::key::Scope;
+
+/// A route and what it demands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// As it is written in a request.
+    pub method: &'static str,
+    /// With `{id}` where an id stands.
+    pub path: &'static str,
+    /// What a key needs for it.
+    pub scope: Scope,
+    /// What the id names.
+    pub id: Option<Named>,
+}
+
+/// What an id in a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Named {
+    /// A message.
+    Message,
+    /// A captured mail.
+    Captured,
+    /// A key.
+    Key,
+    /// A relay.
+    Relay,
+    /// A tenant.
+    Tenant,
+}
+
+const fn route(method: &'static str, path: &'static str, scope: Scope, id: Option<Named>) -> Route {
+    Route { method, path, scope, id }
+}
+
+/// All of them.
+pub const ROUTES: [Route; 26] = [
+    route("POST", "/v1/messages", Scope::Send, None),
+    route("GET", "/v1/messages", Scope::Read, None),
+    route("POST", "/v1/messages/batch", Scope::Send, None),
+    route("GET", "/v1/messages/{id}", Scope::Read, Some(Named::Message)),
+    route("PATCH", "/v1/messages/{id}", Scope::Send, Some(Named::Message)),
+    route("GET", "/v1/messages/{id}/events", Scope::Read, Some(Named::Message)),
+    route("GET", "/v1/messages/{id}/raw", Scope::Read, Some(Named::Message)),
+    route("POST", "/v1/messages/{id}/cancel", Scope::Send, Some(Named::Message)),
+    route("POST", "/v1/messages/{id}/resend", Scope::Send, Some(Named::Message)),
+    route("GET", "/v1/events", Scope::Read, None),
+    route("GET", "/v1/events/stream", Scope::Read, None),
+    route("GET", "/v1/captured", Scope::Read, None),
+    route("GET", "/v1/captured/{id}/raw", Scope::Read, Some(Named::Captured)),
+    route("POST", "/v1/keys", Scope::Manage, None),
+    route("GET", "/v1/keys", Scope::Manage, None),
+    route("GET", "/v1/keys/{id}", Scope::Manage, Some(Named::Key)),
+    route("DELETE", "/v1/keys/{id}", Scope::Manage, Some(Named::Key)),
+    route("POST", "/v1/relays", Scope::Manage, None),
+    route("GET", "/v1/relays", Scope::Manage, None),
+    route("GET", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
+    route("DELETE", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
+    route("POST", "/v1/tenants", Scope::Operate, None),
+    route("GET", "/v1/tenants", Scope::Operate, None),
+    route("GET", "/v1/tenants/{id}", Scope::Operate, Some(Named::Tenant)),
+    route("PATCH", "/v1/tenants/{id}", Scope::Operate, Some(Named::Tenant)),
+    route("DELETE", "/v1/tenants/{id}", Scope::Operate, Some(Named::Tenant)),
+];
+
+impl Route {
+    /// The path with an id in it.
+    pub fn with(&self, id: &str) -> String {
+        self.path.replace("{id}", id)
+    }
+
+    /// The method, as reqwest has it.
+    pub fn method(&self) -> reqwest::Method {
+        self.method.parse().expect("a method")
+    }
+}
+
+#[test]
+fn no_route_is_missing_from_this_page() {
+    let router = include_str!("../../../src/http/mod.rs");
+    let router = &router[router.find("pub fn router").expect("the router")..];
+    let router = &router[..router.find(".fallback(").expect("its end")];
+    let mut routed = Vec::new();
+    for route in router.split(".route(").skip(1) {
+        let path = route.split('"').nth(1).expect("a path");
+        routed.extend(guarded_methods(route).into_iter().map(|(method, scope)| (method, path, scope)));
+    }
+    let mut known: Vec<_> =
+        ROUTES.iter().map(|route| (route.method.to_owned(), route.path, route.scope.as_str().to_owned())).collect();
+    routed.retain(|(_, path, _)| path.starts_with("/v1"));
+    routed.sort();
+    known.sort();
+    assert_eq!(routed, known);
+}
+
+/// The methods of one `.route(…)`, each with the scope it is guarded by: `on(read, get(…))`.
+fn guarded_methods(route: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut scope = String::new();
+    let mut word = String::new();
+    for c in route.chars() {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            word.push(c);
+            continue;
+        }
+        match (word.as_str(), c) {
+            ("send" | "read" | "manage" | "operate", ',') => scope = word.clone(),
+            ("get" | "post" | "patch" | "delete" | "put", '(') => found.push((word.to_uppercase(), scope.clone())),
+            _ => {}
+        }
+        word.clear();
+    }
+    found
+}
