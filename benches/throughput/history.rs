@@ -55,7 +55,7 @@ async fn count(connection: &mut PgConnection, day: Date) -> Result<u64> {
 
 /// The mails from `first` up to `end` of a day's `each`, with all their rows, in one statement.
 async fn insert(connection: &mut PgConnection, day: Date, each: u64, first: u64, end: u64) -> Result<()> {
-    debug_assert!(MAX_DELIVERIES < 1 << 10, "the ordinal has the last ten bits");
+    const { assert!(MAX_DELIVERIES < 1 << 10, "the ordinal has the last ten bits") };
     sqlx::query(
         r"
         -- The newest real mail is the pattern.

@@ -191,7 +191,7 @@ impl Options {
         ensure!(self.dkim == Dkim::None, "--dkim: this version of postroad does not sign yet; use none");
         ensure!(self.messages() > 0 && self.concurrency > 0 && self.load_threads > 0 && self.tenants > 0);
         ensure!((1..=1000).contains(&self.batch), "--batch: 1 to 1000 mails");
-        ensure!(self.messages() % self.batch as u64 == 0, "--messages: whole batches are needed");
+        ensure!(self.messages().is_multiple_of(self.batch as u64), "--messages: whole batches are needed");
         ensure!(self.size >= 600, "--size: the header alone takes some hundred octets; 600 or more");
         ensure!(self.history == 0 || self.history_days > 0, "--history needs --history-days");
         if self.sink == Sink::None && matches!(self.mode, Mode::Drain | Mode::Latency) {

@@ -180,7 +180,7 @@ fn strays(source: &Source) -> Vec<Violation> {
 
 fn banned(source: &Source) -> Vec<Violation> {
     let mut found = Vec::new();
-    for Ban { pattern, but_in, why } in BANS.iter().filter(|ban| !is_in(source, ban.but_in)) {
+    for Ban { pattern, why, .. } in BANS.iter().filter(|ban| !is_in(source, ban.but_in)) {
         let hits = Regex::new(pattern).unwrap();
         let hit = |at: regex::Match<'_>| {
             Violation::new(source, line_of(&source.code, at.start()), format!("`{}`: {why}", at.as_str()))

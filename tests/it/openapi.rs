@@ -18,7 +18,8 @@ use postroad::domain::submission;
 use postroad::http::error::Kind;
 use serde_json::{Map, Value, json};
 
-pub use answers::{check, template_of, validate_exchange, validate_response};
+use answers::check;
+pub use answers::validate_exchange;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 

@@ -259,7 +259,8 @@ async fn copies_show_cc_and_reply_to_and_no_octet_of_a_blind_one() {
     assert!(!contains(&stored, "hidden.example"));
     assert_eq!(message["bcc"], json!(["secret.one@hidden.example", "Two <secret.two@hidden.example>"]));
     assert_eq!(message["cc"], json!(["Bob <bob@example.net>", "Cyd <cyd@example.net>"]));
-    let roles: Vec<_> = message["deliveries"].as_array().expect("a list").iter().map(|d| text(d, "/role")).collect();
+    let roles: Vec<_> =
+        message["deliveries"].as_array().expect("a list").iter().map(|d| text(d, "/role")).collect();
     assert_eq!(roles, ["to", "cc", "cc", "bcc", "bcc"]);
     app.stop().await;
 }
@@ -267,8 +268,7 @@ async fn copies_show_cc_and_reply_to_and_no_octet_of_a_blind_one() {
 #[tokio::test]
 async fn a_mail_only_to_blind_copies_has_no_address_in_its_header() {
     let app = TestApp::start().await;
-    let body =
-        json!({ "from": "a@acme.example", "bcc": "ann@hidden.example", "subject": "s", "text": "t" });
+    let body = json!({ "from": "a@acme.example", "bcc": "ann@hidden.example", "subject": "s", "text": "t" });
 
     let raw = sent(&app, body).await;
 

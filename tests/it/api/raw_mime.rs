@@ -70,7 +70,8 @@ async fn what_is_protected_and_could_only_be_sent_changed_is_refused() {
 async fn the_envelope_is_in_the_query_and_the_header_only_labels() {
     let app = TestApp::start().await;
     let raw = PLAIN.replace("Subject:", "Cc: cyd@example.net\r\nBcc: secret@hidden.example\r\nSubject:");
-    let query = "?from=Someone%20%3Csender%40acme.example%3E&to=bob%40example.net&to=Cyd%20%3Ccyd@example.net%3E";
+    let query =
+        "?from=Someone%20%3Csender%40acme.example%3E&to=bob%40example.net&to=Cyd%20%3Ccyd@example.net%3E";
 
     let answer = post(&app.client, query, raw).await;
 
@@ -154,7 +155,10 @@ async fn a_query_that_is_not_well_is_told_everything() {
         ("?to=nobody&to=ann@example.net", &[("?to", "invalid_address")]),
         ("?to=ann@example.net&from=x", &[("?from", "invalid_address")]),
         ("?to=ann@example.net&from=a@b.example&from=c@d.example", &[("?from", "repeated")]),
-        ("?to=ann@example.net&subject=x&tag=y", &[("?subject", "unknown_parameter"), ("?tag", "unknown_parameter")]),
+        (
+            "?to=ann@example.net&subject=x&tag=y",
+            &[("?subject", "unknown_parameter"), ("?tag", "unknown_parameter")],
+        ),
     ];
     for (query, wanted) in cases {
         let answer = post(&app.client, query, PLAIN).await;
@@ -170,7 +174,10 @@ async fn a_key_bound_to_a_domain_speaks_for_no_other_author() {
     let app = TestApp::start().await;
     let key = app.key(json!({ "name": "acme", "scopes": ["send"], "domains": ["acme.example"] })).await;
     let other = PLAIN.replace("hello@acme.example", "hello@evil.example");
-    let both = PLAIN.replace("From: Acme <hello@acme.example>", "From: a@acme.example, b@evil.example\r\nSender: a@acme.example");
+    let both = PLAIN.replace(
+        "From: Acme <hello@acme.example>",
+        "From: a@acme.example, b@evil.example\r\nSender: a@acme.example",
+    );
     for (query, raw) in [
         ("?to=ann@example.net", other.as_str()),
         ("?to=ann@example.net&from=a@acme.example", &other),
@@ -178,7 +185,11 @@ async fn a_key_bound_to_a_domain_speaks_for_no_other_author() {
         ("?to=ann@example.net", &both),
     ] {
         let answer = post(&key.client, query, raw).await;
-        assert_eq!((answer.status, answer.code().as_str()), (StatusCode::FORBIDDEN, "domain_not_allowed"), "{query}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::FORBIDDEN, "domain_not_allowed"),
+            "{query}"
+        );
     }
     assert_eq!(post(&key.client, "?to=ann@example.net", PLAIN).await.status, StatusCode::ACCEPTED);
     app.stop().await;

@@ -67,9 +67,8 @@ async fn a_thousand_recipients_each_get_their_own_copy() {
 #[tokio::test]
 async fn one_more_recipient_is_refused_wherever_it_stands() {
     let app = TestApp::start().await;
-    let list = |from: usize, to: usize| -> Vec<String> {
-        (from..to).map(|n| format!("r{n}@example.net")).collect()
-    };
+    let list =
+        |from: usize, to: usize| -> Vec<String> { (from..to).map(|n| format!("r{n}@example.net")).collect() };
     for (to, cc, bcc) in [
         (list(0, 1001), vec![], vec![]),
         (list(0, 500), list(500, 900), list(900, 1001)),

@@ -66,7 +66,11 @@ async fn each_kind_of_bad_field_is_named_by_pointer_and_code() {
         (json!({ "headers": object(101) }), "/headers", "too_many"),
         (json!({ "attachments": {} }), "/attachments", "wrong_type"),
         (json!({ "attachments": ["a.txt"] }), "/attachments/0", "wrong_type"),
-        (json!({ "attachments": vec![json!({ "filename": "a", "content": "" }); 201] }), "/attachments", "too_many"),
+        (
+            json!({ "attachments": vec![json!({ "filename": "a", "content": "" }); 201] }),
+            "/attachments",
+            "too_many",
+        ),
         (file(json!({ "filename": null })), "/attachments/1/filename", "required"),
         (file(json!({ "filename": "a\r\nb" })), "/attachments/1/filename", "invalid_attachment"),
         (file(json!({ "filename": " " })), "/attachments/1/filename", "invalid_attachment"),
@@ -74,7 +78,11 @@ async fn each_kind_of_bad_field_is_named_by_pointer_and_code() {
         (file(json!({ "content": "no base 64!" })), "/attachments/1/content", "invalid_base64"),
         (file(json!({ "content": "YQ" })), "/attachments/1/content", "invalid_base64"),
         (file(json!({ "content_type": "text" })), "/attachments/1/content_type", "invalid_attachment"),
-        (file(json!({ "content_type": "multipart/mixed" })), "/attachments/1/content_type", "invalid_attachment"),
+        (
+            file(json!({ "content_type": "multipart/mixed" })),
+            "/attachments/1/content_type",
+            "invalid_attachment",
+        ),
         (file(json!({ "content_id": "a b" })), "/attachments/1/content_id", "invalid_attachment"),
         (file(json!({ "disposition": "inline" })), "/attachments/1/disposition", "unknown_field"),
         (json!({ "tags": "a" }), "/tags", "wrong_type"),
@@ -220,7 +228,11 @@ async fn a_key_bound_to_domains_and_streams_is_told_what_it_may_not() {
         (json!({ "stream": "other" }), StatusCode::FORBIDDEN, "stream_not_allowed"),
         (json!({}), StatusCode::FORBIDDEN, "stream_not_allowed"),
         (json!({ "stream": "news", "from": "a@evil.example" }), StatusCode::FORBIDDEN, "domain_not_allowed"),
-        (json!({ "stream": "news", "from": "a@sub.acme.example" }), StatusCode::FORBIDDEN, "domain_not_allowed"),
+        (
+            json!({ "stream": "news", "from": "a@sub.acme.example" }),
+            StatusCode::FORBIDDEN,
+            "domain_not_allowed",
+        ),
     ];
     for (changes, status, code) in cases {
         let answer = key.client.post("/v1/messages", with(changes.clone())).await;

@@ -52,7 +52,9 @@ impl Cluster {
         command.arg("-D").arg(self.data());
         let sockets = format!("unix_socket_directories={}", self.home.path().display());
         let own = ["listen_addresses=", "max_connections=60", "timezone=UTC"];
-        for setting in own.into_iter().chain([sockets.as_str()]).chain(self.settings.iter().map(String::as_str)) {
+        for setting in
+            own.into_iter().chain([sockets.as_str()]).chain(self.settings.iter().map(String::as_str))
+        {
             command.args(["-c", setting]);
         }
         let errors = log.try_clone().expect("a log");

@@ -8,19 +8,8 @@
 //! otherwise a sample. Each prints how much was suffered, for whoever reads the log.
 
 mod cluster;
-mod drain;
-mod embedded;
-mod intake;
-mod lanes;
-mod leases;
 mod load;
-mod migrations;
-mod nodes;
-mod outage;
-mod poison;
-mod pressure;
 mod strace;
-mod worker;
 
 use std::time::{Duration, Instant};
 
@@ -132,7 +121,8 @@ async fn terminate(database: &mut PgConnection, condition: &str) -> usize {
         "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
          WHERE datname = current_database() AND application_name = 'postroad' AND {condition}"
     );
-    let ended: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(database).await.expect("asked");
+    let ended: i64 =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(database).await.expect("asked");
     usize::try_from(ended).expect("a count")
 }
 

@@ -44,7 +44,11 @@ async fn is_tried_again_after_a_break(cut: fn() -> Act, keywords: Vec<&str>) {
     app.database.make_due().await;
     let taken = || sinks.iter().flat_map(taken_by).collect();
     let verdict = oracle.check(&app.database.url, Terms::default(), taken).await;
-    assert_eq!((verdict.ended("delivered"), verdict.most_copies), (7, 2), "the one after the dot is there twice");
+    assert_eq!(
+        (verdict.ended("delivered"), verdict.most_copies),
+        (7, 2),
+        "the one after the dot is there twice"
+    );
     app.stop().await;
 }
 

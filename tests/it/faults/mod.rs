@@ -3,18 +3,8 @@
 //!
 //! The ids in the comments (S1, T4…) name rows of the fault matrix.
 
-mod auth;
-mod connections;
-mod dead;
 mod drops;
-mod fairness;
-mod oddities;
-mod old_peers;
-mod refusals;
-mod simulator;
 mod slow;
-mod stops;
-mod tls;
 
 use std::time::Duration;
 
@@ -106,7 +96,11 @@ fn told(attempt: &Value) -> String {
         Some(Value::Number(number)) => number.to_string(),
         _ => "-".to_owned(),
     };
-    ["/result", "/class", "/smtp/step", "/smtp/code", "/smtp/enhanced"].iter().map(word).collect::<Vec<_>>().join(" ")
+    ["/result", "/class", "/smtp/step", "/smtp/code", "/smtp/enhanced"]
+        .iter()
+        .map(word)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The same of a message's last attempt.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::openapi::validate_exchange;
+
 /// How long anything that happens by itself may take. Generous: test machines are slow.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -66,6 +68,7 @@ impl Client {
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
         let answer = Answer { status, headers, body };
         check_answer(&method, &path, &answer);
+        validate_exchange(method.as_str(), &path, status.as_u16(), &answer.headers, &bytes);
         Ok(answer)
     }
 

@@ -277,7 +277,7 @@ fn test_id_of(content: &[u8]) -> Option<String> {
 
 /// A header's value, if it is on one line as ours are.
 fn header_of(content: &[u8], name: &str) -> Option<String> {
-    let lines = content.split(|&octet| octet == b'\n').take_while(|line| !matches!(line, b"" | b"\r"));
+    let lines = content.split(|&octet| octet == b'\n').take_while(|line| !matches!(*line, b"" | b"\r"));
     lines.map(String::from_utf8_lossy).find_map(|line| {
         let (found, value) = line.split_once(':')?;
         found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())

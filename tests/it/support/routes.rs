@@ -87,8 +87,10 @@ fn no_route_is_missing_from_this_page() {
         let path = route.split('"').nth(1).expect("a path");
         routed.extend(guarded_methods(route).into_iter().map(|(method, scope)| (method, path, scope)));
     }
-    let mut known: Vec<_> =
-        ROUTES.iter().map(|route| (route.method.to_owned(), route.path, route.scope.as_str().to_owned())).collect();
+    let mut known: Vec<_> = ROUTES
+        .iter()
+        .map(|route| (route.method.to_owned(), route.path, route.scope.as_str().to_owned()))
+        .collect();
     routed.retain(|(_, path, _)| path.starts_with("/v1"));
     routed.sort();
     known.sort();
@@ -107,7 +109,9 @@ fn guarded_methods(route: &str) -> Vec<(String, String)> {
         }
         match (word.as_str(), c) {
             ("send" | "read" | "manage" | "operate", ',') => scope = word.clone(),
-            ("get" | "post" | "patch" | "delete" | "put", '(') => found.push((word.to_uppercase(), scope.clone())),
+            ("get" | "post" | "patch" | "delete" | "put", '(') => {
+                found.push((word.to_uppercase(), scope.clone()))
+            }
             _ => {}
         }
         word.clear();

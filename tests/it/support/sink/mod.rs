@@ -36,7 +36,8 @@ use log::Log;
 pub use log::{Credentials, Line, Mail, Sent, What};
 use script::Script;
 pub use script::{
-    Hold, Step, Tries, When, at, close, dribble, endless, hold, raw, reply, reset, take, tries, usual, wait,
+    Act, Hold, Step, Tries, When, at, close, dribble, endless, hold, raw, reply, reset, take, tries, usual,
+    wait,
 };
 pub use tls::{Identity, expired, self_signed};
 
