@@ -158,7 +158,8 @@ fn compiled(pointer: &str) -> Arc<Validator> {
     }
     // The contract itself, made a schema that refers into itself: to JSON Schema its other members mean nothing.
     let mut schema = contract().clone();
-    schema["$ref"] = json!(format!("#{pointer}"));
+    // A fragment takes no braces as they are (RFC 3986 §3.5).
+    schema["$ref"] = json!(format!("#{}", pointer.replace('{', "%7B").replace('}', "%7D")));
     let validator = jsonschema::options()
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
