@@ -46,6 +46,15 @@ impl Fields {
         self.errors.push(violation);
     }
 
+    /// Whether something wrong with a member, or within it, has been noted: what is wrong is not missing.
+    pub fn is_wrong(&self, name: &str) -> bool {
+        let pointer = self.pointer(name);
+        let within = |found: &str| {
+            found.strip_prefix(&pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.errors.iter().any(|error| within(&error.pointer))
+    }
+
     /// Takes a member; null is as good as nothing.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.members.remove(name).filter(|value| !value.is_null())
@@ -227,6 +236,8 @@ mod tests {
         assert_eq!(fields.number("age", 0..=150), None);
         assert_eq!(fields.moment("when"), None);
         assert_eq!(fields.required_text("ok"), None);
+
+        assert!(fields.is_wrong("name") && fields.is_wrong("ok") && !fields.is_wrong("nam"));
 
         let mut found: Vec<_> = fields.finish().into_iter().map(|v| (v.pointer, v.code)).collect();
         found.sort();

@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -24,6 +26,8 @@ use super::auth::ClientAddr;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at once; beyond, clients wait to be accepted.
 const CONNECTIONS: usize = 20_000;
+/// How long a drain waits for the first request of a connection that has had none: it may be under way.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// After a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -55,6 +59,10 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             }
         }
     }
+    // Whom the kernel has let in already: their requests are under way, and would be lost with the listener.
+    while let Some(Ok((socket, peer))) = listener.accept().now_or_never() {
+        connections.spawn(connection(socket, peer, router.clone(), stop.clone()));
+    }
     drop(listener);
     connections.close();
     connections.wait().await;
@@ -63,7 +71,10 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
     // Best effort: without it small answers may wait for an acknowledgement.
     let _ = socket.set_nodelay(true);
+    let asked = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&asked);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        heard.store(true, Ordering::Relaxed);
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(ClientAddr(peer));
         let router = router.clone();
@@ -73,9 +84,15 @@ async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: C
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(200);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let drain = async {
+        stop.cancelled().await;
+        if !asked.load(Ordering::Relaxed) {
+            tokio::time::sleep(FIRST_REQUEST).await;
+        }
+    };
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = stop.cancelled() => {
+        () = drain => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

@@ -7,11 +7,11 @@
 mod capture;
 mod master_key;
 mod observe;
+mod role;
 mod tasks;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,40 +50,8 @@ use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Lanes, Limits};
 use crate::worker::{alive, complain, deliver, follow, listen, prune, rescue, revise};
 
+pub use role::Role;
 use tasks::{Tasks, before};
-
-/// What a process does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// HTTP.
-    Api,
-    /// Delivery and chores.
-    Worker,
-    /// SMTP.
-    Smtp,
-}
-
-impl Role {
-    /// All of them: what a process does unless it is told otherwise.
-    pub const ALL: [Role; 3] = [Role::Api, Role::Worker, Role::Smtp];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Role::Api => "api",
-            Role::Worker => "worker",
-            Role::Smtp => "smtp",
-        }
-    }
-}
-
-impl FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Role, String> {
-        let role = Role::ALL.into_iter().find(|role| role.as_str() == text);
-        role.ok_or_else(|| format!("{text:?} is no role: api, worker or smtp"))
-    }
-}
 
 /// The most octets of content in hand.
 const IN_HAND_BYTES: usize = 128 << 20;

@@ -201,7 +201,7 @@ fn stray_sql(source: &Source) -> Vec<Violation> {
     let sql = Regex::new(
         r"(?ix)^\s*(select\s.+\sfrom\s|select\s+\d|insert\s+into\s|delete\s+from\s|update\s+\w+\s+set\s|with\s+\w+\s+as\s
           |(create|alter|drop)\s+(table|database|role|index|type|function|schema|user)\s|truncate\s|(un)?listen\s+\w+$|notify\s+\w+$
-          |copy\s+\w+\s+(from|to)\s|set\s+(local\s+)?\w+\s*(=|to)\s)",
+          |copy\s+\w+\s+(from|to)\s|set\s+(local\s+)?[a-z_.]+\s*=\s)",
     )
     .unwrap();
     let stray = source.strings.iter().filter(|literal| sql.is_match(&literal.text));

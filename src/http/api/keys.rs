@@ -98,7 +98,8 @@ fn decode(value: Value, principal: &Principal) -> Result<NewKey, Problem> {
 
 fn name(fields: &mut Fields) -> String {
     let name = fields.required_text("name").unwrap_or_default();
-    if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+    let missing = name.is_empty() && !fields.is_wrong("name");
+    if missing || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
         fields.wrong("name", "invalid_name", format!("a name has 1 to {MAX_NAME} characters"));
     }
     name
@@ -107,7 +108,9 @@ fn name(fields: &mut Fields) -> String {
 fn scopes(fields: &mut Fields) -> Scopes {
     let texts = fields.texts("scopes", MAX_LIST);
     let Some(texts) = texts.filter(|texts| !texts.is_empty()) else {
-        fields.wrong("scopes", "required", "at least one of send, read, manage, operate is needed");
+        if !fields.is_wrong("scopes") {
+            fields.wrong("scopes", "required", "at least one of send, read, manage, operate is needed");
+        }
         return Scopes::default();
     };
     let pointer = fields.pointer("scopes");

@@ -56,6 +56,7 @@ pub async fn reschedule(
     let send_at = fields.moment("send_at");
     let now = state.clock.now();
     match send_at {
+        None if fields.is_wrong("send_at") => {}
         None => fields.wrong("send_at", "required", "a time is needed"),
         Some(at) if at > now + MAX_AHEAD => {
             fields.wrong("send_at", "too_far_ahead", "mail can be scheduled up to 30 days ahead");

@@ -128,7 +128,8 @@ fn parts(fields: &mut Fields) -> Parts {
     }
     let (text, html) = (fields.text("text"), fields.text("html"));
     let attachments = attachments(fields);
-    if text.is_none() && html.is_none() && attachments.is_empty() {
+    let wrong = ["text", "html", "attachments"].into_iter().any(|name| fields.is_wrong(name));
+    if text.is_none() && html.is_none() && attachments.is_empty() && !wrong {
         fields.wrong("text", "required", "a mail needs text, html or an attachment");
     }
     Parts { subject, text, html, headers: headers(fields), attachments }
