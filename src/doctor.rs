@@ -94,11 +94,14 @@ async fn database(config: &Config) -> Vec<Finding> {
     };
     let database = Database::new(options);
     let examined = tokio::time::timeout(PATIENCE, examine_database(&database)).await;
-    let findings = match examined.unwrap_or_else(|_| Err(StoreError::timed_out())) {
+    let mut findings = match examined.unwrap_or_else(|_| Err(StoreError::timed_out())) {
         Ok(findings) => findings,
         Err(error) => vec![bad("database", format!("{error}; check DATABASE_URL, and that Postgres runs"))],
     };
     database.close().await;
+    if let Some(url) = attached.as_ref().and_then(Attached::url) {
+        findings.push(good("private database", format!("{url} (for psql and pg_dump, while postroad runs)")));
+    }
     if let Some(attached) = attached {
         // It was started for this command alone; how it ends changes no finding.
         let _ = attached.close().await;

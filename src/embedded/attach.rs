@@ -46,6 +46,15 @@ impl Attached {
         }
     }
 
+    /// The same as a URL, for psql and pg_dump; `None` if the path of its socket has characters that no URL has.
+    pub fn url(&self) -> Option<String> {
+        let options = self.connect_options();
+        let socket = options.get_socket()?.to_str()?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-~".contains(c);
+        let (user, database) = (options.get_username(), options.get_database()?);
+        socket.chars().all(plain).then(|| format!("postgres://{user}@localhost/{database}?host={socket}"))
+    }
+
     /// Stops a database of our own; leaves the server's alone.
     ///
     /// # Errors
