@@ -6,6 +6,7 @@ pub mod error;
 pub mod extract;
 pub mod fields;
 mod headers;
+mod patience;
 pub mod request_id;
 pub mod serve;
 mod strict_json;

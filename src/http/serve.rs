@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,9 +20,10 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::auth::ClientAddr;
+use super::patience::{IDLE_TIMEOUT, Patience, Requests};
 
-/// The headers of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// HTTP/2: how often an idle peer is asked whether it lives.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
 /// Connections at once; beyond, clients wait to be accepted.
 const CONNECTIONS: usize = 20_000;
 /// How long a drain waits for the first request of a connection that has had none: it may be under way.
@@ -71,22 +71,27 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
     // Best effort: without it small answers may wait for an acknowledgement.
     let _ = socket.set_nodelay(true);
-    let asked = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&asked);
+    let requests = Arc::new(Requests::default());
+    let socket = Patience::new(socket, Arc::clone(&requests));
+    let begun = Arc::clone(&requests);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        heard.store(true, Ordering::Relaxed);
+        let running = begun.begin();
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(ClientAddr(peer));
         let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+        async move {
+            let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+            drop(running);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(200);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).pipeline_flush(true);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(200).keep_alive_interval(PING_INTERVAL);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let drain = async {
         stop.cancelled().await;
-        if !asked.load(Ordering::Relaxed) {
+        if requests.begun() == 0 {
             tokio::time::sleep(FIRST_REQUEST).await;
         }
     };

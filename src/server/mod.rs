@@ -345,8 +345,15 @@ impl Building {
         let endpoint = self.endpoint(&return_paths).await?;
         let reach = if self.config.allow_private { Reach::Anywhere } else { Reach::Public };
         let (complaints, complained) = tokio::sync::mpsc::unbounded_channel();
-        let (recorder, writers) =
-            Recorder::new(&database, self.incarnation.clone(), self.config.record_writers, complaints);
+        let capacity = Capacity { deliveries: FIRST_CAPACITY, bytes: IN_HAND_BYTES };
+        let (handoff, handed) = Handoff::new(self.incarnation.clone(), capacity);
+        let (recorder, writers) = Recorder::new(
+            &database,
+            self.incarnation.clone(),
+            handoff.ledger(),
+            self.config.record_writers,
+            complaints,
+        );
         let delivery = Arc::new(Delivery {
             clock: clock.clone(),
             hostname: self.config.hostname.clone(),
@@ -360,8 +367,6 @@ impl Building {
             cancels: Cancels::default(),
             couriers: tokio_util::task::TaskTracker::new(),
         });
-        let capacity = Capacity { deliveries: FIRST_CAPACITY, bytes: IN_HAND_BYTES };
-        let (handoff, handed) = Handoff::new(self.incarnation.clone(), capacity);
         for writer in writers {
             self.recorders.spawn("record", writer.run());
         }

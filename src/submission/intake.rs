@@ -1,7 +1,7 @@
 //! Group commit: requests that come at the same time are stored by one statement.
 //!
-//! Two writers take turns: while one commits, the next group gathers. There is no lingering; the commit in
-//! flight is the linger. What is due now is born leased to this process, as far as delivery has room, and is
+//! Two writers take turns: while one commits, the next group gathers. There is no timer; the commit in flight is
+//! the linger. Only a large group is committed beside it. What is due now is born leased to this process, as far as delivery has room, and is
 //! handed over in memory once it is committed.
 
 use std::collections::HashSet;
@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::domain::handoff::{Handoff, Leased, Room};
@@ -48,10 +49,14 @@ const WAITING: usize = 4096;
 /// The most requests and octets in one statement.
 const GROUP: usize = 500;
 const GROUP_BYTES: usize = 4 << 20;
+/// So many requests are worth a commit beside one that is in flight: it costs each of them little then, and
+/// saves waiting. Fewer wait for the other, but not longer than this.
+const WORTH_A_SECOND_COMMIT: usize = 100;
+const LONGEST_GATHERING: Duration = Duration::from_millis(25);
 /// How long one statement may take, and how long a caller waits: the API answers within five seconds.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(4);
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(4800);
-/// Writers. Two keep the database busy; more only make the groups smaller.
+/// Writers: two, so that many requests need not wait for a slow disk; more only make the groups smaller.
 pub const DEFAULT_WRITERS: usize = 2;
 
 /// How a process without delivery wakes those that deliver.
@@ -80,6 +85,8 @@ impl Intake {
     ) -> (Intake, Vec<Writer>) {
         let (entries, queue) = mpsc::channel(WAITING);
         let queue = Arc::new(Mutex::new(queue));
+        let (count, committing) = watch::channel(0);
+        let count = Arc::new(count);
         let writers = (0..writers.max(1))
             .map(|_| Writer {
                 queue: Arc::clone(&queue),
@@ -88,6 +95,8 @@ impl Intake {
                 lanes: lanes.clone(),
                 onward: onward.clone(),
                 doubtful: Vec::new(),
+                writers: Arc::clone(&count),
+                committing: committing.clone(),
             })
             .collect();
         (Intake { entries }, writers)
@@ -120,6 +129,18 @@ pub struct Writer {
     /// Born leased in a commit that was interrupted: nobody knows whether they are stored, and they are in
     /// nobody's memory.
     doubtful: Vec<MessageId>,
+    /// How many writers have a commit in flight.
+    writers: Arc<watch::Sender<usize>>,
+    committing: watch::Receiver<usize>,
+}
+
+/// One writer's commit in flight.
+struct Committing(Arc<watch::Sender<usize>>);
+
+impl Drop for Committing {
+    fn drop(&mut self) {
+        self.0.send_modify(|writers| *writers -= 1);
+    }
 }
 
 /// A request whose fate is being decided.
@@ -135,23 +156,34 @@ impl Writer {
         while let Some(group) = self.gather().await {
             metrics::histogram!("postroad_accept_group_size").record(group.len() as f64);
             self.lanes.rotate();
+            let _committing = self.is_committing();
             self.commit(group).await;
         }
         self.link.close().await;
     }
 
-    /// The next group: whatever waits, up to the limits. Callers that have given up are left out.
-    async fn gather(&self) -> Option<Vec<Entry>> {
+    /// The next group: whatever waits, up to the limits. While another writer commits, a small group goes on
+    /// gathering: a statement costs the same for few as for many. Callers that have given up are left out.
+    async fn gather(&mut self) -> Option<Vec<Entry>> {
         let mut queue = self.queue.lock().await;
         let mut group = vec![queue.recv().await?];
         let mut bytes = size(&group[0]);
+        let until = Instant::now() + LONGEST_GATHERING;
         while group.len() < GROUP && bytes < GROUP_BYTES {
-            let Ok(entry) = queue.try_recv() else { break };
+            let Some(entry) = another(&mut queue, &mut self.committing, group.len(), until).await else {
+                break;
+            };
             bytes += size(&entry);
             group.push(entry);
         }
         group.retain(|entry| !entry.reply.is_closed());
         Some(group)
+    }
+
+    /// Tells the other writers that this one commits, as long as the guard lives.
+    fn is_committing(&self) -> Committing {
+        self.writers.send_modify(|writers| *writers += 1);
+        Committing(Arc::clone(&self.writers))
     }
 
     /// Stores a group. If the database refuses it, its halves are tried, until the request that is at fault is
@@ -281,6 +313,29 @@ impl Writer {
 impl Pending {
     fn take_parcel(&mut self) -> Parcel {
         std::mem::replace(&mut self.parcel, Parcel { idempotency: None, messages: Vec::new() })
+    }
+}
+
+/// The next entry of a group of so many: one that waits already or, while the group is too small for a commit
+/// beside that of another writer, one that comes until that is done.
+async fn another(
+    queue: &mut mpsc::Receiver<Entry>,
+    committing: &mut watch::Receiver<usize>,
+    so_far: usize,
+    until: Instant,
+) -> Option<Entry> {
+    if let Ok(entry) = queue.try_recv() {
+        return Some(entry);
+    }
+    if so_far >= WORTH_A_SECOND_COMMIT {
+        return None;
+    }
+    let alone = tokio::time::timeout_at(until, committing.wait_for(|writers| *writers == 0));
+    tokio::select! {
+        biased;
+        // However it ended, the group is committed now.
+        _ = alone => None,
+        entry = queue.recv() => entry,
     }
 }
 
