@@ -532,7 +532,7 @@ pub struct Born {
     pub suppressed: bool,
 }
 
-/// The deliveries of a message as they were at its birth.
+/// The deliveries of a message as they were at its birth, `at` its acceptance.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -540,13 +540,13 @@ pub async fn born(
     connection: &mut PgConnection,
     tenant: TenantId,
     message: MessageId,
+    at: OffsetDateTime,
 ) -> Result<Vec<Born>, StoreError> {
     let rows = sqlx::query!(
         r#"
         SELECT d.id, d.recipient, EXISTS (
                    SELECT 1 FROM outcomes o WHERE o.lane = d.lane AND o.delivery_id = d.id AND o.ordinal = 0
-                     AND o.status = 'suppressed'
-                     AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.lane = d.lane AND a.delivery_id = d.id)
+                     AND o.status = 'suppressed' AND o.at <= $5
                ) AS "suppressed!"
         FROM deliveries d
         WHERE d.tenant_id = $1 AND d.lane = $2 AND d.id > $3 AND d.id <= $4 ORDER BY d.id
@@ -555,6 +555,7 @@ pub async fn born(
         message.lane().number(),
         message.uuid(),
         message.last_delivery().uuid(),
+        at,
     )
     .fetch_all(connection)
     .await?;

@@ -46,6 +46,8 @@ pub(super) enum Earlier {
         fingerprint: Vec<u8>,
         /// The outcome of accept.
         answer: Value,
+        /// When.
+        at: OffsetDateTime,
     },
     /// It was over 24 hours ago, and is forgotten now.
     Expired,
@@ -69,7 +71,7 @@ pub(super) async fn earlier(
         idempotency::forget(&mut connection, tenant, lane, key.as_str(), now - KEPT).await?;
         return Ok(Earlier::Expired);
     }
-    Ok(Earlier::Is { fingerprint: stored.fingerprint, answer: stored.answer })
+    Ok(Earlier::Is { fingerprint: stored.fingerprint, answer: stored.answer, at: stored.created_at })
 }
 
 /// The outcome of accept, as the record keeps it. Recipients' states are read from the mail itself.
@@ -89,6 +91,7 @@ pub(super) async fn replay(
     database: &Database,
     tenant: TenantId,
     answer: &Value,
+    at: OffsetDateTime,
 ) -> Result<Vec<Result<Accepted, Rejected>>, StoreError> {
     let mut connection = database.serve().acquire().await?;
     let mut items = Vec::new();
@@ -98,7 +101,7 @@ pub(super) async fn replay(
             Some(id) => Ok(Accepted {
                 id,
                 message_id: item.get("message_id").and_then(Value::as_str).unwrap_or_default().to_owned(),
-                deliveries: messages::born(&mut connection, tenant, id)
+                deliveries: messages::born(&mut connection, tenant, id, at)
                     .await?
                     .into_iter()
                     .map(born)

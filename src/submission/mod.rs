@@ -207,7 +207,7 @@ impl Accept {
                 Earlier::Is { fingerprint: theirs, .. } if theirs != fingerprint => {
                     return Err(AcceptError::KeyReused);
                 }
-                Earlier::Is { answer, .. } => return self.replay(caller.tenant, &answer).await,
+                Earlier::Is { answer, at, .. } => return self.replay(caller.tenant, &answer, at).await,
                 Earlier::Expired | Earlier::Gone => {}
             }
         }
@@ -260,8 +260,13 @@ impl Accept {
         }
     }
 
-    async fn replay(&self, tenant: TenantId, answer: &Value) -> Result<Answer, AcceptError> {
-        let work = idempotency::replay(&self.database, tenant, answer);
+    async fn replay(
+        &self,
+        tenant: TenantId,
+        answer: &Value,
+        at: OffsetDateTime,
+    ) -> Result<Answer, AcceptError> {
+        let work = idempotency::replay(&self.database, tenant, answer, at);
         let items = tokio::time::timeout(READ_TIMEOUT, work).await.map_err(|_| StoreError::timed_out())??;
         Ok(Answer { items, replayed: true })
     }

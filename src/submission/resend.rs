@@ -8,8 +8,8 @@ use crate::domain::delivery::Priority;
 use crate::domain::id::{MessageId, TenantId};
 use crate::domain::submission::{Content, Options, Recipients, Sending, StreamName, Submission};
 use crate::mail::{EmailAddress, Mailbox, identity};
+use crate::store::StoreError;
 use crate::store::messages::{self, MessageRow};
-use crate::store::{Database, StoreError};
 
 use super::{Accept, AcceptError, Answer, Caller, Request};
 
@@ -35,7 +35,7 @@ struct Original {
 /// # Errors
 /// See [`AcceptError`].
 pub async fn resend(accept: &Accept, caller: &Caller, message: MessageId) -> Result<Resent, AcceptError> {
-    let Some(original) = read(&accept.database, caller.tenant, message).await? else {
+    let Some(original) = read(accept, caller.tenant, message).await? else {
         return Ok(Resent::NotFound);
     };
     let Some(raw) = original.raw else { return Ok(Resent::NoContent) };
@@ -50,15 +50,11 @@ pub async fn resend(accept: &Accept, caller: &Caller, message: MessageId) -> Res
     accept.accept(caller, request).await.map(Resent::Answer)
 }
 
-async fn read(
-    database: &Database,
-    tenant: TenantId,
-    message: MessageId,
-) -> Result<Option<Original>, StoreError> {
-    let mut connection = database.serve().acquire().await?;
+async fn read(accept: &Accept, tenant: TenantId, message: MessageId) -> Result<Option<Original>, StoreError> {
+    let mut connection = accept.database.serve().acquire().await?;
     let Some(row) = messages::find(&mut connection, tenant, message).await? else { return Ok(None) };
     let raw = messages::raw(&mut connection, tenant, message).await?;
-    let born = messages::born(&mut connection, tenant, message).await?;
+    let born = messages::born(&mut connection, tenant, message, accept.clock.now()).await?;
     Ok(Some(Original { row, raw, recipients: born.into_iter().map(|delivery| delivery.recipient).collect() }))
 }
 
