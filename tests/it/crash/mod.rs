@@ -9,6 +9,7 @@
 
 mod cluster;
 mod load;
+mod nodes;
 mod strace;
 
 use std::time::{Duration, Instant};
