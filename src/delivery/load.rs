@@ -7,7 +7,7 @@ use bytes::Bytes;
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::delivery::{Ending, Priority};
-use crate::domain::handoff::{Leased, Ledger, Outgoing};
+use crate::domain::handoff::{Claim, Leased, Ledger, Outgoing};
 use crate::domain::id::{Lane, MessageId};
 use crate::domain::outcome::{AttemptReport, Step};
 use crate::mail::EmailAddress;
@@ -28,7 +28,7 @@ pub struct Loaded {
 /// Claims up to `limit` due deliveries of a lane and dispatches them.
 ///
 /// # Errors
-/// What was claimed and could not be read stays leased until this process reads it again or is found dead.
+/// What was claimed and could not be read is in nobody's hands: `worker/reclaim` finds it.
 pub async fn claim_lane(
     delivery: &Arc<Delivery>,
     database: &Database,
@@ -142,7 +142,7 @@ async fn read(
             continue;
         };
         let size = if counted.insert(row.delivery.message()) { message.outgoing.raw.len() } else { 0 };
-        let leased = lease(&row, message, recipient, ledger.enter(row.tenant, size), terms);
+        let leased = lease(&row, message, recipient, ledger.enter(row.tenant, claim_of(&row), size), terms);
         if row.cancel_requested {
             read.canceled.push(leased);
         } else if stored.suppressed {
@@ -180,6 +180,10 @@ impl From<LoadedMessage> for Message {
             }),
         }
     }
+}
+
+fn claim_of(row: &Claimed) -> Claim {
+    Claim { delivery: row.delivery, claim_no: row.claim_no }
 }
 
 fn lease(

@@ -65,6 +65,22 @@ pub struct Leased {
     pub room: Room,
 }
 
+/// One claim of a delivery: what a lease, a result and a room belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// The fence.
+    pub claim_no: i32,
+}
+
+impl Claim {
+    /// What being born leased counts as.
+    pub fn first(delivery: DeliveryId) -> Claim {
+        Claim { delivery, claim_no: 1 }
+    }
+}
+
 /// How much one process may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Capacity {
@@ -93,7 +109,7 @@ pub struct Ledger {
 #[derive(Debug)]
 struct Books {
     capacity: Capacity,
-    deliveries: usize,
+    held: HashSet<Claim>,
     bytes: usize,
     finished: u64,
     by_tenant: HashMap<TenantId, usize>,
@@ -105,6 +121,7 @@ struct Books {
 #[derive(Debug)]
 pub struct Room {
     ledger: Arc<Ledger>,
+    claim: Claim,
     tenant: TenantId,
     bytes: usize,
 }
@@ -123,7 +140,7 @@ impl Handoff {
         let (leased, receiver) = mpsc::unbounded_channel();
         let books = Books {
             capacity,
-            deliveries: 0,
+            held: HashSet::new(),
             bytes: 0,
             finished: 0,
             by_tenant: HashMap::new(),
@@ -159,27 +176,28 @@ impl Ledger {
         self: &Arc<Self>,
         tenant: TenantId,
         priority: Priority,
-        deliveries: usize,
+        deliveries: impl ExactSizeIterator<Item = DeliveryId>,
         bytes: usize,
     ) -> Option<Vec<Room>> {
         let mut books = self.books();
-        let fits = !books.closed && books.fits(tenant, priority, deliveries, bytes);
+        let fits = !books.closed && books.fits(tenant, priority, deliveries.len(), bytes);
         if !fits {
             books.backlogged.insert(tenant);
             return None;
         }
         drop(books);
-        Some((0..deliveries).map(|index| self.enter(tenant, if index == 0 { bytes } else { 0 })).collect())
+        let rooms = deliveries.zip(std::iter::once(bytes).chain(std::iter::repeat(0)));
+        Some(rooms.map(|(delivery, bytes)| self.enter(tenant, Claim::first(delivery), bytes)).collect())
     }
 
     /// Room for what a claim brought: already leased, so never refused.
-    pub fn enter(self: &Arc<Self>, tenant: TenantId, bytes: usize) -> Room {
+    pub fn enter(self: &Arc<Self>, tenant: TenantId, claim: Claim, bytes: usize) -> Room {
         let mut books = self.books();
-        books.deliveries += 1;
+        books.held.insert(claim);
         books.bytes += bytes;
         *books.by_tenant.entry(tenant).or_default() += 1;
         drop(books);
-        Room { ledger: Arc::clone(self), tenant, bytes }
+        Room { ledger: Arc::clone(self), claim, tenant, bytes }
     }
 
     /// How many more deliveries a claim may bring.
@@ -188,7 +206,7 @@ impl Ledger {
         if books.closed || books.bytes >= books.capacity.bytes {
             return 0;
         }
-        books.capacity.deliveries.saturating_sub(books.deliveries)
+        books.capacity.deliveries.saturating_sub(books.held.len())
     }
 
     /// Waits until half of the room is free: less is not worth a claim.
@@ -206,7 +224,14 @@ impl Ledger {
 
     /// How many deliveries are in hand.
     pub fn in_hand(&self) -> usize {
-        self.books().deliveries
+        self.books().held.len()
+    }
+
+    /// Those of these claims that are in nobody's hands here.
+    pub fn not_held(&self, mut claims: Vec<Claim>) -> Vec<Claim> {
+        let books = self.books();
+        claims.retain(|claim| !books.held.contains(claim));
+        claims
     }
 
     /// How many deliveries have been in hand and are not any more.
@@ -242,7 +267,7 @@ impl Ledger {
 
 impl Books {
     fn is_half_free(&self) -> bool {
-        self.deliveries <= self.capacity.deliveries / 2 && self.bytes <= self.capacity.bytes / 2
+        self.held.len() <= self.capacity.deliveries / 2 && self.bytes <= self.capacity.bytes / 2
     }
 
     fn fits(&self, tenant: TenantId, priority: Priority, deliveries: usize, bytes: usize) -> bool {
@@ -253,7 +278,7 @@ impl Books {
         let held = self.by_tenant.get(&tenant).copied().unwrap_or(0);
         let waits_behind = priority != Priority::High && self.backlogged.contains(&tenant);
         !waits_behind
-            && self.deliveries + deliveries <= limit
+            && self.held.len() + deliveries <= limit
             && held + deliveries <= (limit - limit / OTHERS_SHARE).max(1)
             && self.bytes + bytes <= self.capacity.bytes
     }
@@ -262,7 +287,7 @@ impl Books {
 impl Drop for Room {
     fn drop(&mut self) {
         let mut books = self.ledger.books();
-        books.deliveries -= 1;
+        books.held.remove(&self.claim);
         books.finished += 1;
         books.bytes -= self.bytes;
         let left = books.by_tenant.get_mut(&self.tenant).map(|held| {
@@ -282,6 +307,7 @@ impl Drop for Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::Lane;
     use time::macros::datetime;
 
     fn ledger(deliveries: usize) -> Arc<Ledger> {
@@ -293,43 +319,61 @@ mod tests {
         TenantId::new(datetime!(2026-11-24 10:00 UTC))
     }
 
+    /// So many deliveries of a new message.
+    fn new(count: u16) -> impl ExactSizeIterator<Item = DeliveryId> {
+        let message = MessageId::in_lane(datetime!(2026-11-24 10:00 UTC), Lane::new(3));
+        (1..=count).map(move |ordinal| message.delivery(ordinal))
+    }
+
     #[test]
     fn one_tenant_gets_most_and_leaves_a_quarter_to_others() {
         let ledger = ledger(8);
         let (bulk, other) = (tenant(), tenant());
 
-        let held: Vec<_> = (0..8).map_while(|_| ledger.reserve(bulk, Priority::Normal, 1, 1)).collect();
+        let held: Vec<_> = (0..8).map_while(|_| ledger.reserve(bulk, Priority::Normal, new(1), 1)).collect();
         assert_eq!(held.len(), 6);
-        assert!(ledger.reserve(other, Priority::Normal, 1, 1).is_some());
+        assert!(ledger.reserve(other, Priority::Normal, new(1), 1).is_some());
     }
 
     #[test]
     fn a_refused_tenant_stays_behind_its_backlog_but_for_high_priority() {
         let ledger = ledger(8);
         let bulk = tenant();
-        assert!(ledger.reserve(bulk, Priority::Normal, 7, 1).is_none());
+        assert!(ledger.reserve(bulk, Priority::Normal, new(7), 1).is_none());
 
-        assert!(ledger.reserve(bulk, Priority::Normal, 1, 1).is_none(), "its earlier mail waits");
-        assert!(ledger.reserve(bulk, Priority::High, 1, 1).is_some());
+        assert!(ledger.reserve(bulk, Priority::Normal, new(1), 1).is_none(), "its earlier mail waits");
+        assert!(ledger.reserve(bulk, Priority::High, new(1), 1).is_some());
         ledger.backlog_cleared(&HashSet::new());
-        assert!(ledger.reserve(bulk, Priority::Normal, 1, 1).is_some());
+        assert!(ledger.reserve(bulk, Priority::Normal, new(1), 1).is_some());
     }
 
     #[test]
     fn dropped_room_is_free_again() {
         let ledger = ledger(8);
-        let room = ledger.reserve(tenant(), Priority::Normal, 4, 900).expect("room");
+        let room = ledger.reserve(tenant(), Priority::Normal, new(4), 900).expect("room");
         assert_eq!((ledger.free(), ledger.in_hand()), (4, 4));
-        assert!(ledger.reserve(tenant(), Priority::Normal, 1, 200).is_none(), "the octets are bounded too");
+        assert!(
+            ledger.reserve(tenant(), Priority::Normal, new(1), 200).is_none(),
+            "the octets are bounded too"
+        );
         drop(room);
         assert_eq!((ledger.free(), ledger.in_hand()), (8, 0));
+    }
+
+    #[test]
+    fn a_claim_that_is_in_nobodys_hands_is_told() {
+        let ledger = ledger(8);
+        let [held, other] = [new(1), new(1)].map(|mut ids| Claim::first(ids.next().expect("one")));
+        let _room = ledger.enter(tenant(), held, 1);
+        let again = Claim { claim_no: 2, ..held };
+        assert_eq!(ledger.not_held(vec![held, other, again]), [other, again]);
     }
 
     #[test]
     fn a_closed_ledger_has_no_room() {
         let ledger = ledger(8);
         ledger.close();
-        assert!(ledger.reserve(tenant(), Priority::High, 1, 1).is_none());
+        assert!(ledger.reserve(tenant(), Priority::High, new(1), 1).is_none());
         assert_eq!(ledger.free(), 0);
     }
 }

@@ -10,7 +10,7 @@ mod observe;
 mod role;
 mod tasks;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Lanes, Limits};
-use crate::worker::{alive, complain, deliver, follow, listen, prune, rescue, revise};
+use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
 
 pub use role::Role;
 use tasks::{Tasks, before};
@@ -404,6 +404,14 @@ impl Building {
         self.loops.spawn("handed", deliver::take_handed(Arc::clone(delivery), handed));
         self.loops.spawn("claim", deliver::run(Arc::clone(&claimer), stop.clone()));
         self.loops.spawn("suspects", deliver::run_suspects(claimer, stop.clone()));
+        let reclaimer = reclaim::Reclaim {
+            database: database.clone(),
+            clock: self.opened.clock.clone(),
+            incarnation: self.incarnation.clone(),
+            ledger: Arc::clone(&ledger),
+            suspected: HashSet::new(),
+        };
+        self.loops.spawn("reclaim", reclaim::run(reclaimer, stop.clone()));
         self.loops.spawn("fit", deliver::run_fit(ledger, stop.clone()));
         self.loops
             .spawn("listen", listen::run(database.clone(), wake, delivery.cancels.clone(), stop.clone()));

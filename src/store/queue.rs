@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::handoff::Claim;
 use crate::domain::id::{DeliveryId, EventId, Id, Lane, MessageId, TenantId};
 
 use super::StoreError;
@@ -71,30 +72,41 @@ pub async fn abandon(
     Ok(())
 }
 
-/// Makes rows due whose birth this process does not know the fate of: their group commit was interrupted, so
-/// they may be stored and leased to it without being in its memory.
+/// The claims that are leased to an incarnation.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn release_newborn(
+pub async fn leased_to(connection: &mut PgConnection, incarnation: i32) -> Result<Vec<Claim>, StoreError> {
+    let rows =
+        sqlx::query!("SELECT q.delivery_id, q.claim_no FROM queue q WHERE q.leased_by = $1", incarnation)
+            .fetch_all(connection)
+            .await?;
+    let claim = |id, claim_no| Claim { delivery: Id::from_uuid(id), claim_no };
+    Ok(rows.into_iter().map(|row| claim(row.delivery_id, row.claim_no)).collect())
+}
+
+/// Makes claims of an incarnation due that are in nobody's hands; counted, as claims without a result.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn reclaim(
     connection: &mut PgConnection,
     incarnation: i32,
-    messages: &[MessageId],
+    claims: &[Claim],
     now: OffsetDateTime,
 ) -> Result<u64, StoreError> {
-    let lanes: Vec<i16> = messages.iter().map(|id| id.lane().number()).collect();
-    let from: Vec<Uuid> = messages.iter().map(|id| id.uuid()).collect();
-    let to: Vec<Uuid> = messages.iter().map(|id| id.last_delivery().uuid()).collect();
+    let lanes: Vec<i16> = claims.iter().map(|claim| claim.delivery.lane().number()).collect();
+    let ids: Vec<Uuid> = claims.iter().map(|claim| claim.delivery.uuid()).collect();
+    let numbers: Vec<i32> = claims.iter().map(|claim| claim.claim_no).collect();
     let done = sqlx::query!(
         r#"
-        UPDATE queue q SET due_at = $4, leased_by = NULL, unresolved = 0, attempts = 0
-        FROM unnest($1::smallint[], $2::uuid[], $3::uuid[]) AS m (lane, first, last)
-        WHERE q.lane = m.lane AND q.delivery_id > m.first AND q.delivery_id <= m.last
-          AND q.leased_by = $5 AND q.claim_no = 1
+        UPDATE queue q SET due_at = $4, leased_by = NULL
+        FROM unnest($1::smallint[], $2::uuid[], $3::int[]) AS c (lane, id, claim_no)
+        WHERE q.lane = c.lane AND q.delivery_id = c.id AND q.claim_no = c.claim_no AND q.leased_by = $5
         "#,
         &lanes,
-        &from,
-        &to,
+        &ids,
+        &numbers,
         now,
         incarnation,
     )

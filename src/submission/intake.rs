@@ -14,11 +14,11 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::domain::handoff::{Handoff, Leased, Room};
-use crate::domain::id::{DeliveryId, MessageId};
+use crate::domain::id::DeliveryId;
 use crate::domain::message::NewMessage;
 use crate::domain::submission::Sending;
 use crate::store::accept::{self, Birth, Inserted, Moments, NewIdempotency, Parcel};
-use crate::store::{Database, Link, StoreError, Use, queue};
+use crate::store::{Database, Link, StoreError, Use};
 
 use super::{AcceptError, Accepted, AcceptedDelivery, BornState, Lanes};
 
@@ -94,7 +94,6 @@ impl Intake {
                 clock: clock.clone(),
                 lanes: lanes.clone(),
                 onward: onward.clone(),
-                doubtful: Vec::new(),
                 writers: Arc::clone(&count),
                 committing: committing.clone(),
             })
@@ -126,9 +125,6 @@ pub struct Writer {
     clock: Clock,
     lanes: Lanes,
     onward: Onward,
-    /// Born leased in a commit that was interrupted: nobody knows whether they are stored, and they are in
-    /// nobody's memory.
-    doubtful: Vec<MessageId>,
     /// How many writers have a commit in flight.
     writers: Arc<watch::Sender<usize>>,
     committing: watch::Receiver<usize>,
@@ -236,7 +232,8 @@ impl Writer {
         if message.due_at() > now || message.sending == Sending::Sandbox {
             return None;
         }
-        let (deliveries, bytes) = (message.deliveries.len(), message.outgoing.raw.len());
+        let deliveries = message.deliveries.iter().map(|delivery| delivery.id);
+        let bytes = message.outgoing.raw.len();
         let rooms = handoff.ledger().reserve(message.tenant(), message.priority, deliveries, bytes)?;
         Some((handoff.incarnation(), rooms))
     }
@@ -247,8 +244,8 @@ impl Writer {
             tokio::time::timeout(COMMIT_TIMEOUT, work).await.unwrap_or_else(|_| Err(StoreError::timed_out()));
         if let Err(StoreError::Unavailable(_)) = &result {
             self.link.broken();
-            let leased = parcels.iter().flat_map(|parcel| &parcel.messages).filter(|b| b.leased_by.is_some());
-            self.doubtful.extend(leased.map(|birth| birth.message.id()));
+            // Nobody knows whether it is stored. If it is, its leases are in nobody's hands: `worker/reclaim`
+            // finds them.
         }
         result
     }
@@ -259,10 +256,6 @@ impl Writer {
         now: OffsetDateTime,
     ) -> Result<Inserted, StoreError> {
         let connection = self.link.get().await?;
-        if let (false, Onward::InMemory { handoff, .. }) = (self.doubtful.is_empty(), &self.onward) {
-            queue::release_newborn(connection, handoff.incarnation(), &self.doubtful, now).await?;
-            self.doubtful.clear();
-        }
         let lease = match &self.onward {
             Onward::InMemory { lease, .. } => *lease,
             Onward::Notify => time::Duration::ZERO,

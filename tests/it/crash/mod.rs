@@ -8,6 +8,7 @@
 //! otherwise a sample. Each prints how much was suffered, for whoever reads the log.
 
 mod cluster;
+mod database;
 mod load;
 mod nodes;
 mod strace;
@@ -120,7 +121,7 @@ async fn run(database: &mut PgConnection, statement: &'static str) {
 async fn terminate(database: &mut PgConnection, condition: &str) -> usize {
     let statement = format!(
         "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
-         WHERE datname = current_database() AND application_name = 'postroad' AND {condition}"
+         WHERE datname = current_database() AND application_name = 'postroad' AND ({condition})"
     );
     let ended: i64 =
         sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(database).await.expect("asked");
