@@ -85,7 +85,7 @@ impl Database {
 
     /// Prepares the pools; connects nothing yet.
     pub fn new(options: PgConnectOptions) -> Database {
-        let options = options.application_name("postroad").log_statements(tracing::log::LevelFilter::Off);
+        let options = options.application_name("postroad").disable_statement_logging();
         let pool = |purpose: Use, size: u32| {
             PgPoolOptions::new()
                 .max_connections(size)

@@ -16,10 +16,12 @@ use crate::store::{Database, StoreError};
 
 /// The most rows of one claim.
 const CLAIM: usize = 500;
-/// A sweep over all lanes happens at least so often, whatever notifications come.
+/// A sweep over all lanes happens about so often, whatever notifications come.
 const POLL_FLOOR: Duration = Duration::from_millis(250);
-/// Sweeping takes at most this part of the time, however many tenants wait.
+/// Sweeping takes at most this part of the time, however many tenants wait; but a slow sweep, such as one that
+/// waited for the database, never puts the next one off for longer than this.
 const POLL_SHARE: u32 = 20;
+const POLL_CEILING: Duration = Duration::from_secs(2);
 /// Claims pause while so little room is left.
 const LEAST_ROOM: usize = 16;
 const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
@@ -64,7 +66,7 @@ pub async fn run(claimer: Arc<Claimer>, stop: CancellationToken) {
             Sweep { next, claimed: 0, more: false }
         });
         next = sweep.next;
-        let wait = POLL_FLOOR.max(began.elapsed() * POLL_SHARE);
+        let wait = (began.elapsed() * POLL_SHARE).clamp(POLL_FLOOR, POLL_CEILING);
         tokio::select! {
             () = stop.cancelled() => return,
             () = claimer.ledger.half_free(), if sweep.more => {}

@@ -18,9 +18,10 @@ use crate::domain::incarnation::Incarnation;
 use crate::store::{Database, StoreError, queue};
 
 /// Between two looks: longer than any claim is on its way. A look reads the whole queue, so that a long one is
-/// looked at less often: at most a fiftieth of the time.
+/// looked at less often: at most a fiftieth of the time, but every minute.
 const INTERVAL: Duration = Duration::from_secs(6);
 const SHARE: u32 = 50;
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What reclaims.
 pub struct Reclaim {
@@ -49,9 +50,14 @@ pub async fn run(mut reclaim: Reclaim, stop: CancellationToken) {
         match tick(&mut reclaim, now).await {
             Ok(0) => {}
             Ok(rows) => tracing::warn!(rows, "mail that was in nobody's hands is due again"),
-            Err(error) => tracing::warn!(error = %error, "could not look for mail in nobody's hands"),
+            Err(error) => {
+                tracing::warn!(error = %error, "could not look for mail in nobody's hands");
+                // How long that took says nothing about the queue.
+                wait = INTERVAL;
+                continue;
+            }
         }
-        wait = INTERVAL.max(began.elapsed() * SHARE);
+        wait = (began.elapsed() * SHARE).clamp(INTERVAL, LONGEST);
     }
 }
 
