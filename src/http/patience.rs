@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 /// An idle connection is kept for so long: longer than proxies keep theirs (60 s is common), so that it is they
@@ -27,6 +28,7 @@ const HTTP2: &[u8] = b"PRI ";
 pub struct Requests {
     begun: AtomicU64,
     running: AtomicBool,
+    next: Notify,
 }
 
 impl Requests {
@@ -34,11 +36,22 @@ impl Requests {
     pub fn begin(self: &Arc<Self>) -> Running {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.running.store(true, Ordering::Relaxed);
+        self.next.notify_waiters();
         Running(Arc::clone(self))
     }
 
+    /// Waits until there is one, unless one is running.
+    pub async fn some(&self) {
+        let next = self.next.notified();
+        tokio::pin!(next);
+        next.as_mut().enable();
+        if !self.running.load(Ordering::Relaxed) {
+            next.await;
+        }
+    }
+
     /// How many there have been.
-    pub fn begun(&self) -> u64 {
+    fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
 }

@@ -26,8 +26,9 @@ use super::patience::{IDLE_TIMEOUT, Patience, Requests};
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 /// Connections at once; beyond, clients wait to be accepted.
 const CONNECTIONS: usize = 20_000;
-/// How long a drain waits for the first request of a connection that has had none: it may be under way.
-const FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// How long a drain waits for another request on an idle connection: one may be under way, and its client can
+/// not know that nobody will answer it.
+const LAST_REQUEST: Duration = Duration::from_millis(500);
 /// After a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -91,9 +92,8 @@ async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: C
     let mut serving = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let drain = async {
         stop.cancelled().await;
-        if requests.begun() == 0 {
-            tokio::time::sleep(FIRST_REQUEST).await;
-        }
+        // Either way it ends now: after the request that it has, or because it has none.
+        let _ = tokio::time::timeout(LAST_REQUEST, requests.some()).await;
     };
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

@@ -33,6 +33,8 @@ pub struct Seen {
     pub refused: Vec<Refused>,
     /// Requests without an answer.
     pub unanswered: usize,
+    /// Those of them that were sent, at least in part.
+    pub cut_off: usize,
     /// The longest wait for any answer.
     pub slowest: Duration,
 }
@@ -156,9 +158,13 @@ impl Sender {
         let began = Instant::now();
         let answer = client.try_send(request).await;
         let mut seen = seen(&self.seen);
-        let Ok(answer) = answer else {
-            seen.unanswered += 1;
-            return Told::Nothing;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                seen.unanswered += 1;
+                seen.cut_off += usize::from(!error.is_connect());
+                return Told::Nothing;
+            }
         };
         seen.slowest = seen.slowest.max(began.elapsed());
         if answer.status == StatusCode::ACCEPTED {

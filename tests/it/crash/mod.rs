@@ -9,6 +9,8 @@
 
 mod cluster;
 mod database;
+mod drain;
+mod kills;
 mod load;
 mod nodes;
 mod strace;
