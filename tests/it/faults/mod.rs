@@ -3,8 +3,13 @@
 //!
 //! The ids in the comments (S1, T4…) name rows of the fault matrix.
 
+mod connections;
 mod drops;
+mod fairness;
+mod old_peers;
+mod refusals;
 mod slow;
+mod tls;
 
 use std::time::Duration;
 
