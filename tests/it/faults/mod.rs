@@ -7,6 +7,7 @@ mod connections;
 mod drops;
 mod fairness;
 mod old_peers;
+mod peers;
 mod refusals;
 mod slow;
 mod tls;
