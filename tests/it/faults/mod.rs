@@ -9,6 +9,7 @@ mod fairness;
 mod old_peers;
 mod peers;
 mod refusals;
+mod simulator;
 mod slow;
 mod tls;
 
