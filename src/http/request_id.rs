@@ -2,7 +2,6 @@
 
 use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
 
@@ -18,7 +17,7 @@ pub fn current() -> Option<String> {
 }
 
 /// Takes the caller's id if it is harmless, or makes one; and logs the request.
-pub async fn layer(request: Request, next: Next) -> Response {
+pub async fn with(request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
     let given =
         request.headers().get(NAME).and_then(|value| value.to_str().ok()).filter(|id| is_harmless(id));
     let id = given.map_or_else(new_id, str::to_owned);
@@ -26,7 +25,7 @@ pub async fn layer(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let began = std::time::Instant::now();
     let respond = async {
-        let response = next.run(request).await;
+        let response = answer(request).await;
         let status = response.status().as_u16();
         let duration_ms = began.elapsed().as_millis() as u64;
         if status >= 500 {
