@@ -544,9 +544,10 @@ pub async fn born(
     let rows = sqlx::query!(
         r#"
         SELECT d.id, d.recipient, EXISTS (
-                   SELECT 1 FROM outcomes o WHERE o.lane = d.lane AND o.delivery_id = d.id AND o.ordinal = 0
-                     AND o.status = 'suppressed'
-                     AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.lane = d.lane AND a.delivery_id = d.id)
+                   -- Told by the transaction that accepted it: later it may have been suppressed too.
+                   SELECT 1 FROM events a
+                   JOIN events s ON s.lane = a.lane AND s.delivery_id = a.delivery_id AND s.txid = a.txid
+                   WHERE a.lane = d.lane AND a.delivery_id = d.id AND a.type = 'accepted' AND s.type = 'suppressed'
                ) AS "suppressed!"
         FROM deliveries d
         WHERE d.tenant_id = $1 AND d.lane = $2 AND d.id > $3 AND d.id <= $4 ORDER BY d.id

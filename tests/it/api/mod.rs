@@ -1,6 +1,7 @@
 //! The native API, through HTTP.
 
 mod content;
+mod idempotency;
 mod messages;
 mod raw_mime;
 mod recipients;
