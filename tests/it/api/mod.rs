@@ -2,6 +2,7 @@
 
 mod content;
 mod idempotency;
+mod isolation;
 mod messages;
 mod raw_mime;
 mod recipients;
