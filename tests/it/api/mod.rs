@@ -3,6 +3,7 @@
 mod content;
 mod idempotency;
 mod isolation;
+mod keys;
 mod messages;
 mod raw_mime;
 mod recipients;
