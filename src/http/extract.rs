@@ -175,7 +175,11 @@ impl Query {
         if values.len() > 1 {
             self.wrong(name, "repeated", "it is given more than once");
         }
-        values.pop().filter(|value| !value.is_empty() && !value.contains('\0'))
+        if values.iter().any(|value| value.contains('\0')) {
+            self.wrong(name, "invalid_character", "it contains the character U+0000");
+            return None;
+        }
+        values.pop().filter(|value| !value.is_empty())
     }
 
     /// All values of a name.
