@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration as StdDuration;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
@@ -33,7 +34,9 @@ pub struct Tokens {
     accounts: std::sync::Mutex<HashMap<Account, Slot>>,
 }
 
-type Account = (String, String, String);
+/// SHA-256 over all that a token depends on, the secrets too: who only names another tenant's account must not be
+/// given its token.
+type Account = [u8; 32];
 type Slot = Arc<Mutex<Option<Token>>>;
 
 #[derive(Debug, Clone)]
@@ -85,9 +88,8 @@ impl Tokens {
     }
 
     fn slot(&self, oauth: &OAuth) -> Slot {
-        let key = (oauth.token_url.clone(), oauth.username.clone(), oauth.grant.identity().to_owned());
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(accounts.entry(key).or_default())
+        Arc::clone(accounts.entry(account(oauth)).or_default())
     }
 
     async fn fetch(&self, oauth: &OAuth, now: OffsetDateTime) -> Result<Token, NoToken> {
@@ -142,13 +144,26 @@ impl Refusal {
     }
 }
 
-impl Grant {
-    fn identity(&self) -> &str {
-        match self {
-            Grant::RefreshToken { client_id, .. } | Grant::ClientCredentials { client_id, .. } => client_id,
-            Grant::ServiceAccount { email, .. } => email,
+fn account(oauth: &OAuth) -> Account {
+    let scope = oauth.scope.as_deref().unwrap_or_default();
+    let (kind, identity, secrets) = match &oauth.grant {
+        Grant::RefreshToken { client_id, client_secret, refresh_token } => {
+            ("refresh", client_id, [client_secret.reveal(), refresh_token.reveal()])
         }
+        Grant::ClientCredentials { client_id, client_secret } => {
+            ("client", client_id, [client_secret.reveal(), ""])
+        }
+        Grant::ServiceAccount { email, private_key } => ("service", email, [private_key.reveal(), ""]),
+    };
+    let mut digest = Context::new(&SHA256);
+    for part in [&oauth.token_url, &oauth.username, scope, kind, identity, secrets[0], secrets[1]] {
+        // Each with its length, so that no two accounts run together alike.
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
     }
+    let mut account = [0u8; 32];
+    account.copy_from_slice(digest.finish().as_ref());
+    account
 }
 
 fn form(oauth: &OAuth, now: OffsetDateTime) -> Result<Vec<(&'static str, String)>, NoToken> {
@@ -205,4 +220,31 @@ fn assertion(
         jsonwebtoken::EncodingKey::from_rsa_pem(private_key.reveal().as_bytes()).map_err(|_| NoToken::Key)?;
     let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
     jsonwebtoken::encode(&header, &claims, &key).map_err(|_| NoToken::Key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_has_the_secrets_gets_the_token() {
+        let account_with = |username: &str, client_secret: &str, refresh_token: &str| {
+            account(&OAuth {
+                username: username.to_owned(),
+                token_url: "https://oauth.example/token".to_owned(),
+                scope: None,
+                grant: Grant::RefreshToken {
+                    client_id: "shop".to_owned(),
+                    client_secret: Secret::new(client_secret),
+                    refresh_token: Secret::new(refresh_token),
+                },
+            })
+        };
+        let owner = account_with("a@acme.example", "secret", "token");
+        assert_eq!(owner, account_with("a@acme.example", "secret", "token"));
+        assert_ne!(owner, account_with("a@acme.example", "guess", "token"));
+        assert_ne!(owner, account_with("a@acme.example", "secret", "guess"));
+        assert_ne!(owner, account_with("a@acme.example", "secrett", "oken"));
+        assert_ne!(owner, account_with("b@acme.example", "secret", "token"));
+    }
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -118,6 +121,25 @@ pub fn json(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
     strict_json::parse(body).map_err(|error| Problem::new(Kind::InvalidJson, error.to_string()))
 }
 
+/// What stands in a path, as axum's own extractor reads it; but what cannot be read names nothing, in our words.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T, S> FromRequestParts<S> for Path<T>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, Problem> {
+        let axum::extract::Path(value) = axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::new(Kind::NotFound, "the path is not in UTF-8: it names nothing"))?;
+        Ok(Path(value))
+    }
+}
+
 /// An id from a path. What is no id names nothing.
 ///
 /// # Errors
@@ -153,7 +175,11 @@ impl Query {
         if values.len() > 1 {
             self.wrong(name, "repeated", "it is given more than once");
         }
-        values.pop().filter(|value| !value.is_empty() && !value.contains('\0'))
+        if values.iter().any(|value| value.contains('\0')) {
+            self.wrong(name, "invalid_character", "it contains the character U+0000");
+            return None;
+        }
+        values.pop().filter(|value| !value.is_empty())
     }
 
     /// All values of a name.

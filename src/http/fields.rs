@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::mail::EmailAddress;
 use crate::submission::Violation;
 
 /// One object being read.
@@ -210,6 +211,11 @@ impl Fields {
 pub fn parse_moment(text: &str) -> Option<OffsetDateTime> {
     let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?.to_offset(time::UtcOffset::UTC);
     (1970..=9000).contains(&moment.year()).then_some(moment)
+}
+
+/// A domain as the API takes it, in its A-labels.
+pub fn parse_domain(text: &str) -> Option<String> {
+    EmailAddress::parse(&format!("x@{text}")).ok().map(|address| address.domain().to_owned())
 }
 
 fn kind(value: &Value) -> &'static str {

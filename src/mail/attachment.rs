@@ -24,6 +24,7 @@ pub const MAX_CONTENT_ID: usize = 250;
 #[derive(Debug, Clone)]
 pub struct Attachment {
     filename: String,
+    media_type: Mime,
     content_type: ContentType,
     content_id: Option<String>,
     content: Bytes,
@@ -54,12 +55,17 @@ impl Attachment {
         let content_id = content_id.map(parse_content_id).transpose()?;
         let (mime, content, form) = shape(mime, content)?;
         let content_type = with_fallback_name(&mime, &filename)?;
-        Ok(Attachment { filename, content_type, content_id, content, form })
+        Ok(Attachment { filename, media_type: mime, content_type, content_id, content, form })
     }
 
     /// The name it is saved under.
     pub fn filename(&self) -> &str {
         &self.filename
+    }
+
+    /// Its media type with its parameters (RFC 2045 §5.1).
+    pub fn media_type(&self) -> &str {
+        self.media_type.as_ref()
     }
 
     /// By which the HTML shows it, without angle brackets; `None`: it is not inline.

@@ -45,7 +45,7 @@ use crate::live::Live;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
-use crate::store::{Database, Use, migrate, nodes, partitions};
+use crate::store::{Database, StoreError, Use, migrate, nodes, partitions};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Lanes, Limits};
 use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
@@ -568,14 +568,18 @@ impl Building {
 
 /// How often it is written down when keys were last used.
 const USED_INTERVAL: Duration = Duration::from_secs(30);
+/// A drain waits no longer for it.
+const USED_TIMEOUT: Duration = Duration::from_secs(2);
 
 async fn write_used_keys(keys: Arc<Keys>, stop: CancellationToken) {
-    loop {
+    while !stop.is_cancelled() {
+        // When the process drains, what was noted since is written too.
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => {}
             () = tokio::time::sleep(USED_INTERVAL) => {}
         }
-        if let Err(error) = keys.write_used().await {
+        let written = tokio::time::timeout(USED_TIMEOUT, keys.write_used()).await;
+        if let Err(error) = written.unwrap_or_else(|_| Err(StoreError::timed_out())) {
             tracing::debug!(error = %error, "could not write when keys were last used");
         }
     }

@@ -1,16 +1,24 @@
-//! What makes two requests the same: SHA-256 over the canonical submission. For raw MIME only over envelope
+//! What makes two requests the same: SHA-256 over the canonical submission, and whether the key that brings it is a
+//! test key: what was only checked does not stand for what is to be sent.
+//!
+//! For raw MIME only over envelope
 //! and author, because clients write a new Date, Message-ID and boundaries when they try again.
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use crate::domain::key::KeyMode;
 use crate::domain::submission::{Content, Parts, Submission};
 use crate::mail::Mailbox;
 
 use super::Rejected;
 
 /// The fingerprint of a call.
-pub fn of(items: &[Result<Submission, Rejected>]) -> [u8; 32] {
+pub fn of(mode: KeyMode, items: &[Result<Submission, Rejected>]) -> [u8; 32] {
     let mut canon = Canon(Context::new(&SHA256));
+    canon.text(match mode {
+        KeyMode::Live => "live",
+        KeyMode::Test => "test",
+    });
     canon.count(items.len());
     for item in items {
         match item {
@@ -73,6 +81,7 @@ impl Canon {
         self.count(parts.attachments.len());
         for attachment in &parts.attachments {
             self.text(attachment.filename());
+            self.text(attachment.media_type());
             self.optional(attachment.content_id());
             self.octets(attachment.content());
         }
@@ -134,7 +143,7 @@ mod tests {
     }
 
     fn fingerprint(submission: Submission) -> [u8; 32] {
-        of(&[Ok(submission)])
+        of(KeyMode::Live, &[Ok(submission)])
     }
 
     #[test]

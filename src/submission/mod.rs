@@ -144,7 +144,7 @@ impl Accept {
     /// # Errors
     /// See [`AcceptError`]; then there is no answer at all.
     pub async fn accept(&self, caller: &Caller, request: Request) -> Result<Answer, AcceptError> {
-        let fingerprint = request.key.as_ref().map(|_| fingerprint::of(&request.items));
+        let fingerprint = request.key.as_ref().map(|_| fingerprint::of(caller.mode, &request.items));
         let now = self.clock.now();
         let items = self.compose_all(caller, request, now).await;
         let (key, items) = (items.key, items.composed);

@@ -1,7 +1,7 @@
 //! `/v1/captured`: what the capture route received, byte for byte as it came over SMTP.
 
 use axum::Json;
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::domain::id::CapturedId;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::Problem;
-use crate::http::extract::{self, Query};
+use crate::http::extract::{self, Path, Query};
 use crate::store::captured::{self, Captured};
 
 use super::wire::{Page, moment};

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use axum::Json;
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as ServerEvent, KeepAlive, Sse};
 use futures_util::Stream;
@@ -14,7 +14,7 @@ use crate::domain::id::MessageId;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Query};
+use crate::http::extract::{self, Path, Query};
 use crate::live::Watch;
 use crate::store::events::{self, EventFilter, Followed, Position};
 use crate::store::messages;

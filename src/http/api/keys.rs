@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use crate::account::keys::{self as operation, KeyError, NewKey};
 use crate::domain::id::{KeyId, TenantId};
 use crate::domain::key::{ApiKey, KeyLimits, KeyMode, Scope, Scopes};
+use crate::domain::submission::StreamName;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Query};
-use crate::http::fields::Fields;
+use crate::http::extract::{self, Path, Query};
+use crate::http::fields::{Fields, parse_domain};
 use crate::store::keys;
 use crate::submission::Violation;
 
@@ -72,9 +73,21 @@ fn decode(value: Value, principal: &Principal) -> Result<NewKey, Problem> {
     let mode = if fields.flag("test") == Some(true) { KeyMode::Test } else { KeyMode::Live };
     let limits = KeyLimits {
         expires_at: fields.moment("expires_at"),
-        domains: fields.texts("domains", MAX_LIST),
-        streams: fields.texts("streams", MAX_LIST),
-        allow_ips: nets(&mut fields),
+        domains: each(&mut fields, "domains", "invalid_domain", "this is no domain", parse_domain),
+        streams: each(
+            &mut fields,
+            "streams",
+            "invalid_stream",
+            "a stream has 1 to 64 of a-z 0-9 _ -",
+            stream,
+        ),
+        allow_ips: each(
+            &mut fields,
+            "allow_ips",
+            "invalid_network",
+            "a network is written as 192.0.2.0/24 or 2001:db8::/32",
+            network,
+        ),
         rate_per_second: fields
             .number("rate_per_second", 1..=1_000_000)
             .and_then(|rate| u32::try_from(rate).ok()),
@@ -124,18 +137,32 @@ fn scopes(fields: &mut Fields) -> Scopes {
     read.collect()
 }
 
-fn nets(fields: &mut Fields) -> Option<Vec<IpNet>> {
-    let texts = fields.texts("allow_ips", MAX_LIST)?;
-    let pointer = fields.pointer("allow_ips");
+/// A list whose entries `parse` understands; a missing one is `None`.
+fn each<T>(
+    fields: &mut Fields,
+    name: &str,
+    code: &str,
+    message: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Option<Vec<T>> {
+    let texts = fields.texts(name, MAX_LIST)?;
+    let pointer = fields.pointer(name);
     let read = texts.iter().enumerate().filter_map(|(index, text)| {
-        let net = text.parse().ok().or_else(|| text.parse().ok().map(|ip: std::net::IpAddr| ip.into()));
-        if net.is_none() {
-            let message = "a network is written as 192.0.2.0/24 or 2001:db8::/32";
-            fields.wrong_at(Violation::new(format!("{pointer}/{index}"), "invalid_network", message));
+        let entry = parse(text);
+        if entry.is_none() {
+            fields.wrong_at(Violation::new(format!("{pointer}/{index}"), code, message));
         }
-        net
+        entry
     });
     Some(read.collect())
+}
+
+fn stream(text: &str) -> Option<String> {
+    StreamName::parse(text).ok().map(|stream| stream.as_str().to_owned())
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse().ok().map(|ip: std::net::IpAddr| ip.into()))
 }
 
 /// A page of the tenant's keys.

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -13,9 +13,8 @@ use crate::domain::submission::StreamName;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Query};
-use crate::http::fields::Fields;
-use crate::mail::EmailAddress;
+use crate::http::extract::{self, Path, Query};
+use crate::http::fields::{Fields, parse_domain};
 use crate::seal::Secret;
 use crate::store::relays::{self, StoredRelay};
 
@@ -91,18 +90,14 @@ fn decode(value: Value) -> Result<NewRelay, Problem> {
 }
 
 fn is_host(host: &str) -> bool {
-    host.parse::<std::net::IpAddr>().is_ok() || domain(host).is_some()
-}
-
-/// A domain in its A-labels.
-fn domain(text: &str) -> Option<String> {
-    EmailAddress::parse(&format!("x@{text}")).ok().map(|address| address.domain().to_owned())
+    host.parse::<std::net::IpAddr>().is_ok() || parse_domain(host).is_some()
 }
 
 fn matches(fields: &mut Fields) -> (Option<String>, Option<String>) {
     let Some(mut object) = fields.object("match") else { return (None, None) };
     let stream = object.parsed("stream", "invalid_stream", StreamName::parse);
-    let domain = object.parsed("domain", "invalid_domain", |text| domain(text).ok_or("this is no domain"));
+    let domain =
+        object.parsed("domain", "invalid_domain", |text| parse_domain(text).ok_or("this is no domain"));
     fields.absorb(object);
     (stream.map(|stream| stream.as_str().to_owned()), domain)
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::domain::tenant::{Tenant, TenantName};
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Query};
+use crate::http::extract::{self, Path, Query};
 use crate::http::fields::Fields;
 use crate::store::tenants;
 

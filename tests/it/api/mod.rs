@@ -1,8 +1,15 @@
 //! The native API, through HTTP.
 
+mod batch;
+mod cancel;
 mod content;
+mod idempotency;
+mod isolation;
+mod keys;
+mod lists;
 mod messages;
 mod raw_mime;
 mod recipients;
+mod resend;
 mod scheduling;
 mod violations;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::domain::submission::MAX_AHEAD;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract;
+use crate::http::extract::{self, Path};
 use crate::http::fields::Fields;
 
 use super::{read, show};

@@ -90,7 +90,11 @@ fn answered(replayed: bool, body: impl IntoResponse) -> Response {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::new(Kind::InvalidRequest, "there is more than one Idempotency-Key"));
+    }
     let parsed = value.to_str().ok().and_then(|text| IdempotencyKey::parse(text).ok());
     parsed.map(Some).ok_or_else(|| {
         Problem::new(Kind::InvalidRequest, "an Idempotency-Key is 1 to 256 visible ASCII characters")

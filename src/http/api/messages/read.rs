@@ -1,7 +1,7 @@
 //! Reading messages: one, its events, its source, and lists.
 
 use axum::Json;
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::domain::id::MessageId;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::Problem;
-use crate::http::extract::{self, Query};
+use crate::http::extract::{self, Path, Query};
 use crate::store::messages::{self, MessageFilter, StatusCount};
 
 use super::show;

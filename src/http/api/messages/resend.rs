@@ -1,14 +1,14 @@
 //! `POST /v1/messages/{id}/resend`: the same content to the same recipients, as a new message.
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 
 use crate::domain::id::MessageId;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract;
+use crate::http::extract::{self, Path};
 use crate::submission::resend::{self, Resent};
 
 use super::show::AcceptedView;
