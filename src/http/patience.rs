@@ -33,7 +33,7 @@ pub struct Requests {
 
 impl Requests {
     /// A head has been read: its request runs until the guard is dropped.
-    pub fn begin(self: &Arc<Self>) -> Running {
+    pub fn enter(self: &Arc<Self>) -> Running {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.running.store(true, Ordering::Relaxed);
         self.next.notify_waiters();
@@ -206,7 +206,7 @@ mod tests {
 
         client.write_all(b"POST / HTTP/1.1").await.unwrap();
         assert_eq!(within(&mut stream, 1).await.unwrap().unwrap(), 15);
-        let running = requests.begin();
+        let running = requests.enter();
         client.write_all(b"half a body").await.unwrap();
         assert_eq!(within(&mut stream, 1).await.unwrap().unwrap(), 11);
         assert!(within(&mut stream, 60).await.is_none(), "bodies have a time of their own");

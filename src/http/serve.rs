@@ -76,7 +76,7 @@ async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: C
     let socket = Patience::new(socket, Arc::clone(&requests));
     let begun = Arc::clone(&requests);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let running = begun.begin();
+        let running = begun.enter();
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(ClientAddr(peer));
         let router = router.clone();
