@@ -8,4 +8,5 @@ mod faults;
 mod openapi;
 mod packaging;
 mod smtp;
+mod store;
 mod support;
