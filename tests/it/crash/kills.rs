@@ -39,6 +39,7 @@ async fn a_kill_at_any_system_call_of_a_mail_loses_nothing() {
     assert!(calls > 20, "{calls} calls: that is not the thread that works");
     let points = rounds(8, 120).min(calls);
     let (mut killed, mut unanswered) = (0, 0);
+    let mut at = std::collections::BTreeMap::new();
 
     for point in 0..points {
         let number = 1 + point * calls / points;
@@ -51,7 +52,10 @@ async fn a_kill_at_any_system_call_of_a_mail_loses_nothing() {
         while node.runs() && Instant::now() < patience {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        killed += usize::from(!node.runs());
+        if !node.runs() {
+            killed += 1;
+            *at.entry(strace.last_call().unwrap_or_default()).or_insert(0usize) += 1;
+        }
         drop(strace);
         node.kill();
     }
@@ -60,7 +64,7 @@ async fn a_kill_at_any_system_call_of_a_mail_loses_nothing() {
     assert_eq!(oracle.retry_unknown(&node.client).await, 0, "the same key is answered");
     let verdict = oracle.check(&scene.database.url, after(1), || scene.taken()).await;
     println!(
-        "K1-K3: {calls} calls, {points} points, {killed} kills, {unanswered} unanswered, {} delivered, most copies {}",
+        "K1-K3: {calls} calls, {points} points, {killed} kills {at:?}, {unanswered} unanswered, {} delivered, most copies {}",
         verdict.ended("delivered"),
         verdict.most_copies
     );

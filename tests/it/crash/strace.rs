@@ -57,11 +57,12 @@ impl Strace {
         by_thread.into_values().max().unwrap_or(0)
     }
 
-    /// What was done last: where it was killed.
-    pub fn last_call(&self) -> String {
+    /// The name of the call at which it was killed, if it was.
+    pub fn last_call(&self) -> Option<String> {
         let text = std::fs::read_to_string(&self.calls).unwrap_or_default();
-        let last = text.lines().rev().find(|line| !line.contains("+++"));
-        last.unwrap_or_default().chars().take(100).collect()
+        let last = text.lines().rev().find(|line| !line.contains("+++") && !line.contains("---"))?;
+        let (_, call) = last.split_once(char::is_whitespace)?;
+        call.trim_start().split('(').next().map(str::to_owned)
     }
 
     fn detach(&mut self) {

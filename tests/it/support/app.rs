@@ -117,12 +117,6 @@ impl Builder {
         self
     }
 
-    /// What the process does.
-    pub fn roles(mut self, roles: &[Role]) -> Builder {
-        self.roles = roles.to_vec();
-        self
-    }
-
     /// Starts it.
     pub async fn start(mut self) -> TestApp {
         let database = match self.database.take() {

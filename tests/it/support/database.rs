@@ -74,14 +74,6 @@ impl TestDatabase {
         .await;
     }
 
-    /// Lets everything that waits in the queue expire so many seconds from now.
-    pub async fn expire_in(&self, seconds: u32) {
-        self.change(&format!(
-            "UPDATE queue SET expires_at = clock_timestamp() + interval '{seconds} seconds' WHERE leased_by IS NULL"
-        ))
-        .await;
-    }
-
     /// What one query counts.
     pub async fn count(&self, query: &str) -> i64 {
         let query = sqlx::query_scalar(AssertSqlSafe(query.to_owned()));

@@ -196,11 +196,6 @@ impl Oracle {
         left
     }
 
-    /// How many mails were accepted so far, as far as their clients know.
-    pub fn accepted(&self) -> usize {
-        self.sent().iter().filter(|sent| matches!(sent.told, Told::Accepted(_))).count()
-    }
-
     /// Waits until every delivery has ended, compares everything, and fails the test with a list of all that
     /// is wrong. `copies` is what the receiving side took; it is asked once everything has ended.
     pub async fn check(

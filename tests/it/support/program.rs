@@ -26,7 +26,6 @@ pub struct Program {
 #[derive(Debug, Clone)]
 pub struct Settings {
     environment: HashMap<String, String>,
-    wrapper: Vec<String>,
     arguments: Vec<String>,
     directory: PathBuf,
 }
@@ -47,7 +46,6 @@ impl Settings {
         ];
         Settings {
             environment: environment.map(|(key, value)| (key.to_owned(), value)).into(),
-            wrapper: Vec::new(),
             arguments: vec!["serve".to_owned()],
             directory: directory.to_owned(),
         }
@@ -76,12 +74,6 @@ impl Settings {
         self.set("POSTROAD_ROUTE", &format!("smtp://127.0.0.1:{port}?tls=none"))
     }
 
-    /// What stands before the program on the command line, such as strace.
-    pub fn under(mut self, wrapper: &[&str]) -> Settings {
-        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
-        self
-    }
-
     /// Further arguments of `serve`.
     pub fn arguments(mut self, arguments: &[&str]) -> Settings {
         self.arguments.extend(arguments.iter().map(|word| (*word).to_owned()));
@@ -91,9 +83,8 @@ impl Settings {
     /// The command, not yet started.
     pub fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_postroad").to_owned();
-        let mut words = self.wrapper.iter().chain([&program]).chain(&self.arguments);
-        let mut command = Command::new(words.next().expect("the program at least"));
-        command.args(words).env_clear().envs(&self.environment);
+        let mut command = Command::new(program);
+        command.args(&self.arguments).env_clear().envs(&self.environment);
         for inherited in ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"] {
             if let Ok(value) = std::env::var(inherited) {
                 command.env(inherited, value);
