@@ -82,8 +82,7 @@ impl Settings {
 
     /// The command, not yet started.
     pub fn command(&self) -> Command {
-        let program = env!("CARGO_BIN_EXE_postroad").to_owned();
-        let mut command = Command::new(program);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postroad"));
         command.args(&self.arguments).env_clear().envs(&self.environment);
         for inherited in ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"] {
             if let Ok(value) = std::env::var(inherited) {
