@@ -178,6 +178,9 @@ impl Courier {
             let completion = stopped(&leased, Ending::Canceled, now);
             return self.delivery.recorder.record(Finished::completed(leased, completion));
         }
+        if self.delivery.suspended.contain(leased.message.tenant) {
+            return self.delivery.hand_back(vec![leased], now);
+        }
         if leased.expires_at <= now {
             let completion = expired(&leased, None, None, now);
             return self.delivery.recorder.record(Finished::completed(leased, completion));

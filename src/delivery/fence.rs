@@ -1,12 +1,12 @@
-//! Two things a courier asks before it hands over a mail: may this process still send, and has the sender
-//! taken the mail back.
+//! What a courier asks before it hands over a mail: may this process still send, has the sender taken the mail back,
+//! and is its tenant suspended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::domain::id::MessageId;
+use crate::domain::id::{MessageId, TenantId};
 
 /// A process that could not renew its sign of life for so long sends nothing more: others may soon take its
 /// mail over.
@@ -64,6 +64,22 @@ impl Cancels {
 
     fn messages(&self) -> MutexGuard<'_, HashMap<MessageId, Instant>> {
         self.0.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tenants whose mail is held. A claim leaves it alone anyway; this is for what was in memory before.
+#[derive(Debug, Clone, Default)]
+pub struct Suspended(Arc<RwLock<HashSet<TenantId>>>);
+
+impl Suspended {
+    /// These are all.
+    pub fn replace(&self, tenants: HashSet<TenantId>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tenants;
+    }
+
+    /// Whether a tenant is among them.
+    pub fn contain(&self, tenant: TenantId) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&tenant)
     }
 }
 

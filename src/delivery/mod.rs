@@ -35,7 +35,7 @@ use crate::domain::return_path::ReturnPaths;
 pub use load::{Loaded, claim_lane, claim_suspect, terms};
 pub use oauth::Tokens;
 
-use fence::{Cancels, Fence};
+use fence::{Cancels, Fence, Suspended};
 use record::{Finished, Recorder};
 use route::Router;
 use site::{Brought, Site};
@@ -70,6 +70,8 @@ pub struct Delivery {
     pub fence: Fence,
     /// What was taken back while in hand.
     pub cancels: Cancels,
+    /// Whose mail is held.
+    pub suspended: Suspended,
     /// The couriers that run.
     pub couriers: TaskTracker,
 }

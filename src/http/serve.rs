@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -60,13 +59,23 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             }
         }
     }
-    // Whom the kernel has let in already: their requests are under way, and would be lost with the listener.
-    while let Some(Ok((socket, peer))) = listener.accept().now_or_never() {
+    for (socket, peer) in backlog(listener) {
         connections.spawn(connection(socket, peer, router.clone(), stop.clone()));
     }
-    drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// Whom the kernel has let in already: their requests are under way, and would be lost with the listener. Asked of
+/// the socket itself, since the runtime may not have heard of them yet.
+fn backlog(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let waiting = std::iter::from_fn(|| listener.accept().ok());
+    let usable = |(socket, peer): (std::net::TcpStream, SocketAddr)| {
+        socket.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(socket).ok()?, peer))
+    };
+    waiting.filter_map(usable).collect()
 }
 
 async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {

@@ -24,7 +24,7 @@ use crate::account::bootstrap::{self, Bootstrap};
 use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::fence::{Cancels, Fence, SILENCE};
+use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
 use crate::delivery::record::Recorder;
 use crate::delivery::route::Router;
 use crate::delivery::site::Reach;
@@ -45,7 +45,7 @@ use crate::live::Live;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
-use crate::store::{Database, StoreError, Use, migrate, nodes, partitions};
+use crate::store::{Database, StoreError, Use, migrate, nodes, partitions, tenants};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Lanes, Limits};
 use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
@@ -365,6 +365,7 @@ impl Building {
             recorder,
             fence: self.fence.clone(),
             cancels: Cancels::default(),
+            suspended: Suspended::default(),
             couriers: tokio_util::task::TaskTracker::new(),
         });
         for writer in writers {
@@ -415,7 +416,7 @@ impl Building {
         self.loops.spawn("fit", deliver::run_fit(ledger, stop.clone()));
         self.loops
             .spawn("listen", listen::run(database.clone(), wake, delivery.cancels.clone(), stop.clone()));
-        self.loops.spawn("relays", self.follow_relays(delivery));
+        self.loops.spawn("relays", self.follow_changes(delivery));
         let prune = prune::Prune {
             link: database.link(Use::Maintain),
             clock: self.opened.clock.clone(),
@@ -426,28 +427,22 @@ impl Building {
         Ok(())
     }
 
-    /// Takes over tenants' relays when they change.
-    fn follow_relays(&self, delivery: &Arc<Delivery>) -> impl Future<Output = ()> + use<> {
+    /// Takes over tenants' relays, and who is suspended, when they change.
+    fn follow_changes(&self, delivery: &Arc<Delivery>) -> impl Future<Output = ()> + use<> {
         let (mut known, stop) = (self.known.clone(), self.stop_loops.clone());
         let (database, seal, delivery) =
             (self.opened.database.clone(), self.seal.clone(), Arc::clone(delivery));
-        let mut seen = known.borrow().revisions.relays;
+        let mut seen = known.borrow().revisions;
         async move {
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     changed = known.changed() => if changed.is_err() { return },
                 }
-                let revision = known.borrow_and_update().revisions.relays;
-                if revision == seen {
-                    continue;
-                }
-                match relays::open_all(&database, &seal).await {
-                    Ok(relays) => {
-                        delivery.router.replace_relays(relays);
-                        seen = revision;
-                    }
-                    Err(error) => tracing::warn!(error = %error, "could not read the relays"),
+                let now = known.borrow_and_update().revisions;
+                match take_over(&database, &seal, &delivery, seen, now).await {
+                    Ok(()) => seen = now,
+                    Err(error) => tracing::warn!(error = %error, "could not read what has changed"),
                 }
             }
         }
@@ -564,6 +559,23 @@ impl Building {
             _data_dir: data_dir,
         }
     }
+}
+
+async fn take_over(
+    database: &Database,
+    seal: &Subkey,
+    delivery: &Delivery,
+    seen: Revisions,
+    now: Revisions,
+) -> Result<(), StoreError> {
+    if now.relays != seen.relays {
+        delivery.router.replace_relays(relays::open_all(database, seal).await?);
+    }
+    if now.credentials != seen.credentials {
+        let mut connection = database.serve().acquire().await?;
+        delivery.suspended.replace(tenants::suspended(&mut connection).await?);
+    }
+    Ok(())
 }
 
 /// How often it is written down when keys were last used.

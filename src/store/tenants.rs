@@ -1,5 +1,7 @@
 //! Tenants. Operators' work: it crosses tenants by nature.
 
+use std::collections::HashSet;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
@@ -120,6 +122,17 @@ pub async fn list(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().filter_map(Row::tenant).collect())
+}
+
+/// Those that are suspended.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn suspended(connection: &mut PgConnection) -> Result<HashSet<TenantId>, StoreError> {
+    let ids = sqlx::query_scalar!("SELECT id FROM tenants WHERE suspended_at IS NOT NULL")
+        .fetch_all(connection)
+        .await?;
+    Ok(ids.into_iter().map(Id::from_uuid).collect())
 }
 
 /// Changes name and suspension. False: there is no such tenant.

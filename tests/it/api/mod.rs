@@ -3,6 +3,7 @@
 mod batch;
 mod cancel;
 mod content;
+mod events;
 mod idempotency;
 mod isolation;
 mod keys;
@@ -12,4 +13,5 @@ mod raw_mime;
 mod recipients;
 mod resend;
 mod scheduling;
+mod tenants;
 mod violations;
