@@ -1,32 +1,38 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Postgres: SMTP servers and clients that nobody here wrote (smtp-sink and
-# smtp-source from Postfix, swaks), strace and libfaketime to inject faults, and cargo-nextest to run it all.
+# smtp-source from Postfix, swaks), a pooler (pgbouncer), strace and libfaketime to inject faults, and cargo-nextest
+# to run it all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 
 NEXTEST=0.9.143
 
-# Only Postfix's test programs are wanted: it gets no configuration, without which its service does not run, and is not
-# started in any case.
-install_postfix() {
-    echo "postfix postfix/main_mailer_type select No configuration" | as_root debconf-set-selections
+# Installs services without starting them: the tests run their own.
+apt_install_stopped() {
     local policy=/usr/sbin/policy-rc.d
     if [ -e "$policy" ]; then
-        apt_install postfix
+        apt_install "$@"
         return
     fi
     # What Debian asks whether a service may be started; 101 is no.
     printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
     as_root chmod 755 "$policy"
     trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
-    apt_install postfix
+    apt_install "$@"
     as_root rm -f "$policy"
     trap - EXIT
 }
 
 PATH=$PATH:/usr/sbin:/sbin
-if ! command -v smtp-sink >/dev/null || ! command -v smtp-source >/dev/null; then install_postfix; fi
+services=()
+if ! command -v smtp-sink >/dev/null || ! command -v smtp-source >/dev/null; then
+    # It gets no configuration, without which its service does not run.
+    echo "postfix postfix/main_mailer_type select No configuration" | as_root debconf-set-selections
+    services+=(postfix)
+fi
+command -v pgbouncer >/dev/null || services+=(pgbouncer)
+[ ${#services[@]} = 0 ] || apt_install_stopped "${services[@]}"
 missing=()
 command -v strace >/dev/null || missing+=(strace)
 command -v swaks >/dev/null || missing+=(swaks)

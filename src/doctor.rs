@@ -1,5 +1,6 @@
 //! `postroad doctor`: everything that mail depends on, checked from here, each with what to do about it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -138,7 +139,9 @@ async fn examine_database(database: &Database) -> Result<Vec<Finding>, StoreErro
             false => bad("partitions", "none for tomorrow: a process with the role worker makes them"),
         });
     }
-    findings.push(pooling(connection).await?);
+    let mut other = database.link(Use::Maintain);
+    findings.push(pooling(connection, other.get().await?).await?);
+    other.close().await;
     findings.push(notifications(database).await);
     link.close().await;
     Ok(findings)
@@ -202,18 +205,33 @@ fn schema(current: bool) -> Finding {
     }
 }
 
-/// A pooler that shares connections by transaction breaks LISTEN, prepared statements and session settings.
-async fn pooling(connection: &mut crate::store::PgConnection) -> Result<Finding, StoreError> {
-    let mut pids = std::collections::HashSet::new();
+/// A pooler that shares connections by transaction breaks LISTEN, prepared statements and session settings. Through
+/// one, a connection is served by several backends, or two connections by the same.
+async fn pooling(
+    connection: &mut crate::store::PgConnection,
+    other: &mut crate::store::PgConnection,
+) -> Result<Finding, StoreError> {
+    let text = "a pooler shares connections by transaction: LISTEN, prepared statements and timeouts do not \
+                work through it; connect to Postgres itself, or pool by session";
+    match shares_sessions(connection, other).await {
+        Ok(false) => Ok(good("pooling", "sessions are our own")),
+        Ok(true) => Ok(bad("pooling", text)),
+        Err(error) if error.is_of_a_shared_session() => Ok(bad("pooling", text)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn shares_sessions(
+    connection: &mut crate::store::PgConnection,
+    other: &mut crate::store::PgConnection,
+) -> Result<bool, StoreError> {
+    let (mut ours, mut theirs) = (HashSet::new(), HashSet::new());
     for _ in 0..8 {
-        pids.insert(health::backend_pid(connection).await?);
+        ours.insert(health::backend_pid(connection).await?);
+        theirs.insert(health::backend_pid(other).await?);
     }
-    if pids.len() > 1 || !health::keeps_session_state(connection).await? {
-        let text = "a pooler shares connections by transaction: LISTEN, prepared statements and timeouts do not \
-                    work through it; connect to Postgres itself, or pool by session";
-        return Ok(bad("pooling", text));
-    }
-    Ok(good("pooling", "sessions are our own"))
+    let shared = ours.len() > 1 || theirs.len() > 1 || !ours.is_disjoint(&theirs);
+    Ok(shared || !health::keeps_session_state(connection).await?)
 }
 
 async fn notifications(database: &Database) -> Finding {

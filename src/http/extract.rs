@@ -59,6 +59,11 @@ impl Budget {
     /// # Errors
     /// It is too large, too slow, broken, or there is no memory for it now.
     pub async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<HeldBody, Problem> {
+        let coding = headers.get(header::CONTENT_ENCODING);
+        if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            // RFC 9110 §8.4.1. What expands is not worth its risk here.
+            return Err(Problem::new(Kind::UnsupportedMediaType, "send the body without a Content-Encoding"));
+        }
         let told =
             headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if told.is_some_and(|length| length > limit) {

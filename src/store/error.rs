@@ -27,6 +27,14 @@ impl StoreError {
         matches!(self, StoreError::Unavailable(_) | StoreError::Full(_))
     }
 
+    /// A prepared statement was there that nobody prepared, or was gone: somebody shares our session.
+    pub fn is_of_a_shared_session(&self) -> bool {
+        let StoreError::Refused(error) = self else { return false };
+        let code = error.as_database_error().and_then(|error| error.code());
+        // duplicate_prepared_statement, invalid_sql_statement_name
+        matches!(code.as_deref(), Some("42P05" | "26000"))
+    }
+
     /// It did not answer within the caller's deadline.
     pub fn timed_out() -> StoreError {
         StoreError::Unavailable(Arc::new(sqlx::Error::PoolTimedOut))

@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod crash;
+mod doctor;
 mod embedded;
 mod faults;
 mod openapi;
