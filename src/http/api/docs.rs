@@ -26,7 +26,7 @@ pub async fn root() -> Redirect {
 #[template(path = "docs.html")]
 struct Reference {
     title: String,
-    introduction: String,
+    introduction: Vec<String>,
     groups: Vec<Group>,
     problems: Vec<ProblemKind>,
 }
@@ -81,10 +81,14 @@ fn render() -> Result<String, String> {
             }
         }
     }
+    // As the contract lists them: what most readers come for first.
+    let order: Vec<String> =
+        contract["tags"].as_array().into_iter().flatten().map(|tag| text(tag, "name")).collect();
+    groups.sort_by_key(|group| order.iter().position(|name| *name == group.name).unwrap_or(order.len()));
     let problems = Kind::ALL.into_iter().map(Kind::parts);
     let reference = Reference {
         title: text(&contract["info"], "title"),
-        introduction: text(&contract["info"], "description"),
+        introduction: text(&contract["info"], "description").lines().map(str::to_owned).collect(),
         groups,
         problems: problems.map(|(status, code, title)| ProblemKind { status, code, title }).collect(),
     };
@@ -112,5 +116,7 @@ mod tests {
         for path in ["/v1/messages", "/v1/events/stream", "/v1/keys/{id}"] {
             assert!(page.contains(path), "{path}");
         }
+        let at = |heading: &str| page.find(heading).expect("a heading");
+        assert!(at("<h2>Messages") < at("<h2>Events") && at("<h2>Events") < at("<h2>Service"));
     }
 }
