@@ -44,6 +44,7 @@ CREATE TABLE messages (
     tags           text[] NOT NULL,
     metadata       jsonb NOT NULL,
     addresses      jsonb NOT NULL,
+    handling       jsonb,
     PRIMARY KEY (lane, id)
 ) PARTITION BY RANGE (id);
 CREATE INDEX messages_of_tenant ON messages (tenant_id, id);
@@ -58,6 +59,7 @@ COMMENT ON COLUMN messages.eight_bit IS 'The content holds octets above 127: the
 COMMENT ON COLUMN messages.protected IS 'Signed or encrypted: passes byte for byte or not at all.';
 COMMENT ON COLUMN messages.message_id IS 'The Message-ID header, with its angle brackets.';
 COMMENT ON COLUMN messages.sender IS 'The address of From, without the name.';
+COMMENT ON COLUMN messages.handling IS 'What delivery is asked to do beyond carrying it (domain::handling); NULL: nothing.';
 COMMENT ON COLUMN messages.addresses IS '{"from", "to", "cc", "bcc", "reply_to"} as the caller gave them.';
 
 CREATE TABLE bodies (
@@ -74,11 +76,13 @@ CREATE TABLE deliveries (
     tenant_id uuid NOT NULL,
     role      smallint NOT NULL CHECK (role BETWEEN 0 AND 2),
     recipient text COLLATE "C" NOT NULL,
+    particulars jsonb,
     PRIMARY KEY (lane, id)
 ) PARTITION BY RANGE (id);
 CREATE INDEX deliveries_by_recipient ON deliveries (tenant_id, lower(recipient), id);
 COMMENT ON TABLE deliveries IS 'One message to one recipient. Insert-only.';
 COMMENT ON COLUMN deliveries.id IS 'The message''s id with the delivery''s ordinal (1 to 1000) in the last ten bits, so that one message''s deliveries are one range of keys.';
+COMMENT ON COLUMN deliveries.particulars IS 'What is this recipient''s alone (domain::handling); NULL: nothing.';
 COMMENT ON COLUMN deliveries.role IS '0 To, 1 Cc, 2 Bcc.';
 
 CREATE TABLE queue (

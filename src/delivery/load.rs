@@ -7,6 +7,7 @@ use bytes::Bytes;
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::delivery::{Ending, Priority};
+use crate::domain::handling::Particulars;
 use crate::domain::handoff::{Claim, Leased, Ledger, Outgoing};
 use crate::domain::id::{Lane, MessageId};
 use crate::domain::outcome::{AttemptReport, Step};
@@ -142,7 +143,14 @@ async fn read(
             continue;
         };
         let size = if counted.insert(row.delivery.message()) { message.outgoing.raw.len() } else { 0 };
-        let leased = lease(&row, message, recipient, ledger.enter(row.tenant, claim_of(&row), size), terms);
+        let particulars = stored.particulars.clone();
+        let leased = lease(
+            &row,
+            message,
+            (recipient, particulars),
+            ledger.enter(row.tenant, claim_of(&row), size),
+            terms,
+        );
         if row.cancel_requested {
             read.canceled.push(leased);
         } else if stored.suppressed {
@@ -177,6 +185,7 @@ impl From<LoadedMessage> for Message {
                 needs_smtputf8: loaded.needs_smtputf8,
                 eight_bit: loaded.eight_bit,
                 protected: loaded.protected,
+                handling: loaded.handling,
             }),
         }
     }
@@ -189,7 +198,7 @@ fn claim_of(row: &Claimed) -> Claim {
 fn lease(
     row: &Claimed,
     message: &Message,
-    recipient: EmailAddress,
+    (recipient, particulars): (EmailAddress, Particulars),
     room: crate::domain::handoff::Room,
     terms: Terms,
 ) -> Leased {
@@ -203,6 +212,7 @@ fn lease(
         expires_at: row.expires_at,
         lease_until: terms.lease_until,
         recipient,
+        particulars,
         message: Arc::clone(&message.outgoing),
         room,
     }

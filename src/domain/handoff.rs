@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::mail::EmailAddress;
 
 use super::delivery::Priority;
+use super::handling::{Handling, Particulars};
 use super::id::{DeliveryId, MessageId, TenantId};
 use super::incarnation::Incarnation;
 
@@ -36,6 +37,8 @@ pub struct Outgoing {
     pub eight_bit: bool,
     /// Signed or encrypted: unchanged or not at all.
     pub protected: bool,
+    /// What is asked of delivery beyond carrying it.
+    pub handling: Handling,
 }
 
 /// A delivery this process holds a lease on, with all that delivering it needs.
@@ -59,6 +62,8 @@ pub struct Leased {
     pub lease_until: OffsetDateTime,
     /// To whom.
     pub recipient: EmailAddress,
+    /// What is this recipient's alone.
+    pub particulars: Particulars,
     /// What.
     pub message: Arc<Outgoing>,
     /// Its room in this process, given back when it is dropped.

@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime};
 use crate::mail::EmailAddress;
 
 use super::delivery::{Priority, Role};
+use super::handling::Particulars;
 use super::handoff::Outgoing;
 use super::id::{DeliveryId, KeyId, MessageId, TenantId};
 use super::submission::Sending;
@@ -52,6 +53,8 @@ pub struct NewDelivery {
     pub role: Role,
     /// To whom.
     pub recipient: EmailAddress,
+    /// What is this recipient's alone.
+    pub particulars: Particulars,
 }
 
 /// The mailboxes of a message, as texts.

@@ -3,6 +3,7 @@
 
 pub mod delivery;
 pub mod event;
+pub mod handling;
 pub mod handoff;
 pub mod id;
 pub mod incarnation;

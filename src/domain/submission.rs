@@ -11,6 +11,7 @@ use crate::mail::headers::CustomHeaders;
 use crate::mail::{EmailAddress, Mailbox};
 
 use super::delivery::{Priority, Role};
+use super::handling::Handling;
 
 /// Mail for people who await it; the stream when none is named.
 pub const TRANSACTIONAL: &str = "transactional";
@@ -95,6 +96,8 @@ pub struct Options {
     pub ttl: Duration,
     /// Whether it leaves the house.
     pub sending: Sending,
+    /// What is asked of delivery beyond carrying it.
+    pub handling: Handling,
 }
 
 impl Default for Options {
@@ -107,6 +110,7 @@ impl Default for Options {
             send_at: None,
             ttl: DEFAULT_TTL,
             sending: Sending::Real,
+            handling: Handling::default(),
         }
     }
 }

@@ -103,17 +103,18 @@ pub async fn insert(
             INSERT INTO messages
                 (lane, id, tenant_id, key_id, send_at, ttl_seconds, size_bytes, priority, sandbox,
                  needs_smtputf8, eight_bit, protected, message_id, sender, subject, stream, tags, metadata,
-                 addresses)
+                 addresses, handling)
             SELECT m.lane, m.id, m.tenant_id, m.key_id, m.send_at, m.ttl_seconds, m.size_bytes, m.priority,
                    m.sandbox, m.needs_smtputf8, m.eight_bit, m.protected, m.message_id, m.sender, m.subject,
-                   m.stream, m.tags::text[], m.metadata::jsonb, m.addresses::jsonb
+                   m.stream, m.tags::text[], m.metadata::jsonb, m.addresses::jsonb,
+                   m.handling::jsonb
             FROM unnest($8::smallint[], $9::uuid[], $10::uuid[], $11::uuid[], $12::timestamptz[], $13::int[],
                         $14::int[], $15::smallint[], $16::bool[], $17::bool[], $18::bool[], $19::bool[],
                         $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[],
-                        $26::text[], $27::uuid[])
+                        $26::text[], $27::uuid[], $46::text[])
                 AS m (lane, id, tenant_id, key_id, send_at, ttl_seconds, size_bytes, priority, sandbox,
                       needs_smtputf8, eight_bit, protected, message_id, sender, subject, stream, tags,
-                      metadata, addresses, parcel)
+                      metadata, addresses, parcel, handling)
             WHERE m.parcel IS NULL OR m.parcel IN (SELECT w.first_id FROM won w)
         ),
         new_bodies AS (
@@ -125,21 +126,21 @@ pub async fn insert(
         -- Each delivery with its fate at birth: suppressed, sandboxed, or queued.
         fate AS MATERIALIZED (
             SELECT d.lane, d.id, d.tenant_id, d.priority, d.due_at, d.expires_at, d.leased_by, d.role,
-                   d.recipient, d.domain, d.accepted_event, d.ended_event,
+                   d.recipient, d.particulars, d.domain, d.accepted_event, d.ended_event,
                    CASE WHEN EXISTS (SELECT 1 FROM suppressions s
                                      WHERE s.tenant_id = d.tenant_id AND s.address = d.address
                                        AND s.stream IN ('', d.stream)) THEN 'suppressed'
                         WHEN d.sandbox THEN 'delivered' END AS ended
             FROM unnest($29::smallint[], $30::uuid[], $31::uuid[], $32::smallint[], $33::timestamptz[],
                         $34::timestamptz[], $35::int[], $36::smallint[], $37::text[], $38::text[], $39::text[],
-                        $40::text[], $41::bool[], $42::uuid[], $43::uuid[], $44::uuid[])
+                        $40::text[], $41::bool[], $42::uuid[], $43::uuid[], $44::uuid[], $47::text[])
                 AS d (lane, id, tenant_id, priority, due_at, expires_at, leased_by, role, recipient, address,
-                      domain, stream, sandbox, accepted_event, ended_event, parcel)
+                      domain, stream, sandbox, accepted_event, ended_event, parcel, particulars)
             WHERE d.parcel IS NULL OR d.parcel IN (SELECT w.first_id FROM won w)
         ),
         new_deliveries AS (
-            INSERT INTO deliveries (lane, id, tenant_id, role, recipient)
-            SELECT f.lane, f.id, f.tenant_id, f.role, f.recipient FROM fate f
+            INSERT INTO deliveries (lane, id, tenant_id, role, recipient, particulars)
+            SELECT f.lane, f.id, f.tenant_id, f.role, f.recipient, f.particulars::jsonb FROM fate f
         ),
         -- Mail that is born leased counts its first attempt now, before any dial.
         queued AS (
@@ -214,6 +215,8 @@ pub async fn insert(
         &deliveries.ended_events,
         &deliveries.parcels as _,
         notify,
+        &messages.handling as _,
+        &deliveries.particulars as _,
     )
     .fetch_one(connection)
     .await?;
@@ -277,6 +280,7 @@ struct MessageColumns<'a> {
     tags: Vec<String>,
     metadata: Vec<String>,
     addresses: Vec<String>,
+    handling: Vec<Option<String>>,
     parcels: Vec<Option<Uuid>>,
     bodies: Vec<&'a [u8]>,
 }
@@ -314,6 +318,7 @@ impl<'a> MessageColumns<'a> {
         self.tags.push(array_literal(&message.tags));
         self.metadata.push(json_text(&message.metadata));
         self.addresses.push(addresses_text(&message.addresses));
+        self.handling.push(super::handling::handling_text(&outgoing.handling));
         self.parcels.push(parcel);
         self.bodies.push(&outgoing.raw);
     }
@@ -336,6 +341,7 @@ struct DeliveryColumns<'a> {
     sandboxes: Vec<bool>,
     accepted_events: Vec<Uuid>,
     ended_events: Vec<Uuid>,
+    particulars: Vec<Option<String>>,
     parcels: Vec<Option<Uuid>>,
 }
 
@@ -372,6 +378,7 @@ impl<'a> DeliveryColumns<'a> {
         self.accepted_events.push(EventId::of(moments.now, delivery.id).uuid());
         let after = moments.now + time::Duration::microseconds(1);
         self.ended_events.push(EventId::of(after, delivery.id).uuid());
+        self.particulars.push(super::handling::particulars_text(&delivery.particulars));
         self.parcels.push(parcel);
     }
 }

@@ -8,9 +8,10 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::handling::{Handling, Particulars};
 use crate::domain::id::{DeliveryId, Id, Lane, MessageId, TenantId};
 
-use super::StoreError;
+use super::{StoreError, handling};
 
 /// A row that was claimed.
 #[derive(Debug, Clone)]
@@ -213,6 +214,8 @@ pub struct LoadedDelivery {
     pub id: DeliveryId,
     /// To whom, as it was stored.
     pub recipient: String,
+    /// What is this recipient's alone.
+    pub particulars: Particulars,
     /// The recipient is not to be mailed any more.
     pub suppressed: bool,
 }
@@ -230,7 +233,7 @@ pub async fn load_deliveries(
     let messages: Vec<Uuid> = claimed.iter().map(|row| row.delivery.message().uuid()).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT d.id, d.recipient,
+        SELECT d.id, d.recipient, d.particulars,
                EXISTS (SELECT 1 FROM suppressions s
                        WHERE s.tenant_id = d.tenant_id AND s.address = lower(d.recipient)
                          AND s.stream IN ('', m.stream)) AS "suppressed!"
@@ -249,6 +252,7 @@ pub async fn load_deliveries(
         .map(|row| LoadedDelivery {
             id: Id::from_uuid(row.id),
             recipient: row.recipient,
+            particulars: handling::particulars(row.particulars.as_ref()),
             suppressed: row.suppressed,
         })
         .collect())
@@ -273,6 +277,8 @@ pub struct LoadedMessage {
     pub eight_bit: bool,
     /// Signed or encrypted.
     pub protected: bool,
+    /// What is asked of delivery.
+    pub handling: Handling,
     /// The RFC 5322 form; `None`: its content has left by retention.
     pub raw: Option<Vec<u8>>,
 }
@@ -290,7 +296,7 @@ pub async fn load_messages(
     let rows = sqlx::query!(
         r#"
         SELECT m.id, m.tenant_id, m.stream, m.sender, m.ttl_seconds, m.needs_smtputf8, m.eight_bit,
-               m.protected, b.raw AS "raw?"
+               m.protected, m.handling, b.raw AS "raw?"
         FROM unnest($1::smallint[], $2::uuid[]) AS c (lane, id)
         JOIN messages m ON m.lane = c.lane AND m.id = c.id
         LEFT JOIN bodies b ON b.lane = c.lane AND b.id = c.id
@@ -311,6 +317,7 @@ pub async fn load_messages(
             needs_smtputf8: row.needs_smtputf8,
             eight_bit: row.eight_bit,
             protected: row.protected,
+            handling: handling::handling(row.handling.as_ref()),
             raw: row.raw,
         })
         .collect())

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::delivery::{DeliveryStatus, Ending};
+use crate::domain::handling::Handling;
 use crate::domain::id::{DeliveryId, Id, MessageId, TenantId, floor_at};
 
 use super::StoreError;
@@ -41,12 +42,19 @@ pub struct MessageRow {
     pub metadata: serde_json::Value,
     /// The mailboxes.
     pub addresses: serde_json::Value,
+    /// What was asked of delivery, as stored.
+    pub handling: Option<serde_json::Value>,
 }
 
 impl MessageRow {
     /// Its id.
     pub fn id(&self) -> MessageId {
         Id::from_uuid(self.id)
+    }
+
+    /// What was asked of delivery.
+    pub fn handling(&self) -> Handling {
+        super::handling::handling(self.handling.as_ref())
     }
 }
 
@@ -63,7 +71,7 @@ pub async fn find(
         MessageRow,
         r#"
         SELECT id, send_at, ttl_seconds, size_bytes, priority, sandbox, message_id, subject, stream, tags,
-               metadata, addresses
+               metadata, addresses, handling
         FROM messages WHERE tenant_id = $1 AND lane = $2 AND id = $3
         "#,
         tenant.uuid(),
@@ -430,7 +438,7 @@ async fn matching(
         MessageRow,
         r#"
         SELECT m.id, m.send_at, m.ttl_seconds, m.size_bytes, m.priority, m.sandbox, m.message_id, m.subject,
-               m.stream, m.tags, m.metadata, m.addresses
+               m.stream, m.tags, m.metadata, m.addresses, m.handling
         FROM messages m
         WHERE m.tenant_id = $1 AND m.id >= $2 AND m.id < $3
           AND ($4::uuid[] IS NULL OR m.id = ANY ($4))

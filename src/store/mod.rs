@@ -10,6 +10,7 @@ pub mod captured;
 pub mod claim;
 mod error;
 pub mod events;
+pub mod handling;
 pub mod health;
 pub mod idempotency;
 pub mod installation;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 use crate::domain::delivery::Role;
+use crate::domain::handling::Particulars;
 use crate::domain::handoff::Outgoing;
 use crate::domain::id::{Lane, MessageId};
 use crate::domain::message::{Addresses, NewDelivery, NewMessage};
@@ -62,6 +63,7 @@ fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -
             needs_smtputf8: form.needs_smtputf8,
             eight_bit: form.eight_bit,
             protected: form.protected,
+            handling: options.handling,
         }),
         message_id: form.message_id,
         sender: form.from.address.as_str().to_owned(),
@@ -100,6 +102,7 @@ fn deliveries(submission: &Submission, addresses: &Addresses, id: MessageId) -> 
             id: id.delivery(ordinal),
             role: role(given, recipient),
             recipient: recipient.clone(),
+            particulars: Particulars::default(),
         })
         .collect()
 }

@@ -6,6 +6,7 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use crate::domain::handling::{Handling, Transport};
 use crate::domain::key::KeyMode;
 use crate::domain::submission::{Content, Parts, Submission};
 use crate::mail::Mailbox;
@@ -65,6 +66,9 @@ impl Canon {
         } else {
             ""
         });
+        let Handling { tracking, transport } = options.handling;
+        self.count(usize::from(tracking.opens) + 2 * usize::from(tracking.clicks));
+        self.count(usize::from(transport == Transport::RequireTls));
     }
 
     fn parts(&mut self, parts: &Parts) {

@@ -370,6 +370,7 @@ fn lease_all(
             expires_at: message.expires_at(),
             lease_until,
             recipient: delivery.recipient.clone(),
+            particulars: delivery.particulars.clone(),
             message: Arc::clone(&message.outgoing),
             room,
         })

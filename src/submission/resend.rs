@@ -76,5 +76,6 @@ fn options(row: &MessageRow) -> Options {
     let entries = row.metadata.as_object().into_iter().flatten();
     options.metadata =
         entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+    options.handling = row.handling();
     options
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use time::{Duration, OffsetDateTime};
 
 use postroad::domain::delivery::{Priority, Role};
+use postroad::domain::handling::{Handling, Particulars};
 use postroad::domain::handoff::Outgoing;
 use postroad::domain::id::{Lane, MessageId, TenantId};
 use postroad::domain::message::{Addresses, NewDelivery, NewMessage};
@@ -82,6 +83,7 @@ impl Letter {
             id: self.id.delivery(ordinal),
             role: Role::To,
             recipient: EmailAddress::parse(to).expect("an address"),
+            particulars: Particulars::default(),
         });
         let message_id = format!("<{}@acme.example>", self.id.uuid().simple());
         let raw = format!(
@@ -99,6 +101,7 @@ impl Letter {
                 needs_smtputf8: false,
                 eight_bit: false,
                 protected: false,
+                handling: Handling::default(),
             }),
             message_id,
             addresses: Addresses { from: self.from.clone(), to: self.to.clone(), ..Addresses::default() },

@@ -1,0 +1,92 @@
+//! The stored form of [`Handling`] and [`Particulars`]: JSON that leaves out whatever is as usual, and NULL
+//! when nothing is left. What a newer version wrote is read as far as it is understood.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::domain::handling::{Handling, Particulars, Tracking, Transport};
+
+/// As the column holds it; `None`: nothing is asked for.
+pub fn handling_text(handling: &Handling) -> Option<String> {
+    let mut object = Map::new();
+    flag(&mut object, "opens", handling.tracking.opens);
+    flag(&mut object, "clicks", handling.tracking.clicks);
+    flag(&mut object, "require_tls", handling.transport == Transport::RequireTls);
+    text(object)
+}
+
+/// Reads what [`handling_text`] wrote.
+pub fn handling(stored: Option<&Value>) -> Handling {
+    let set = |name: &str| stored.and_then(|value| value.get(name)) == Some(&Value::Bool(true));
+    Handling {
+        tracking: Tracking { opens: set("opens"), clicks: set("clicks") },
+        transport: if set("require_tls") { Transport::RequireTls } else { Transport::AsOffered },
+    }
+}
+
+/// As the column holds it; `None`: nothing is particular.
+pub fn particulars_text(particulars: &Particulars) -> Option<String> {
+    let mut object = Map::new();
+    if !particulars.variables.is_empty() {
+        object.insert("variables".to_owned(), Value::Object(particulars.variables.clone()));
+    }
+    if !particulars.metadata.is_empty() {
+        let entries = particulars.metadata.iter().map(|(key, value)| (key.clone(), value.clone().into()));
+        object.insert("metadata".to_owned(), Value::Object(entries.collect()));
+    }
+    text(object)
+}
+
+/// Reads what [`particulars_text`] wrote.
+pub fn particulars(stored: Option<&Value>) -> Particulars {
+    let object = |name: &str| stored.and_then(|value| value.get(name)).and_then(Value::as_object);
+    let metadata: BTreeMap<String, String> = object("metadata")
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect();
+    Particulars { variables: object("variables").cloned().unwrap_or_default(), metadata }
+}
+
+fn flag(object: &mut Map<String, Value>, name: &str, set: bool) {
+    if set {
+        object.insert(name.to_owned(), Value::Bool(true));
+    }
+}
+
+fn text(object: Map<String, Value>) -> Option<String> {
+    (!object.is_empty()).then(|| Value::Object(object).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn stored(text: Option<String>) -> Option<Value> {
+        text.map(|text| serde_json::from_str(&text).expect("JSON"))
+    }
+
+    #[test]
+    fn what_is_written_reads_back_and_the_usual_is_nothing() {
+        assert_eq!(handling_text(&Handling::default()), None);
+        assert_eq!(particulars_text(&Particulars::default()), None);
+        assert_eq!(handling(None), Handling::default());
+        assert_eq!(particulars(None), Particulars::default());
+
+        let asked =
+            Handling { tracking: Tracking { opens: true, clicks: false }, transport: Transport::RequireTls };
+        assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
+        let own = Particulars {
+            variables: Map::from_iter([("name".to_owned(), json!("Ann"))]),
+            metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
+        };
+        assert_eq!(particulars(stored(particulars_text(&own)).as_ref()), own);
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_passed_over() {
+        assert_eq!(handling(Some(&json!({"hologram": true, "clicks": true}))).tracking.clicks, true);
+    }
+}
