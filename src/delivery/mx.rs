@@ -111,7 +111,10 @@ mod tests {
     fn the_hosts_to_try_are_those_before_ourselves() {
         let us = "mail.us.example";
         let cases: [(Vec<Mx>, Result<Vec<Mx>, Nowhere>); 6] = [
-            (vec![mx(20, "b.example"), mx(10, "a.example")], Ok(vec![mx(10, "a.example"), mx(20, "b.example")])),
+            (
+                vec![mx(20, "b.example"), mx(10, "a.example")],
+                Ok(vec![mx(10, "a.example"), mx(20, "b.example")]),
+            ),
             (vec![mx(0, "")], Err(Nowhere::NullMx)),
             (vec![mx(0, ""), mx(10, "a.example")], Ok(vec![mx(10, "a.example")])),
             (vec![mx(10, us), mx(20, "b.example")], Err(Nowhere::Ourselves)),

@@ -65,12 +65,16 @@ impl Router {
             .get(&message.tenant)
             .into_iter()
             .flatten()
-            .filter_map(|(relay, route)| Some((relay.rank(&message.stream, leased.recipient.domain())?, route)))
+            .filter_map(|(relay, route)| {
+                Some((relay.rank(&message.stream, leased.recipient.domain())?, route))
+            })
             .max_by_key(|(rank, _)| *rank)
             .map_or(&self.default, |(_, route)| route);
         let wanted = message.handling.transport;
         match (route, wanted) {
-            (Route::Kept(site), _) | (Route::Relay(site), Transport::AsOffered) => Way::Site(Arc::clone(site)),
+            (Route::Kept(site), _) | (Route::Relay(site), Transport::AsOffered) => {
+                Way::Site(Arc::clone(site))
+            }
             (Route::Relay(site), Transport::RequireTls) => Way::Site(self.protected(site)),
             (Route::Direct(Transport::AsOffered), wanted) => Way::Direct(wanted),
             (Route::Direct(Transport::RequireTls), _) => Way::Direct(Transport::RequireTls),

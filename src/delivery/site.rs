@@ -37,6 +37,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// Its host, or the best of them.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Target::Relay(endpoint) => Some(&endpoint.host),
+            Target::Mx(exchange) => exchange.hosts.first().map(|mx| mx.host.as_str()),
+        }
+    }
+
     /// The most connections of one process.
     fn max_connections(&self) -> usize {
         match self {
@@ -53,6 +61,7 @@ struct State {
     idle: usize,
     paused_until: Option<OffsetDateTime>,
     failures: u32,
+    turns: u64,
     closed: bool,
 }
 
@@ -101,6 +110,7 @@ impl Site {
             idle: 0,
             paused_until: None,
             failures: 0,
+            turns: 0,
             closed: false,
         };
         Site { target, reach, state: Mutex::new(state), work: Notify::new() }
@@ -188,6 +198,13 @@ impl Site {
         let mut state = self.state();
         state.failures = 0;
         state.paused_until = None;
+    }
+
+    /// The number of a connection's opening: equal servers take turns by it.
+    pub fn next_turn(&self) -> u64 {
+        let mut state = self.state();
+        state.turns += 1;
+        state.turns
     }
 
     /// No more mail is taken; gives back what waits. Connections end after the mail they have.
