@@ -10,6 +10,7 @@ mod observe;
 mod role;
 mod roots;
 mod tasks;
+mod way;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -25,25 +26,19 @@ use crate::account::bootstrap::{self, Bootstrap};
 use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::direct::Direct;
-use crate::delivery::domains::Domains;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
 use crate::delivery::record::Recorder;
-use crate::delivery::resolve::Finder;
 use crate::delivery::route::Router;
 use crate::delivery::site::Reach;
 use crate::delivery::tls::PeerTls;
 use crate::delivery::{Delivery, LEASE, Tokens};
 use crate::dns::Resolver;
-use crate::domain::handling::Transport;
 use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::id::TenantId;
 use crate::domain::incarnation::Incarnation;
 use crate::domain::key::KeySecret;
-use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, DefaultRoute, Endpoint, Hop, TlsMode};
 use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
-use crate::feedback::capture::Keeper;
 use crate::http::auth::{Keys, Limits as RateLimits};
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts, Roles};
@@ -454,39 +449,6 @@ impl Building {
                     Ok(()) => seen = now,
                     Err(error) => tracing::warn!(error = %error, "could not read what has changed"),
                 }
-            }
-        }
-    }
-
-    /// What mail needs that goes to the recipients' own servers.
-    fn direct(&self, reach: Reach) -> Direct {
-        let finder = Finder {
-            resolver: self.resolver.clone(),
-            port: self.config.direct_port,
-            reach,
-            ourselves: self.config.hostname.to_ascii_lowercase(),
-        };
-        Direct { finder, domains: Domains::default() }
-    }
-
-    /// Where mail goes unless a tenant says otherwise.
-    async fn hop(&mut self, return_paths: &ReturnPaths) -> Result<Hop> {
-        match &self.config.route {
-            DefaultRoute::Relay(endpoint) => Ok(Hop::Relay(endpoint.clone())),
-            DefaultRoute::Direct => Ok(Hop::Direct(Transport::AsOffered)),
-            DefaultRoute::Capture => {
-                let keeper = Keeper::new(self.opened.database.clone(), Arc::new(return_paths.clone()));
-                let listener =
-                    capture::Listening::bind(&self.config, keeper, self.opened.clock.clone()).await?;
-                let port = listener.port();
-                self.capture.spawn("capture", listener.serve(self.stop_capture.clone()));
-                Ok(Hop::Kept(Endpoint {
-                    host: "127.0.0.1".to_owned(),
-                    port,
-                    tls: TlsMode::None,
-                    auth: Auth::None,
-                    max_connections: DEFAULT_CONNECTIONS,
-                }))
             }
         }
     }

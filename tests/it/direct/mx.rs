@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hickory_resolver::proto::rr::RecordType;
+use postroad::delivery::mx::MX_CONNECTIONS;
 use serde_json::Value;
 
 use super::{World, beside};
@@ -295,7 +296,7 @@ async fn domains_hosted_at_the_same_servers_share_their_connections() {
     let world = World::new().await;
     world.dns.address_of("mx.hoster.example", "127.0.0.1");
     let mut batch = crate::support::client::mail("x@x.example");
-    let domains: Vec<String> = (0..8).map(|n| format!("customer{n}.example")).collect();
+    let domains: Vec<String> = (0..40).map(|n| format!("customer{n}.example")).collect();
     for domain in &domains {
         world.dns.mx(domain, 10, "mx.hoster.example");
     }
@@ -303,6 +304,7 @@ async fn domains_hosted_at_the_same_servers_share_their_connections() {
     let id = world.app.client.send_mail(batch).await;
     world.app.client.ended(&id).await;
     assert_eq!(world.sink.received().len(), domains.len());
-    assert!(world.sink.connections() < domains.len(), "{} connections", world.sink.connections());
+    // Were each domain a site of its own, there would be one for each at least.
+    assert!(world.sink.connections() <= MX_CONNECTIONS, "{} connections", world.sink.connections());
     world.app.stop().await;
 }
