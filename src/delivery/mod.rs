@@ -5,7 +5,6 @@
 //! [directly](direct), after its recipient's domain was looked up), carried by a [`courier`] over its connection,
 //! and leaves as a result to the [`record::Recorder`].
 
-pub mod classify;
 mod conclude;
 pub mod control;
 mod courier;
@@ -38,6 +37,7 @@ use crate::domain::delivery::Ending;
 use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
+pub use crate::domain::classify;
 pub use load::{Loaded, claim_lane, claim_suspect, terms};
 pub use oauth::Tokens;
 
