@@ -9,5 +9,6 @@ mod faults;
 mod openapi;
 mod packaging;
 mod smtp;
+mod stats;
 mod store;
 mod support;
