@@ -6,14 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::Connection;
 use time::OffsetDateTime;
 
 use crate::domain::event::EventType;
 use crate::domain::id::TenantId;
 use crate::domain::provider;
 use crate::domain::stats::{Fact, Grain, Tally};
-use crate::store::{PgConnection, StoreError, events, stats};
+use crate::store::{Link, PgConnection, StoreError, events, stats};
 
 use super::places::{self, Known};
 
@@ -43,12 +42,8 @@ pub enum Rolled {
 /// # Errors
 /// Nothing of it was counted, or, if the database went away, all or nothing: the next batch begins where the
 /// cursor says.
-pub async fn batch(
-    connection: &mut PgConnection,
-    memory: &mut Memory,
-    now: OffsetDateTime,
-) -> Result<Rolled, StoreError> {
-    let rolled = try_batch(connection, memory, now).await;
+pub async fn batch(link: &mut Link, memory: &mut Memory, now: OffsetDateTime) -> Result<Rolled, StoreError> {
+    let rolled = try_batch(link, memory, now).await;
     if rolled.is_err() {
         // What was noted as known may never have been stored.
         *memory = Memory::default();
@@ -56,12 +51,8 @@ pub async fn batch(
     rolled
 }
 
-async fn try_batch(
-    connection: &mut PgConnection,
-    memory: &mut Memory,
-    now: OffsetDateTime,
-) -> Result<Rolled, StoreError> {
-    let mut transaction = connection.begin().await?;
+async fn try_batch(link: &mut Link, memory: &mut Memory, now: OffsetDateTime) -> Result<Rolled, StoreError> {
+    let mut transaction = link.begin().await?;
     let Some(cursor) = stats::lock_cursor(&mut transaction).await? else { return Ok(Rolled::Elsewhere) };
     let horizon = events::horizon(&mut transaction).await?;
     let read = stats::uncounted(&mut transaction, None, cursor, Some(horizon), BATCH).await?;

@@ -48,5 +48,5 @@ pub async fn run(mut rollup: Rollup, stop: CancellationToken) {
 /// See [`rollup::batch`].
 pub async fn tick(rollup: &mut Rollup) -> Result<Rolled, StoreError> {
     let now = rollup.clock.now();
-    rollup::batch(rollup.link.get().await?, &mut rollup.memory, now).await
+    rollup::batch(&mut rollup.link, &mut rollup.memory, now).await
 }

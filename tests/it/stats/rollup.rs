@@ -26,7 +26,7 @@ async fn roll_up(database: &Database, memory: &mut Memory, now: OffsetDateTime) 
     let mut link = database.link(Use::Claim);
     let mut counted = 0;
     loop {
-        match rollup::batch(link.get().await.expect("connected"), memory, now).await.expect("counted") {
+        match rollup::batch(&mut link, memory, now).await.expect("counted") {
             Rolled::Counted(0) => return counted,
             Rolled::Counted(events) => counted += events,
             Rolled::Elsewhere => tokio::task::yield_now().await,
@@ -73,11 +73,7 @@ async fn every_event_counts_once_though_counters_race_and_are_killed() {
             let (mut link, mut memory) = (database.link(Use::Claim), Memory::default());
             let (mut broken, mut batches) = (0, 0);
             loop {
-                let result = match link.get().await {
-                    Ok(connection) => rollup::batch(connection, &mut memory, now).await,
-                    Err(error) => Err(error),
-                };
-                match result {
+                match rollup::batch(&mut link, &mut memory, now).await {
                     Ok(Rolled::Counted(0)) => return (broken, batches),
                     Ok(Rolled::Counted(_)) => batches += 1,
                     Ok(Rolled::Elsewhere) => tokio::time::sleep(std::time::Duration::from_millis(1)).await,
