@@ -11,5 +11,6 @@ mod inbound;
 mod openapi;
 mod packaging;
 mod smtp;
+mod stats;
 mod store;
 mod support;
