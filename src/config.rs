@@ -42,6 +42,8 @@ pub struct Config {
     /// `POSTROAD_DNS_SERVER` (the system's): resolvers, `address[:port]`, separated by commas; and
     /// `POSTROAD_DNS_TRUST` (`loopback`): whose word about signatures (DNSSEC) is taken: `loopback`, `always`, `never`.
     pub dns: dns::Settings,
+    /// `POSTROAD_MTA_STS_PORT` (`443`): where domains serve their policies (RFC 8461: 443; another one for tests).
+    pub mta_sts_port: u16,
     /// `POSTROAD_TLS_ROOTS` (none): a PEM file with certificates trusted besides the machine's.
     pub tls_roots: Option<PathBuf>,
     /// `POSTROAD_SENDER_POLICY` (`any` with `capture`, else `verified`).
@@ -127,6 +129,7 @@ impl Config {
                 trust: source.parsed("DNS_TRUST", "loopback", dns_trust).unwrap_or_default(),
                 ..dns::Settings::default()
             },
+            mta_sts_port: source.number("MTA_STS_PORT", 443, 1..=65_535) as u16,
             tls_roots: source.text("TLS_ROOTS").map(PathBuf::from),
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
             sender_policy: source.sender_policy(route.as_ref()),

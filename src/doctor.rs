@@ -1,5 +1,7 @@
 //! `postroad doctor`: everything that mail depends on, checked from here, each with what to do about it.
 
+mod direct;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -247,7 +249,7 @@ async fn route(config: &Config) -> Vec<Finding> {
         DefaultRoute::Capture => {
             vec![good("route", "capture: mail is kept for reading, nothing leaves this machine")]
         }
-        DefaultRoute::Direct => vec![good("route", "direct: to the recipients' own servers")],
+        DefaultRoute::Direct => direct::examine(config).await,
         DefaultRoute::Relay(endpoint) => vec![relay(endpoint).await],
     }
 }

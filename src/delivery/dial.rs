@@ -2,6 +2,7 @@
 //! tried in an attempt, and two of them are spoken to.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,7 +14,8 @@ use crate::domain::handling::Transport;
 use crate::domain::outcome::Step;
 
 use super::Delivery;
-use super::mx::{self, MxSite};
+use super::dane::{self, DaneVerifier};
+use super::mx::{self, MxSite, Security, Signed, Sts};
 use super::resolve::{Candidate, Plan, before, head_start};
 use super::tls::{Demand, Protection};
 use super::transmit::{self, Circle, Connection, Dial, Failure, Peer, Trouble};
@@ -103,10 +105,7 @@ async fn speak(
     socket: TcpStream,
     peer: &mut Peer,
 ) -> Result<Connection, Failure> {
-    let protection = match exchange.security.transport {
-        Transport::AsOffered => Protection::Opportunistic,
-        Transport::RequireTls => Protection::StartTls(Demand::Verified),
-    };
+    let protection = protection(delivery, &exchange.security, candidate).await?;
     let dial = Dial {
         host: &candidate.host.host,
         tls: protection,
@@ -116,6 +115,45 @@ async fn speak(
         deadlines: delivery.deadlines,
     };
     transmit::converse(&dial, socket, &delivery.tls, peer).await
+}
+
+/// What is demanded of a server: by its TLSA records if there are any, else by the domain's policy, else by the
+/// sender (RFC 8461 §2, RFC 7672 §2.2).
+async fn protection(
+    delivery: &Delivery,
+    security: &Security,
+    candidate: &Candidate,
+) -> Result<Protection, Failure> {
+    let records = match security.signed {
+        Signed::Yes => delivery.direct.finder.tlsa(candidate).await.map_err(|text| {
+            transmit::unsafe_way(format!(
+                "TLS may be required by DANE, and the records are not known: {text}"
+            ))
+        })?,
+        Signed::No => None,
+    };
+    let least = match &security.sts {
+        Sts::Enforced { barred } if records.is_none() && barred.contains(&candidate.host.host) => {
+            let text = "MTA-STS: the domain's policy does not name the server";
+            return Err(transmit::unsafe_way(text.to_owned()));
+        }
+        Sts::Enforced { .. } => Protection::StartTls(Demand::MtaSts),
+        Sts::Silent => match security.transport {
+            Transport::AsOffered => Protection::Opportunistic,
+            Transport::RequireTls => Protection::StartTls(Demand::Verified),
+        },
+    };
+    let Some(usable) = records.map(dane::usable) else { return Ok(least) };
+    if !usable.is_empty() {
+        let mut names = vec![candidate.name.clone(), candidate.host.host.clone()];
+        names.dedup();
+        let verifier = DaneVerifier::new(usable, &names, Arc::clone(delivery.tls.provider()));
+        return Ok(Protection::StartTls(Demand::Dane(Arc::new(verifier))));
+    }
+    Ok(match least {
+        Protection::Opportunistic => Protection::StartTls(Demand::Encrypted),
+        stricter => stricter,
+    })
 }
 
 fn is_loop(failure: &Failure) -> bool {
@@ -133,7 +171,7 @@ fn nowhere(plan: Plan) -> Failure {
     let trouble = match plan {
         Plan::Never(refusal) => Trouble::Unfit { reply: refusal.reply() },
         Plan::Absent(refusal) => Trouble::Broken(refusal.text),
-        Plan::Later(text) => Trouble::Broken(text),
+        Plan::Later(text) | Plan::Unsafe(text) => Trouble::Broken(text),
         Plan::To(_) => Trouble::Broken("the servers have no address".to_owned()),
     };
     Failure { step: Step::Route, trouble }

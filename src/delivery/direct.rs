@@ -18,6 +18,7 @@ use super::conclude::conclude;
 use super::domains::{ABSENCE, Domains, Look};
 use super::record::Finished;
 use super::resolve::{Finder, Plan, Refusal};
+use super::transmit::UNSAFE;
 
 /// What mail that goes directly needs.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Delivery {
         if let Some(until) = self.direct.domains.paused(&domain, started_at) {
             return self.hand_back(mails, until);
         }
-        let plan = self.direct.finder.plan(&domain, transport).await;
+        let plan = self.direct.finder.plan(&domain, transport, started_at).await;
         let now = self.clock.now();
         let unsent = |status: Option<String>, text: &str| unsent(status, text, started_at, began);
         match plan {
@@ -78,6 +79,11 @@ impl Delivery {
             Plan::Later(text) => {
                 let until = self.direct.domains.unknown(&domain, now);
                 self.first_bears(mails, &unsent(None, &text), no_reply(BounceClass::Network), until);
+            }
+            Plan::Unsafe(text) => {
+                let until = self.direct.domains.unknown(&domain, now);
+                let report = unsent(Some(UNSAFE.to_owned()), &text);
+                self.first_bears(mails, &report, no_reply(BounceClass::Network), until);
             }
         }
     }

@@ -8,12 +8,14 @@
 mod conclude;
 pub mod control;
 mod courier;
+pub mod dane;
 mod dial;
 pub mod direct;
 pub mod domains;
 mod fair;
 pub mod fence;
 mod load;
+pub mod mta_sts;
 pub mod mx;
 mod oauth;
 mod observe;

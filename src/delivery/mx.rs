@@ -19,10 +19,44 @@ pub struct MxSite {
 
 /// What is demanded of a site's hosts, and what is known of their names. Part of what a site is: mail that
 /// demands more never shares a connection with mail that demands less.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Security {
     /// By the sender.
     pub transport: Transport,
+    /// By the domain itself.
+    pub sts: Sts,
+    /// That these are the domain's servers is signed (DNSSEC): what their TLSA records say is demanded of them.
+    pub signed: Signed,
+}
+
+/// What a domain's MTA-STS policy demands (RFC 8461 §5).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum Sts {
+    /// Nothing.
+    #[default]
+    Silent,
+    /// Verified TLS. These of the hosts are not named by the policy: they get no mail, unless DANE vouches for them
+    /// (§2: DANE goes before it).
+    Enforced {
+        /// Hosts that the policy does not name.
+        barred: Vec<String>,
+    },
+}
+
+/// Whether names are signed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Signed {
+    /// They are, and the resolver says so.
+    Yes,
+    /// They are not, or nobody to be believed says so.
+    #[default]
+    No,
+}
+
+impl From<bool> for Signed {
+    fn from(authenticated: bool) -> Signed {
+        if authenticated { Signed::Yes } else { Signed::No }
+    }
 }
 
 /// Connections of one process to one site, unless something says otherwise.

@@ -9,19 +9,24 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use time::OffsetDateTime;
 
-use crate::dns::{Absence, LookupError, Mx, Resolver};
+use crate::dns::{Absence, Answer, LookupError, Mx, Resolver, Tlsa};
 use crate::domain::handling::Transport;
 use crate::domain::netguard;
+use crate::mail::mta_sts::StsMode;
 
-use super::mx::{self, MxSite, Nowhere, Security};
+use super::mta_sts::Policies;
+use super::mx::{self, MxSite, Nowhere, Security, Signed, Sts};
 use super::site::Reach;
 
 /// Finds the way to strangers' servers.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Finder {
     /// Looks names up.
     pub resolver: Resolver,
+    /// Knows what domains demand.
+    pub policies: Policies,
     /// The port they listen on.
     pub port: u16,
     /// Which addresses they may have.
@@ -41,6 +46,8 @@ pub enum Plan {
     Absent(Refusal),
     /// Nobody knows at the moment. In words.
     Later(String),
+    /// None of its servers may be given mail, by the domain's own policy. In words.
+    Unsafe(String),
 }
 
 /// Why a domain gets no mail from us, as a peer would have said it.
@@ -61,6 +68,10 @@ pub struct Candidate {
     pub host: Mx,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its name at the end of the aliases.
+    pub name: String,
+    /// Whether name and address are signed.
+    pub signed: Signed,
 }
 
 /// Addresses tried in one attempt.
@@ -74,25 +85,65 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Finder {
     /// Where mail to `domain` goes.
-    pub async fn plan(&self, domain: &str, transport: Transport) -> Plan {
-        let hosts = match self.hosts(domain).await {
-            Ok(hosts) => hosts,
-            Err(plan) => return plan,
-        };
-        match self.candidates(&hosts).await {
-            Ok(_) => Plan::To(MxSite { hosts, security: Security { transport } }),
+    pub async fn plan(&self, domain: &str, transport: Transport, now: OffsetDateTime) -> Plan {
+        match self.exchange(domain, transport, now).await {
+            Ok(exchange) => Plan::To(exchange),
             Err(plan) => plan,
         }
     }
 
-    async fn hosts(&self, domain: &str) -> Result<Vec<Mx>, Plan> {
+    async fn exchange(
+        &self,
+        domain: &str,
+        transport: Transport,
+        now: OffsetDateTime,
+    ) -> Result<MxSite, Plan> {
+        let (hosts, signed) = self.hosts(domain).await?;
+        let (hosts, sts) = self.named_by_policy(domain, hosts, signed, now).await?;
+        self.candidates(&hosts).await?;
+        Ok(MxSite { hosts, security: Security { transport, sts, signed } })
+    }
+
+    /// What the domain's MTA-STS policy leaves of its hosts.
+    async fn named_by_policy(
+        &self,
+        domain: &str,
+        mut hosts: Vec<Mx>,
+        signed: Signed,
+        now: OffsetDateTime,
+    ) -> Result<(Vec<Mx>, Sts), Plan> {
         if domain.starts_with('[') {
-            return Ok(mx::implicit(domain));
+            return Ok((hosts, Sts::Silent));
         }
-        let named = match self.resolver.mx(domain).await {
-            Ok(answer) => answer.records,
-            // RFC 5321 §5.1: only without any MX is the domain itself the host.
-            Err(LookupError::NotFound(Absence::Record)) => return Ok(mx::implicit(domain)),
+        let policy =
+            self.policies.of(domain, now).await.map_err(|error| {
+                Plan::Later(format!("what the domain demands of TLS is not known: {error}"))
+            })?;
+        let Some(policy) = policy.filter(|policy| policy.mode == StsMode::Enforce) else {
+            return Ok((hosts, Sts::Silent));
+        };
+        let strange = |mx: &Mx| !policy.names(&mx.host);
+        let barred: Vec<String> = hosts.iter().filter(|mx| strange(mx)).map(|mx| mx.host.clone()).collect();
+        if signed == Signed::Yes {
+            return Ok((hosts, Sts::Enforced { barred }));
+        }
+        hosts.retain(|mx| !strange(mx));
+        if hosts.is_empty() {
+            // RFC 8461 §5.
+            return Err(Plan::Unsafe("MTA-STS: the domain's policy names none of its servers".to_owned()));
+        }
+        Ok((hosts, Sts::Enforced { barred: Vec::new() }))
+    }
+
+    async fn hosts(&self, domain: &str) -> Result<(Vec<Mx>, Signed), Plan> {
+        if domain.starts_with('[') {
+            return Ok((mx::implicit(domain), Signed::No));
+        }
+        let (named, signed) = match self.resolver.mx(domain).await {
+            Ok(answer) => (answer.records, Signed::from(answer.authenticated)),
+            // RFC 5321 §5.1: only without any MX is the domain itself the host. If its address turns out to be
+            // signed, the absence of an MX was, too: the resolver would have refused to tell it otherwise.
+            Err(LookupError::NotFound(Absence::Record)) => return Ok((mx::implicit(domain), Signed::Yes)),
             Err(LookupError::NotFound(Absence::Name)) => {
                 return Err(Plan::Absent(Refusal::new(
                     550,
@@ -104,7 +155,8 @@ impl Finder {
                 return Err(Plan::Later(format!("where the domain takes mail is not known: {text}")));
             }
         };
-        mx::hosts(named, &self.ourselves).map_err(|nowhere| {
+        let hosts = mx::hosts(named, &self.ourselves);
+        hosts.map(|hosts| (hosts, signed)).map_err(|nowhere| {
             Plan::Never(match nowhere {
                 Nowhere::NullMx => Refusal::new(556, "5.1.10", "the domain takes no mail (null MX)"),
                 Nowhere::Ourselves => {
@@ -137,8 +189,14 @@ impl Finder {
         found.verdict()
     }
 
-    fn take(&self, found: &mut Found, host: &Mx, addresses: Result<Vec<IpAddr>, LookupError>, hosts: usize) {
-        let addresses = match addresses {
+    fn take(
+        &self,
+        found: &mut Found,
+        host: &Mx,
+        addresses: Result<Answer<IpAddr>, LookupError>,
+        hosts: usize,
+    ) {
+        let Answer { records, name, authenticated } = match addresses {
             Ok(addresses) => addresses,
             Err(LookupError::Temporary(text)) => {
                 found.unknown = Some(format!("{}: {text}", host.host));
@@ -146,21 +204,47 @@ impl Finder {
             }
             Err(LookupError::NotFound(_)) => return,
         };
-        let (allowed, private): (Vec<_>, Vec<_>) = mx::by_turns(addresses)
+        let (allowed, private): (Vec<_>, Vec<_>) = mx::by_turns(records)
             .into_iter()
             .partition(|ip| self.reach == Reach::Anywhere || netguard::is_public(*ip));
         found.private |= !private.is_empty();
         let most = if hosts > 1 { MOST_OF_ONE_HOST } else { MOST_ADDRESSES };
         let room = MOST_ADDRESSES.saturating_sub(found.candidates.len()).min(most);
-        let candidate = |ip| Candidate { host: host.clone(), address: SocketAddr::new(ip, self.port) };
+        let candidate = |ip| Candidate {
+            host: host.clone(),
+            address: SocketAddr::new(ip, self.port),
+            name: name.clone(),
+            signed: Signed::from(authenticated),
+        };
         found.candidates.extend(allowed.into_iter().take(room).map(candidate));
     }
 
-    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, LookupError> {
+    async fn addresses(&self, host: &str) -> Result<Answer<IpAddr>, LookupError> {
         match mx::address_of(host) {
-            Some(ip) => Ok(vec![ip]),
-            None => Ok(self.resolver.addresses(host).await?.records),
+            Some(ip) => Ok(Answer { records: vec![ip], name: host.to_owned(), authenticated: false }),
+            None => self.resolver.addresses(host).await,
         }
+    }
+
+    /// The signed TLSA records of a candidate, if its names are signed (RFC 7672 §2.2.2): of the name at the end of
+    /// the aliases, or else of the host itself. `None`: DANE says nothing of it.
+    ///
+    /// # Errors
+    /// They could not be looked up: then nothing may be sent there (RFC 7672 §2.1.1).
+    pub async fn tlsa(&self, candidate: &Candidate) -> Result<Option<Vec<Tlsa>>, String> {
+        if candidate.signed == Signed::No {
+            return Ok(None);
+        }
+        let mut bases = vec![&candidate.name, &candidate.host.host];
+        bases.dedup();
+        for base in bases {
+            match self.resolver.tlsa(&format!("_{}._tcp.{base}", self.port)).await {
+                Ok(answer) if answer.authenticated => return Ok(Some(answer.records)),
+                Ok(_) | Err(LookupError::NotFound(_)) => {}
+                Err(LookupError::Temporary(text)) => return Err(text),
+            }
+        }
+        Ok(None)
     }
 }
 

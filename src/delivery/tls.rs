@@ -13,16 +13,19 @@ use tokio_rustls::client::TlsStream;
 
 use crate::domain::relay::TlsMode;
 
+use super::dane::DaneVerifier;
+
 /// Makes TLS connections to peers. One for the process: sessions are resumed across connections.
 #[derive(Debug, Clone)]
 pub struct PeerTls {
+    provider: Arc<CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,
     verified: Arc<ClientConfig>,
     lenient: Arc<ClientConfig>,
 }
 
 /// How a connection is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Protection {
     /// In clear.
     None,
@@ -36,8 +39,19 @@ pub enum Protection {
 
 impl Protection {
     /// Whether the mail may be said in clear.
-    pub fn allows_clear(self) -> bool {
+    pub fn allows_clear(&self) -> bool {
         matches!(self, Protection::None | Protection::Opportunistic)
+    }
+}
+
+impl Demand {
+    /// Who demands it, for people.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Demand::Anything | Demand::Verified => "TLS is required",
+            Demand::MtaSts => "TLS is required by MTA-STS",
+            Demand::Dane(_) | Demand::Encrypted => "TLS is required by DANE",
+        }
     }
 }
 
@@ -53,10 +67,16 @@ impl From<TlsMode> for Protection {
 }
 
 /// What is demanded of the peer's certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Demand {
-    /// It must verify for the peer's name, or there is no connection.
+    /// It must verify for the peer's name, or there is no connection: the sender or the route wants it.
     Verified,
+    /// The same, because the domain's policy wants it (RFC 8461).
+    MtaSts,
+    /// It must be what the domain's TLSA records describe (RFC 7672).
+    Dane(Arc<DaneVerifier>),
+    /// Anything, but not in clear: there are TLSA records, and none that can be used (RFC 7672 §2.2).
+    Encrypted,
     /// Anything: an unverified peer is still better than none (RFC 7435). The result is recorded.
     Anything,
 }
@@ -71,16 +91,13 @@ impl PeerTls {
         let verifier: Arc<dyn ServerCertVerifier> =
             Arc::new(Verifier::new_with_extra_roots(extra, Arc::clone(&provider))?);
         let lenient: Arc<dyn ServerCertVerifier> = Arc::new(TrustAnybody(Arc::clone(&provider)));
-        let config = |verifier: &Arc<dyn ServerCertVerifier>| -> Result<Arc<ClientConfig>, Error> {
-            Ok(Arc::new(
-                ClientConfig::builder_with_provider(Arc::clone(&provider))
-                    .with_safe_default_protocol_versions()?
-                    .dangerous()
-                    .with_custom_certificate_verifier(Arc::clone(verifier))
-                    .with_no_client_auth(),
-            ))
-        };
-        Ok(PeerTls { verified: config(&verifier)?, lenient: config(&lenient)?, verifier })
+        let (verified, lenient) = (config(&provider, &verifier)?, config(&provider, &lenient)?);
+        Ok(PeerTls { provider, verifier, verified, lenient })
+    }
+
+    /// What makes handshakes.
+    pub fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
     }
 
     /// Encrypts a connection to the peer called `host`, and tells how: version, cipher suite, verification.
@@ -91,21 +108,25 @@ impl PeerTls {
         &self,
         socket: TcpStream,
         host: &str,
-        demand: Demand,
+        demand: &Demand,
     ) -> std::io::Result<(TlsStream<TcpStream>, String)> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             std::io::Error::new(std::io::ErrorKind::InvalidInput, "the host has no name TLS can check")
         })?;
         let config = match demand {
-            Demand::Verified => &self.verified,
-            Demand::Anything => &self.lenient,
+            Demand::Verified | Demand::MtaSts => Arc::clone(&self.verified),
+            Demand::Anything | Demand::Encrypted => Arc::clone(&self.lenient),
+            Demand::Dane(verifier) => {
+                let verifier: Arc<dyn ServerCertVerifier> = verifier.clone();
+                config(&self.provider, &verifier).map_err(std::io::Error::other)?
+            }
         };
-        let stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), socket).await?;
+        let stream = TlsConnector::from(config).connect(name.clone(), socket).await?;
         let told = self.describe(&stream, &name, demand);
         Ok((stream, told))
     }
 
-    fn describe(&self, stream: &TlsStream<TcpStream>, name: &ServerName<'_>, demand: Demand) -> String {
+    fn describe(&self, stream: &TlsStream<TcpStream>, name: &ServerName<'_>, demand: &Demand) -> String {
         let session = stream.get_ref().1;
         let version = match session.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -115,7 +136,11 @@ impl PeerTls {
         let suite = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("?");
         let verification = match demand {
             Demand::Verified => "verified".to_owned(),
-            Demand::Anything => self.verification(session.peer_certificates().unwrap_or_default(), name),
+            Demand::MtaSts => "mta-sts".to_owned(),
+            Demand::Dane(_) => "dane".to_owned(),
+            Demand::Anything | Demand::Encrypted => {
+                self.verification(session.peer_certificates().unwrap_or_default(), name)
+            }
         };
         format!("{version} {suite} {verification}")
     }
@@ -131,6 +156,19 @@ impl PeerTls {
             Err(_) => "unverified".to_owned(),
         }
     }
+}
+
+fn config(
+    provider: &Arc<CryptoProvider>,
+    verifier: &Arc<dyn ServerCertVerifier>,
+) -> Result<Arc<ClientConfig>, Error> {
+    Ok(Arc::new(
+        ClientConfig::builder_with_provider(Arc::clone(provider))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(verifier))
+            .with_no_client_auth(),
+    ))
 }
 
 /// The reason in a word, as TLS reporting counts it.

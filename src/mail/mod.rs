@@ -21,6 +21,7 @@ pub mod headers;
 pub mod identity;
 mod lines;
 pub mod mailbox;
+pub mod mta_sts;
 pub mod raw;
 pub mod reply;
 pub mod returned;

@@ -362,6 +362,7 @@ impl Building {
         let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
         let return_paths = ReturnPaths::new(&self.opened.master, &self.config.bounce_domain);
         let hop = self.hop(&return_paths).await?;
+        let roots = roots::load(self.config.tls_roots.as_deref())?;
         let reach = if self.config.allow_private { Reach::Anywhere } else { Reach::Public };
         let (complaints, complained) = tokio::sync::mpsc::unbounded_channel();
         let capacity = Capacity { deliveries: FIRST_CAPACITY, bytes: IN_HAND_BYTES };
@@ -378,11 +379,10 @@ impl Building {
             hostname: self.config.hostname.clone(),
             deadlines: self.config.deadlines,
             return_paths,
-            tls: PeerTls::new(roots::load(self.config.tls_roots.as_deref())?)
-                .context("no trusted roots for TLS")?,
+            direct: self.direct(reach, &roots)?,
+            tls: PeerTls::new(roots).context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
             router: Router::new(&hop, reach),
-            direct: self.direct(reach),
             recorder,
             fence: self.fence.clone(),
             cancels: Cancels::default(),

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use rustls_pki_types::CertificateDer;
 
 use crate::delivery::direct::Direct;
 use crate::delivery::domains::Domains;
+use crate::delivery::mta_sts::Policies;
 use crate::delivery::resolve::Finder;
 use crate::delivery::site::Reach;
 use crate::domain::handling::Transport;
@@ -17,14 +19,22 @@ use super::{Building, capture};
 
 impl Building {
     /// What mail needs that goes to the recipients' own servers.
-    pub(super) fn direct(&self, reach: Reach) -> Direct {
+    pub(super) fn direct(&self, reach: Reach, roots: &[CertificateDer<'static>]) -> Result<Direct> {
+        let policies = Policies::new(
+            self.resolver.clone(),
+            self.opened.database.clone(),
+            reach,
+            roots,
+            self.config.mta_sts_port,
+        );
         let finder = Finder {
+            policies: policies.context("no client for MTA-STS policies")?,
             resolver: self.resolver.clone(),
             port: self.config.direct_port,
             reach,
             ourselves: self.config.hostname.to_ascii_lowercase(),
         };
-        Direct { finder, domains: Domains::default() }
+        Ok(Direct { finder, domains: Domains::default() })
     }
 
     /// Where mail goes unless a tenant says otherwise.

@@ -20,6 +20,7 @@ pub mod keys;
 mod link;
 pub mod messages;
 pub mod migrate;
+pub mod mta_sts;
 pub mod nodes;
 pub mod partitions;
 pub mod queue;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::stats::Grain;
-use crate::store::{Link, StoreError, captured, idempotency, nodes, partitions, stats};
+use crate::store::{Link, StoreError, captured, idempotency, mta_sts, nodes, partitions, stats};
 
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Answers to requests with an Idempotency-Key.
@@ -85,6 +85,7 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
     }
     let captured = captured::prune(connection, CAPTURED, now - CAPTURED_FOR).await?;
     nodes::forget(connection, now - NODES).await?;
+    mta_sts::forget(connection, now).await?;
     let figures = forget_figures(prune, now).await?;
     Ok(Pruned { made, dropped, idempotency: forgotten, captured, figures })
 }

@@ -8,7 +8,9 @@ use sqlx::Connection;
 
 use crate::support::app::TestApp;
 use crate::support::database::TestDatabase;
+use crate::support::dns::DnsServer;
 use crate::support::program::Settings;
+use crate::support::sink::SmtpSink;
 
 /// What it printed, and whether it was content.
 fn doctor(url: &str, extra: &[(&str, &str)]) -> (String, bool) {
@@ -192,4 +194,43 @@ async fn a_pooler_that_shares_by_transaction_is_found_out() {
     let (text, content) = doctor_of(pooler.url.clone(), &[]).await;
     assert!(!content, "{text}");
     assert!(text.contains("a pooler shares connections by transaction"), "{text}");
+}
+
+#[tokio::test]
+async fn what_direct_mail_needs_is_looked_at() {
+    let (dns, sink) = (DnsServer::start().await, SmtpSink::builder().start().await);
+    dns.mx("gmail.com", 5, "mx.test").address_of("mx.test", "127.0.0.1");
+    dns.address_of("mail.acme.example", "127.0.0.1");
+    let direct = |hostname: &str, port: u16| {
+        [
+            ("POSTROAD_ROUTE", "direct".to_owned()),
+            ("POSTROAD_DNS_SERVER", dns.address().to_string()),
+            ("POSTROAD_DIRECT_PORT", port.to_string()),
+            ("POSTROAD_HOSTNAME", hostname.to_owned()),
+        ]
+    };
+    let url = migrated().await.url;
+    let examine = |settings: [(&'static str, String); 4]| {
+        let url = url.clone();
+        tokio::task::spawn_blocking(move || {
+            let settings: Vec<(&str, &str)> =
+                settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            doctor(&url, &settings).0
+        })
+    };
+    let port = sink.address().port();
+    let text = examine(direct("mail.acme.example", port)).await.expect("it ran");
+    for wanted in ["mail.acme.example is 127.0.0.1", "127.0.0.1 leads back to nothing", "(gmail.com) answers"]
+    {
+        assert!(text.contains(wanted), "{wanted:?} in {text}");
+    }
+    dns.ptr("127.0.0.1", "mail.acme.example");
+    let text = examine(direct("mail.acme.example", 1)).await.expect("it ran");
+    for wanted in
+        ["reverse dns  127.0.0.1 is mail.acme.example", "port 1 of gmail.com's servers", "use a relay"]
+    {
+        assert!(text.contains(wanted), "{wanted:?} in {text}");
+    }
+    let text = examine(direct("nowhere.acme.example", port)).await.expect("it ran");
+    assert!(text.contains("nowhere.acme.example leads nowhere"), "{text}");
 }

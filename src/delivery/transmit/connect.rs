@@ -80,7 +80,7 @@ pub async fn converse(
 ) -> Result<Connection, Failure> {
     let address = socket.peer_addr().map_err(|error| broken(Step::Connect, &error))?;
     peer.address = Some(address);
-    let first = attempt(dial, socket, tls, peer, Hello::Extended, dial.tls).await;
+    let first = attempt(dial, socket, tls, peer, Hello::Extended, &dial.tls).await;
     let hello = match &first {
         // RFC 5321 §4.1.1.1: a peer that does not know EHLO may know HELO.
         Err(Failure { step: Step::Ehlo, trouble: Trouble::Refused(reply) })
@@ -89,12 +89,14 @@ pub async fn converse(
             Hello::Simple
         }
         // An opportunist whose peer's TLS is broken goes on in clear (RFC 7435); the attempt says so.
-        Err(Failure { step: Step::StartTls, .. }) if dial.tls == Protection::Opportunistic => Hello::Extended,
+        Err(Failure { step: Step::StartTls, .. }) if matches!(dial.tls, Protection::Opportunistic) => {
+            Hello::Extended
+        }
         _ => return first,
     };
     peer.tls = None;
     let socket = dial_first(dial, &[address], peer).await?;
-    attempt(dial, socket, tls, peer, hello, Protection::None).await
+    attempt(dial, socket, tls, peer, hello, &Protection::None).await
 }
 
 async fn attempt(
@@ -103,7 +105,7 @@ async fn attempt(
     tls: &PeerTls,
     peer: &mut Peer,
     hello: Hello,
-    protection: Protection,
+    protection: &Protection,
 ) -> Result<Connection, Failure> {
     let address = peer.address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
     let open = |error: std::io::Error| broken(Step::Connect, &error);
@@ -203,19 +205,21 @@ impl Connection {
         &mut self,
         dial: &Dial<'_>,
         tls: &PeerTls,
-        protection: Protection,
+        protection: &Protection,
     ) -> Result<(), Failure> {
         match (protection, self.offers.starttls) {
             (Protection::None | Protection::Implicit(_), _) | (Protection::Opportunistic, false) => Ok(()),
-            (Protection::Opportunistic, true) => self.start_tls(dial, tls, Demand::Anything).await,
+            (Protection::Opportunistic, true) => self.start_tls(dial, tls, &Demand::Anything).await,
             (Protection::StartTls(demand), true) => {
-                self.start_tls(dial, tls, demand).await.map_err(untrusted)
+                self.start_tls(dial, tls, demand).await.map_err(|failure| untrusted(failure, demand))
             }
-            (Protection::StartTls(_), false) => Err(self.no_tls()),
+            (Protection::StartTls(demand), false) => {
+                Err(unsafe_way(format!("{}, and the peer does not offer STARTTLS", demand.reason())))
+            }
         }
     }
 
-    async fn start_tls(&mut self, dial: &Dial<'_>, tls: &PeerTls, demand: Demand) -> Result<(), Failure> {
+    async fn start_tls(&mut self, dial: &Dial<'_>, tls: &PeerTls, demand: &Demand) -> Result<(), Failure> {
         self.command(Step::StartTls, self.deadlines.command, commands::Starttls).await?;
         let socket = self.wire.take_plain().map_err(|error| broken(Step::StartTls, &error))?;
         let handshake = tls.connect(socket, dial.host, demand);
@@ -228,23 +232,22 @@ impl Connection {
         self.offers = Offers::read(&self.wire.last_lines());
         Ok(())
     }
-
-    fn no_tls(&self) -> Failure {
-        unsafe_way("TLS is required, and the peer does not offer STARTTLS".to_owned())
-    }
 }
 
+/// Cryptographic failure (RFC 3463 §3.8), for now.
+pub const UNSAFE: &str = "4.7.5";
+
 /// RFC 3207 and RFC 8461 §5: the mail waits (4.7.5) until the way is safe again.
-fn unsafe_way(text: String) -> Failure {
-    let trouble = Trouble::Unmet { class: BounceClass::Network, status: Some("4.7.5"), text };
+pub fn unsafe_way(text: String) -> Failure {
+    let trouble = Trouble::Unmet { class: BounceClass::Network, status: Some(UNSAFE), text };
     Failure { step: Step::StartTls, trouble }
 }
 
 /// A handshake that failed although it had to succeed is no network trouble: somebody must look at it.
-fn untrusted(failure: Failure) -> Failure {
+fn untrusted(failure: Failure, demand: &Demand) -> Failure {
     match failure.trouble {
         Trouble::Broken(text) if failure.step == Step::StartTls => {
-            unsafe_way(format!("TLS is required, and failed: {text}"))
+            unsafe_way(format!("{}, and failed: {text}", demand.reason()))
         }
         trouble => Failure { step: failure.step, trouble },
     }

@@ -24,7 +24,7 @@ use crate::mail::transcode;
 use super::stream::Wire;
 
 pub use auth::Credentials;
-pub use connect::{Circle, Dial, Peer, connect, converse, reach};
+pub use connect::{Circle, Dial, Peer, UNSAFE, connect, converse, reach, unsafe_way};
 
 /// How long each step may take: the minimum waits of RFC 5321 §4.5.3.2.
 #[derive(Debug, Clone, Copy)]

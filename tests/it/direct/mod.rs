@@ -3,10 +3,12 @@
 //!
 //! The ids in the comments (D1, T1…) name rows of the fault matrix.
 
+mod dane;
 mod greylisting;
 mod mx;
 mod networks;
 mod routes;
+mod sts;
 mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};

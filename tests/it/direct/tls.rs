@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::World;
-use crate::faults::attempts;
-use crate::support::client::statuses;
+use crate::faults::{attempts, last_told};
+use crate::support::app::TestApp;
+use crate::support::client::{mail, statuses};
 use crate::support::sink::{Identity, SmtpSink, Step, expired, raw, reply, self_signed};
 
 pub(super) fn tls_of(message: &Value) -> String {
@@ -83,4 +84,48 @@ async fn what_is_injected_before_the_handshake_is_not_believed() {
     assert_eq!((statuses(&message), tls_of(&message)), (vec!["delivered".to_owned()], String::new()));
     assert_eq!(world.sink.connections(), 2);
     world.end(&[]).await;
+}
+
+#[tokio::test]
+async fn a_mail_that_requires_tls_waits_for_it_and_others_do_not() {
+    let identity = self_signed("mx.example.net");
+    let (world, _directory) = trusting(SmtpSink::builder().starttls(&identity), &identity).await;
+    world.host("example.net", "127.0.0.1");
+    // The same server under another name, which its certificate does not bear.
+    world.host("example.org", "127.0.0.1");
+    let demanding = |to: &str| {
+        let mut body = mail(to);
+        body["require_tls"] = true.into();
+        body
+    };
+    let message = world.app.client.send_mail(demanding("ann@example.org")).await;
+    let message = world.tried_again(&message, 1).await;
+    assert_eq!(last_told(&message), "deferred network starttls - 4.7.5");
+    assert!(!world.sink.story().contains("MAIL FROM"), "{}", world.sink.story());
+    let message = world.ended("bob@example.org").await;
+    assert_eq!(statuses(&message), ["delivered"], "it goes on a connection of its own");
+    let message = world.app.client.send_mail(demanding("ann@example.net")).await;
+    let message = world.app.client.ended(&message).await;
+    assert!(tls_of(&message).ends_with(" verified"), "{message:#}");
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_in_clear_gets_no_mail_that_requires_tls() {
+    let sink = SmtpSink::builder().start().await;
+    let app = TestApp::builder().relay(sink.address().port()).start().await;
+    let mut body = mail("ann@example.net");
+    body["require_tls"] = true.into();
+    let id = app.client.send_mail(body).await;
+    let message = app.client.until(&id, |message| !attempts(message).is_empty()).await;
+    assert_eq!(last_told(&message), "deferred network starttls - 4.7.5");
+    assert!(!sink.story().contains("MAIL FROM"), "{}", sink.story());
+    app.stop().await;
+    // Mail that is only kept is on no way at all.
+    let app = TestApp::start().await;
+    let mut body = mail("ann@example.net");
+    body["require_tls"] = true.into();
+    let id = app.client.send_mail(body).await;
+    assert_eq!(statuses(&app.client.ended(&id).await), ["delivered"]);
+    app.stop().await;
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use time::Duration;
 
 use crate::domain::delivery::Priority;
-use crate::domain::handling::Handling;
+use crate::domain::handling::{Handling, Transport};
 use crate::domain::submission::{
     Content, DEFAULT_TTL, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE,
     MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Sending, StreamName, Submission,
@@ -237,8 +237,12 @@ fn options(fields: &mut Fields) -> Options {
         send_at: fields.moment("send_at"),
         ttl: fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds),
         sending: if fields.flag("sandbox") == Some(true) { Sending::Sandbox } else { Sending::Real },
-        handling: Handling::default(),
+        handling: Handling { transport: transport(fields), ..Handling::default() },
     }
+}
+
+fn transport(fields: &mut Fields) -> Transport {
+    if fields.flag("require_tls") == Some(true) { Transport::RequireTls } else { Transport::AsOffered }
 }
 
 fn tags(fields: &mut Fields) -> Vec<String> {

@@ -39,7 +39,7 @@ pub use script::{
     Act, Hold, Step, Tries, When, at, close, dribble, endless, hold, raw, reply, reset, take, tries, usual,
     wait,
 };
-pub use tls::{Identity, expired, self_signed};
+pub use tls::{Identity, expired, issued, self_signed};
 
 /// A running sink on a loopback port. Dropping it closes the port and cuts every connection.
 pub struct SmtpSink {

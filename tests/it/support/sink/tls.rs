@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::{io, mem};
 
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData,
+    date_time_ymd,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,6 +25,33 @@ pub struct Identity {
     pub certificate: CertificateDer<'static>,
     /// The same as PEM, for clients that are other programs.
     pub pem: String,
+    /// Its public key, as the certificate holds it.
+    pub key: Vec<u8>,
+}
+
+/// Who signed a certificate.
+pub struct Authority {
+    /// Its own certificate.
+    pub certificate: CertificateDer<'static>,
+    /// Its public key.
+    pub key: Vec<u8>,
+}
+
+/// Valid for `name` until the year 4096, signed by an authority that nobody knows; the server shows both.
+pub fn issued(name: &str) -> (Identity, Authority) {
+    let authority_key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "an authority");
+    let authority = params.self_signed(&authority_key).expect("a certificate");
+    let issuer = Issuer::new(params, &authority_key);
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new([name.to_owned()]).expect("a DNS name or address");
+    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+    let chain = vec![certificate.der().clone(), authority.der().clone()];
+    let authority =
+        Authority { certificate: authority.der().clone(), key: authority_key.subject_public_key_info() };
+    (identity(&certificate, chain, &key), authority)
 }
 
 /// Valid for `name` until the year 4096. For a wrong name, give another than the client will ask for.
@@ -40,12 +70,20 @@ pub fn expired(name: &str) -> Identity {
 fn signed(params: CertificateParams) -> Identity {
     let key = KeyPair::generate().expect("a key");
     let certificate = params.self_signed(&key).expect("a certificate");
-    let der = certificate.der().clone();
+    identity(&certificate, vec![certificate.der().clone()], &key)
+}
+
+fn identity(certificate: &Certificate, chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Identity {
     let server = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(vec![der.clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+        .with_single_cert(chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into())
         .expect("a matching key");
-    Identity { server: Arc::new(server), certificate: der, pem: certificate.pem() }
+    Identity {
+        server: Arc::new(server),
+        certificate: certificate.der().clone(),
+        pem: certificate.pem(),
+        key: key.subject_public_key_info(),
+    }
 }
 
 /// A connection, plain or encrypted.
