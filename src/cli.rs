@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -184,7 +185,11 @@ fn announce(config: &Config, server: &Server) -> Result<()> {
         );
     }
     let mut out = std::io::stdout().lock();
-    writeln!(out, "ready http={http} submission=off submissions=off mx=off")?;
+    let ports = server.ports();
+    let told = |port: Option<SocketAddr>| port.map_or_else(|| "off".to_owned(), |port| port.to_string());
+    let (submission, submissions) = (told(ports.submission), told(ports.submissions));
+    let https = ports.https.map(|port| format!(" https={port}")).unwrap_or_default();
+    writeln!(out, "ready http={http}{https} submission={submission} submissions={submissions} mx=off")?;
     Ok(out.flush()?)
 }
 

@@ -15,6 +15,7 @@ pub mod address;
 mod address_error;
 pub mod attachment;
 pub mod compose;
+pub mod control;
 mod encoding;
 pub mod headers;
 pub mod identity;
@@ -26,6 +27,7 @@ mod structure;
 pub mod text;
 pub mod transcode;
 mod words;
+pub mod xtext;
 
 pub use address::EmailAddress;
 pub use address_error::AddressError;

@@ -1,12 +1,12 @@
 //! The SMTP doors: mail that comes in by SMTP, whoever it is for.
 //!
 //! One strict engine ([`Listener`] and the session behind it) and a [`Mailroom`] per kind of receiver: the private
-//! [`Capture`] now; submission and inbound mail are others. This module does not send, and it knows no policy.
+//! [`Capture`], [`Submission`], and inbound mail. This module does not send, and it knows no policy.
 //! Invariant: what the engine hands to a mailroom is one well-formed envelope and one mail that every RFC 5321
 //! host delimits alike.
 //!
 //! Reading order: `mailroom` (what stands behind), `settings`, `listener`, `session`, `session/commands`, then the
-//! grammar in `command`, `path` and `data`.
+//! grammar in `command`, `path` and `data`; `proxy` is what may stand before a session.
 
 mod admission;
 mod capture;
@@ -15,16 +15,20 @@ mod data;
 mod listener;
 mod mailroom;
 mod path;
+mod proxy;
 mod reply;
 mod session;
 mod settings;
+pub mod submission;
 mod wire;
 
 pub use capture::{Capture, CapturedMail, Keep, KeepError};
 pub use listener::Listener;
 pub use mailroom::{
-    Body, Charset, Hello, MailParams, Mailroom, ReceivedEnvelope, SessionInfo, TlsSession, Verdict,
+    Body, Charset, Entry, Hello, Login, MailParams, Mailroom, RcptParams, ReceivedEnvelope, SessionInfo,
+    TlsSession, Verdict,
 };
 pub use path::{BadPath, ForwardPath, Mailbox, ReversePath};
 pub use reply::Reply;
-pub use settings::{EarlyTalk, Limits, Settings, Timeouts, Tls, TlsConfig};
+pub use settings::{Door, EarlyTalk, Limits, Memory, Settings, Timeouts, Tls, TlsConfig};
+pub use submission::Submission;

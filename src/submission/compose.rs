@@ -6,7 +6,6 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 use crate::domain::delivery::Role;
-use crate::domain::handling::Particulars;
 use crate::domain::handoff::Outgoing;
 use crate::domain::id::{Lane, MessageId};
 use crate::domain::message::{Addresses, NewDelivery, NewMessage};
@@ -102,7 +101,7 @@ fn deliveries(submission: &Submission, addresses: &Addresses, id: MessageId) -> 
             id: id.delivery(ordinal),
             role: role(given, recipient),
             recipient: recipient.clone(),
-            particulars: Particulars::default(),
+            particulars: submission.recipients.particulars.get(&recipient.key()).cloned().unwrap_or_default(),
         })
         .collect()
 }

@@ -50,6 +50,8 @@ impl TestApp {
     pub fn builder() -> Builder {
         let environment = [
             ("POSTROAD_HTTP_ADDR", "127.0.0.1:0"),
+            ("POSTROAD_SUBMISSION_ADDR", "off"),
+            ("POSTROAD_SUBMISSIONS_ADDR", "off"),
             ("POSTROAD_API_KEY", KEY),
             ("POSTROAD_HOSTNAME", "mail.postroad.test"),
             ("POSTROAD_SENDER_POLICY", "any"),
