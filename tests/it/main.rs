@@ -10,4 +10,5 @@ mod openapi;
 mod packaging;
 mod smtp;
 mod store;
+mod submission;
 mod support;

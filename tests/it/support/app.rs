@@ -28,7 +28,7 @@ pub struct TestApp {
     /// Its database.
     pub database: TestDatabase,
     server: Option<Server>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// What a postroad is started with.
@@ -71,6 +71,11 @@ impl TestApp {
         self.server.as_ref().expect("it runs until it is stopped")
     }
 
+    /// Where it keeps its own files.
+    pub fn data_directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     /// Drains it and removes its database.
     pub async fn stop(mut self) {
         if let Some(server) = self.server.take() {
@@ -92,6 +97,12 @@ impl Builder {
     /// A setting.
     pub fn set(mut self, key: &str, value: &str) -> Builder {
         self.environment.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// What it does.
+    pub fn roles(mut self, roles: &[Role]) -> Builder {
+        self.roles = roles.to_vec();
         self
     }
 
@@ -134,7 +145,7 @@ impl Builder {
         config.deadlines = self.deadlines;
         let server = Server::start(config, &self.roles).await.expect("started");
         let url = server.http_addr().map_or_else(String::new, |address| format!("http://{address}"));
-        TestApp { client: Client::new(&url, KEY), database, server: Some(server), _directory: directory }
+        TestApp { client: Client::new(&url, KEY), database, server: Some(server), directory }
     }
 }
 
