@@ -10,6 +10,7 @@ pub mod incarnation;
 pub mod key;
 pub mod message;
 pub mod netguard;
+pub mod notice;
 pub mod outcome;
 pub mod relay;
 pub mod retry;

@@ -100,6 +100,8 @@ pub struct Options {
     pub sending: Sending,
     /// What is asked of delivery beyond carrying it.
     pub handling: Handling,
+    /// A trace field (RFC 5321 §4.4), with its CRLF, that goes before raw content.
+    pub trace: Option<String>,
 }
 
 impl Default for Options {
@@ -113,6 +115,7 @@ impl Default for Options {
             ttl: DEFAULT_TTL,
             sending: Sending::Real,
             handling: Handling::default(),
+            trace: None,
         }
     }
 }

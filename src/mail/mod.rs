@@ -23,6 +23,7 @@ mod lines;
 pub mod mailbox;
 pub mod raw;
 pub mod reply;
+pub mod report;
 mod structure;
 pub mod text;
 pub mod transcode;

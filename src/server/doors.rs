@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::account::credentials::Keys;
 use crate::account::rates::Rates;
 use crate::delivery::{Delivery, LEASE};
+use crate::feedback::notices::Teller;
 use crate::domain::handoff::Handoff;
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts};
@@ -19,7 +20,7 @@ use crate::smtp::{Listener, Settings, Submission, Tls};
 use crate::store::StoreError;
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Limits};
-use crate::worker::follow;
+use crate::worker::{follow, notify};
 
 use super::certificate::{Certificate, Shown};
 use super::{Building, Role, observe};
@@ -59,6 +60,14 @@ impl Building {
         }
         if self.roles.contains(&Role::Smtp) {
             self.submission(&front, &mut ports).await?;
+        }
+        if self.roles.contains(&Role::Worker) {
+            let teller = Teller {
+                accept: front.accept,
+                database: self.opened.database.clone(),
+                hostname: self.config.hostname.clone(),
+            };
+            self.tellers.spawn("notify", notify::run(teller, self.stop_doors.clone()));
         }
         Ok(ports)
     }

@@ -73,6 +73,7 @@ pub struct Server {
     stop_loops: CancellationToken,
     doors: Tasks,
     smtp: Tasks,
+    tellers: Tasks,
     writers: Tasks,
     capture: Tasks,
     stop_capture: CancellationToken,
@@ -164,6 +165,7 @@ struct Building {
     stop_capture: CancellationToken,
     doors: Tasks,
     smtp: Tasks,
+    tellers: Tasks,
     writers: Tasks,
     capture: Tasks,
     loops: Tasks,
@@ -225,7 +227,8 @@ impl Server {
     pub async fn drain(mut self) -> Result<()> {
         let deadline = Instant::now() + self.config.drain;
         self.stop_doors.cancel();
-        tokio::join!(self.doors.end(before(deadline)), self.smtp.end(before(deadline)));
+        let patience = before(deadline);
+        tokio::join!(self.doors.end(patience), self.smtp.end(patience), self.tellers.end(patience));
         self.writers.end(before(deadline)).await;
         self.stop_loops.cancel();
         self.loops.end(before(deadline)).await;
@@ -295,6 +298,7 @@ impl Building {
             stop_capture: CancellationToken::new(),
             doors: Tasks::default(),
             smtp: Tasks::default(),
+            tellers: Tasks::default(),
             writers: Tasks::default(),
             capture: Tasks::default(),
             loops: Tasks::default(),
@@ -482,7 +486,12 @@ impl Building {
         tenant: TenantId,
         first_key: Option<KeySecret>,
     ) -> Server {
-        let groups = [(Role::Api, &self.doors), (Role::Smtp, &self.smtp), (Role::Worker, &self.loops)];
+        let groups = [
+            (Role::Api, &self.doors),
+            (Role::Smtp, &self.smtp),
+            (Role::Worker, &self.loops),
+            (Role::Worker, &self.tellers),
+        ];
         for (role, tasks) in groups {
             tasks.watch(role.as_str(), &self.shown, [&self.stop_doors, &self.stop_loops]);
         }
@@ -500,6 +509,7 @@ impl Building {
             stop_loops: self.stop_loops,
             doors: self.doors,
             smtp: self.smtp,
+            tellers: self.tellers,
             writers: self.writers,
             capture: self.capture,
             stop_capture: self.stop_capture,

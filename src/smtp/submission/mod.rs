@@ -86,16 +86,15 @@ impl Submission {
         &self,
         session: &SessionInfo,
         envelope: ReceivedEnvelope,
-        text: &Bytes,
+        text: Bytes,
     ) -> Result<Reply, Reply> {
         let login = session.login.as_ref().ok_or(reply::AUTH_FIRST)?;
         let key = &login.credential.key;
         let caller = Caller { tenant: key.tenant, key: Some(key.id), mode: key.mode, limits: key.limits.clone() };
-        let Control { mut options, key } = Control::read(crate::mail::control::fields(text))?;
+        let Control { mut options, key } = Control::read(crate::mail::control::fields(&text))?;
         options.handling.envelope = Some(submitted(&envelope));
-        let trace = trace::received(&self.hostname, session, &envelope.params, self.now());
-        let raw = Bytes::from([trace.as_bytes(), text].concat());
-        let item = self.canonical(envelope, raw, options)?;
+        options.trace = Some(trace::received(&self.hostname, session, &envelope.params, self.now()));
+        let item = self.canonical(envelope, text, options)?;
         let request = Request { items: vec![Ok(item)], key };
         let Answer { mut items, .. } = self.accept.accept(&caller, request).await.map_err(refusals::unanswered)?;
         match items.pop() {
@@ -208,6 +207,6 @@ impl Mailroom for Submission {
     }
 
     async fn data(&self, session: &SessionInfo, envelope: ReceivedEnvelope, text: Bytes) -> Reply {
-        self.submit(session, envelope, &text).await.unwrap_or_else(|refused| refused)
+        self.submit(session, envelope, text).await.unwrap_or_else(|refused| refused)
     }
 }

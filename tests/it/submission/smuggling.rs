@@ -13,7 +13,9 @@ async fn no_other_ending_than_crlf_dot_crlf_ends_a_mail() {
     for odd in BREAKS {
         vectors.extend([format!("{odd}.{odd}"), format!("\r\n.{odd}"), format!("{odd}.\r\n")]);
     }
-    for vector in vectors {
+    // Where a proper CRLF stands around the dot, everybody sees the end of the mail.
+    vectors.retain(|vector| !vector.contains("\r\n.\r\n"));
+    for vector in &vectors {
         client.ask_all(&["MAIL FROM:<a@acme.example>", "RCPT TO:<ann@example.net>", "DATA"]).await;
         let smuggled = "MAIL FROM:<evil@acme.example>\r\nRCPT TO:<victim@example.net>\r\nDATA\r\n";
         let said = client.ask(format!("{TEXT}{vector}{smuggled}{TEXT}\r\n.\r\n")).await;
@@ -24,7 +26,7 @@ async fn no_other_ending_than_crlf_dot_crlf_ends_a_mail() {
         queued(&client.mail("a@acme.example", &["ann@example.net"], TEXT).await);
     }
     let listed = doors.app.client.all_pages("/v1/messages", 100).await;
-    assert_eq!(listed.len(), 3 * BREAKS.len(), "only the mails in between");
+    assert_eq!(listed.len(), vectors.len(), "only the mails in between");
     doors.close().await;
 }
 

@@ -240,6 +240,7 @@ fn options(fields: &mut Fields) -> Options {
         ttl: fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds),
         sending: if fields.flag("sandbox") == Some(true) { Sending::Sandbox } else { Sending::Real },
         handling: Handling::default(),
+        trace: None,
     }
 }
 
