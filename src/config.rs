@@ -384,7 +384,10 @@ mod tests {
         let pair = [("POSTROAD_TLS_CERT", "/c.pem"), ("POSTROAD_TLS_KEY", "/k.pem")];
         let files = TlsFiles { certificate: "/c.pem".into(), key: "/k.pem".into() };
         assert_eq!(read(&pair, None).expect("fine").tls_files, Some(files));
-        assert!(read(&pair[..1], None).is_err_and(|bad| bad.0 == ["POSTROAD_TLS_CERT and POSTROAD_TLS_KEY need each other"]));
+        assert!(
+            read(&pair[..1], None)
+                .is_err_and(|bad| bad.0 == ["POSTROAD_TLS_CERT and POSTROAD_TLS_KEY need each other"])
+        );
     }
 
     #[test]

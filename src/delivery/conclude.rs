@@ -136,7 +136,9 @@ fn completion(
 fn notice(leased: &Leased, turn: Turn) -> Option<NoticeKind> {
     let kind = match turn {
         Turn::End { ending: Ending::Delivered, .. } => NoticeKind::Relayed,
-        Turn::End { ending: Ending::Bounced | Ending::Expired | Ending::Suppressed, .. } => NoticeKind::Failed,
+        Turn::End { ending: Ending::Bounced | Ending::Expired | Ending::Suppressed, .. } => {
+            NoticeKind::Failed
+        }
         Turn::Again { delay_notices: 1.., .. } if leased.delay_notices == 0 => NoticeKind::Delayed,
         Turn::End { ending: Ending::Canceled, .. } | Turn::Again { .. } => return None,
     };

@@ -152,7 +152,9 @@ mod tests {
 
     #[test]
     fn notify_reads_back_and_never_stands_alone() {
-        for (text, read) in [("never", "NEVER"), ("Success", "SUCCESS"), ("DELAY,SUCCESS,FAILURE", "SUCCESS,FAILURE,DELAY")] {
+        for (text, read) in
+            [("never", "NEVER"), ("Success", "SUCCESS"), ("DELAY,SUCCESS,FAILURE", "SUCCESS,FAILURE,DELAY")]
+        {
             assert_eq!(text.parse::<Notify>().map(Notify::keywords).as_deref(), Ok(read));
         }
         for bad in ["", "NEVER,SUCCESS", "SUCCESS,", "SUCCESS DELAY", "SOMETIMES"] {

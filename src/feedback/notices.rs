@@ -67,8 +67,12 @@ impl Teller {
         if notice.tries > TRIES {
             tracing::error!(event.id = %notice.event, "a notice to a submitter is given up");
         } else if let Some(submission) = self.write(notice, now).await? {
-            let caller =
-                Caller { tenant: notice.tenant, key: None, mode: KeyMode::Live, limits: KeyLimits::default() };
+            let caller = Caller {
+                tenant: notice.tenant,
+                key: None,
+                mode: KeyMode::Live,
+                limits: KeyLimits::default(),
+            };
             let key = IdempotencyKey::parse(&format!("notice {}", notice.event)).ok();
             let answer = self.accept.accept(&caller, Request { items: vec![Ok(submission)], key }).await?;
             for rejected in answer.items.into_iter().filter_map(Result::err) {

@@ -116,7 +116,9 @@ impl Report<'_> {
     fn words(&self) -> String {
         let told = match self.action {
             Action::Failed => "could not be delivered, and is not tried any more.",
-            Action::Delayed => "has not been delivered yet. It is still being tried; you need not send it again.",
+            Action::Delayed => {
+                "has not been delivered yet. It is still being tried; you need not send it again."
+            }
             Action::Relayed => "was handed on to the host of the recipient. No more will be told about it.",
         };
         let mut words = format!(
@@ -254,7 +256,10 @@ mod tests {
             .filter_map(|part| part.content_type())
             .map(|kind| format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or("")))
             .collect();
-        assert_eq!(kinds, ["multipart/report", "text/plain", "message/delivery-status", "text/rfc822-headers"]);
+        assert_eq!(
+            kinds,
+            ["multipart/report", "text/plain", "message/delivery-status", "text/rfc822-headers"]
+        );
         assert!(text.contains("Subject: x\r\n") && !text.contains("body\r\n"));
     }
 
@@ -274,7 +279,10 @@ mod tests {
         let text = String::from_utf8(report.write()).expect("UTF-8");
         assert!(text.contains("Will-Retry-Until: Fri, 27 Nov 2026 09:00:00 +0000\r\n"), "{text}");
         assert!(text.contains("Final-Recipient: utf-8; j\\x{F6}rg@example.net\r\n"), "{text}");
-        assert!(text.contains("Content-Type: message/global\r\nContent-Transfer-Encoding: 8bit\r\n"), "{text}");
+        assert!(
+            text.contains("Content-Type: message/global\r\nContent-Transfer-Encoding: 8bit\r\n"),
+            "{text}"
+        );
         assert!(text.contains("Subject: Grüße\r\n\r\nÜ\r\n"), "{text}");
         let bare = Report { original: None, ..report };
         assert!(bare.write().is_ascii(), "without the original there is nothing wide");

@@ -65,8 +65,8 @@ impl Certificate {
                 .with_context(|| format!("cannot read {}", files.certificate.display()))?,
             key: fs::read(&files.key).with_context(|| format!("cannot read {}", files.key.display()))?,
         };
-        let (smtp, https) = configs(&read)
-            .with_context(|| format!("{} cannot be used", files.certificate.display()))?;
+        let (smtp, https) =
+            configs(&read).with_context(|| format!("{} cannot be used", files.certificate.display()))?;
         let (smtp, smtp_shown) = watch::channel(smtp);
         let (https, https_shown) = watch::channel(https);
         let shown = Shown { smtp: smtp_shown, https: https_shown };
@@ -152,7 +152,8 @@ fn made(hostname: &str, data_dir: &Path) -> Result<TlsFiles> {
 fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     let partial = path.with_extension("new");
     let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&partial)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&partial)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&partial, path)

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::account::credentials::Keys;
 use crate::account::rates::Rates;
 use crate::delivery::{Delivery, LEASE};
-use crate::feedback::notices::Teller;
 use crate::domain::handoff::Handoff;
+use crate::feedback::notices::Teller;
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts};
 use crate::smtp::submission::BadLogins;
@@ -124,10 +124,8 @@ impl Building {
         ports.http = Some(listener.local_addr()?);
         self.loops.spawn("follow", follow::run(self.live.clone(), database.clone(), self.stop_loops.clone()));
         let metrics = observe::recorder()?;
-        self.loops.spawn(
-            "metrics",
-            observe::upkeep(metrics.clone(), delivery.cloned(), self.stop_loops.clone()),
-        );
+        self.loops
+            .spawn("metrics", observe::upkeep(metrics.clone(), delivery.cloned(), self.stop_loops.clone()));
         let app = App(Arc::new(AppParts {
             accept: front.accept.clone(),
             database,
@@ -178,8 +176,7 @@ impl Building {
                 bad_logins.clone(),
                 self.config.hostname.clone(),
             );
-            let serving =
-                listener.serve(Arc::new(mailroom), Arc::new(settings), self.stop_doors.clone());
+            let serving = listener.serve(Arc::new(mailroom), Arc::new(settings), self.stop_doors.clone());
             self.smtp.spawn("submission", serving);
         }
         Ok(())

@@ -15,6 +15,8 @@ mod data;
 mod listener;
 mod mailroom;
 mod path;
+#[cfg(test)]
+mod properties;
 mod proxy;
 mod reply;
 mod session;

@@ -36,9 +36,7 @@ pub(super) async fn client(stream: &mut TcpStream, peer: SocketAddr) -> io::Resu
         Ok(Ok(_)) | Err(_) => return Ok(peer),
         Ok(Err(error)) => return Err(error),
     }
-    let header = async {
-        if first[0] == b'P' { read_line(stream).await } else { read_block(stream).await }
-    };
+    let header = async { if first[0] == b'P' { read_line(stream).await } else { read_block(stream).await } };
     let told = timeout(END, header).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     Ok(told.unwrap_or(peer))
 }
@@ -68,7 +66,7 @@ async fn read_block(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
 }
 
 /// Version 1: `PROXY TCP4 source destination port port`. `Some(None)`: the proxy does not know.
-fn line_of(line: &[u8]) -> Option<Option<SocketAddr>> {
+pub(super) fn line_of(line: &[u8]) -> Option<Option<SocketAddr>> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
     let mut words = line.split(' ');
     if words.next()? != "PROXY" {
@@ -89,7 +87,7 @@ fn line_of(line: &[u8]) -> Option<Option<SocketAddr>> {
 }
 
 /// Version 2: command, family, addresses. `Some(None)`: the connection is the proxy's own, or of no IP family.
-fn block_of(command: u8, family: u8, rest: &[u8]) -> Option<Option<SocketAddr>> {
+pub(super) fn block_of(command: u8, family: u8, rest: &[u8]) -> Option<Option<SocketAddr>> {
     let port = |at: usize| Some(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?]));
     match (command, family) {
         (0x20, _) => Some(None),
@@ -141,7 +139,11 @@ mod tests {
         let v4 = [[192, 0, 2, 7], [10, 0, 0, 1], [0x13, 0x94, 2, 0x4b]].concat();
         let peer = SocketAddr::from(([192, 0, 2, 7], 5012));
         assert_eq!(block_of(0x21, 0x11, &v4), Some(Some(peer)));
-        assert_eq!(block_of(0x21, 0x11, &[v4.clone(), vec![3, 0, 1, 0]].concat()), Some(Some(peer)), "TLVs follow");
+        assert_eq!(
+            block_of(0x21, 0x11, &[v4.clone(), vec![3, 0, 1, 0]].concat()),
+            Some(Some(peer)),
+            "TLVs follow"
+        );
         assert_eq!(block_of(0x21, 0x11, &v4[..11]), None);
         assert_eq!(block_of(0x21, 0x21, &v4), None);
         assert_eq!(block_of(0x20, 0x00, &[]), Some(None), "the proxy asks for itself");

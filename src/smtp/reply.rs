@@ -130,7 +130,8 @@ pub(super) const AUTH_IN_TRANSACTION: Reply = Reply::new(503, 5, 1, "Not in the 
 pub(super) const UNKNOWN_MECHANISM: Reply = Reply::new(504, 5, 4, "AUTH PLAIN or AUTH LOGIN");
 pub(super) const STARTTLS_FIRST: Reply = Reply::new(530, 7, 0, "Must issue a STARTTLS command first");
 pub(super) const AUTH_FIRST: Reply = Reply::new(530, 7, 0, "Authentication required");
-pub(super) const AUTH_NEEDS_TLS: Reply = Reply::new(538, 7, 11, "Logins are taken over TLS only: STARTTLS first");
+pub(super) const AUTH_NEEDS_TLS: Reply =
+    Reply::new(538, 7, 11, "Logins are taken over TLS only: STARTTLS first");
 pub(super) const UNCLEAN_TEXT: Reply = Reply::new(550, 6, 11, "The mail holds a bare CR, a bare LF or a NUL");
 pub(super) const TOO_BIG: Reply = Reply::new(552, 3, 4, "The mail is larger than this host accepts");
 pub(super) const NEEDS_SMTPUTF8: Reply = Reply::new(553, 6, 7, "Non-ASCII addresses need SMTPUTF8");

@@ -62,7 +62,11 @@ impl Memory {
     }
 
     /// Makes `held` cover so many octets; `None`: there is no room.
-    pub(super) fn cover(&self, held: Option<OwnedSemaphorePermit>, octets: usize) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn cover(
+        &self,
+        held: Option<OwnedSemaphorePermit>,
+        octets: usize,
+    ) -> Option<OwnedSemaphorePermit> {
         let pieces = octets.div_ceil(PIECE);
         let missing = pieces.saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
         let more = Arc::clone(&self.0).try_acquire_many_owned(u32::try_from(missing).ok()?).ok()?;

@@ -97,10 +97,13 @@ pub async fn find(connection: &mut PgConnection, id: TenantId) -> Result<Option<
 /// # Errors
 /// See [`StoreError`].
 pub async fn find_by_name(connection: &mut PgConnection, name: &str) -> Result<Option<Tenant>, StoreError> {
-    let row =
-        sqlx::query_as!(Row, "SELECT id, name, created_at, suspended_at, dsn FROM tenants WHERE name = $1", name,)
-            .fetch_optional(connection)
-            .await?;
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT id, name, created_at, suspended_at, dsn FROM tenants WHERE name = $1",
+        name,
+    )
+    .fetch_optional(connection)
+    .await?;
     Ok(row.and_then(Row::tenant))
 }
 

@@ -111,9 +111,8 @@ pub async fn guard(
 }
 
 async fn authenticate(app: &App, secret: Option<KeySecret>, ip: IpAddr) -> Result<Principal, Problem> {
-    let secret = secret.ok_or_else(|| {
-        Problem::new(Kind::Unauthorized, "send Authorization: Bearer <key>")
-    })?;
+    let secret =
+        secret.ok_or_else(|| Problem::new(Kind::Unauthorized, "send Authorization: Bearer <key>"))?;
     let credential = app.keys.admit(secret.hash(), ip, app.clock.now()).await?;
     Ok(Principal { credential, ip })
 }

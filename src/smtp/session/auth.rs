@@ -67,9 +67,7 @@ where
             None => self.answer_to(&reply::ASK_RESPONSE).await?,
         };
         Ok(response.and_then(|text| match text.split('\0').collect::<Vec<_>>().as_slice() {
-            [_, user, secret] if !secret.is_empty() => {
-                Ok(((*user).to_owned(), KeySecret::given(secret)))
-            }
+            [_, user, secret] if !secret.is_empty() => Ok(((*user).to_owned(), KeySecret::given(secret))),
             _ => Err(reply::BAD_BASE64),
         }))
     }

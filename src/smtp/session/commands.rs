@@ -87,7 +87,9 @@ where
             return self.refuse(reply::NESTED_MAIL);
         }
         match (self.settings.door, &self.info.tls, &self.info.login) {
-            (Door::Transfer, ..) if params.is_for_submission() => return self.refuse(reply::UNKNOWN_PARAMETER),
+            (Door::Transfer, ..) if params.is_for_submission() => {
+                return self.refuse(reply::UNKNOWN_PARAMETER);
+            }
             (Door::Transfer, ..) | (Door::Submission, _, Some(_)) => {}
             // RFC 3207 §4, RFC 4954 §6.
             (Door::Submission, None, None) => return self.refuse(reply::STARTTLS_FIRST),

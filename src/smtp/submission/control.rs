@@ -130,7 +130,8 @@ fn tracking(value: &str) -> Result<Tracking, &'static str> {
     if value.eq_ignore_ascii_case("none") {
         return Ok(Tracking::default());
     }
-    let is_known = |word: &str| ["opens", "clicks"].iter().any(|known| word.trim().eq_ignore_ascii_case(known));
+    let is_known =
+        |word: &str| ["opens", "clicks"].iter().any(|known| word.trim().eq_ignore_ascii_case(known));
     if value.split(',').all(is_known) {
         // Said aloud, as by HTTP: a mail without it would be another mail.
         return Err("this version cannot do that yet");
@@ -164,7 +165,8 @@ mod tests {
         .expect("good");
         let options = control.options;
         assert_eq!(options.tags, ["welcome", "second"]);
-        let metadata: Vec<_> = options.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let metadata: Vec<_> =
+            options.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(metadata, [("Gruß", "ü"), ("Order", "7")]);
         assert_eq!(options.stream.as_str(), "broadcast");
         assert_eq!(options.send_at, Some(datetime!(2026-11-24 9:00 UTC)));

@@ -90,13 +90,15 @@ impl Submission {
     ) -> Result<Reply, Reply> {
         let login = session.login.as_ref().ok_or(reply::AUTH_FIRST)?;
         let key = &login.credential.key;
-        let caller = Caller { tenant: key.tenant, key: Some(key.id), mode: key.mode, limits: key.limits.clone() };
+        let caller =
+            Caller { tenant: key.tenant, key: Some(key.id), mode: key.mode, limits: key.limits.clone() };
         let Control { mut options, key } = Control::read(crate::mail::control::fields(&text))?;
         options.handling.envelope = Some(submitted(&envelope));
         options.trace = Some(trace::received(&self.hostname, session, &envelope.params, self.now()));
         let item = self.canonical(envelope, text, options)?;
         let request = Request { items: vec![Ok(item)], key };
-        let Answer { mut items, .. } = self.accept.accept(&caller, request).await.map_err(refusals::unanswered)?;
+        let Answer { mut items, .. } =
+            self.accept.accept(&caller, request).await.map_err(refusals::unanswered)?;
         match items.pop() {
             Some(Ok(accepted)) => Ok(reply::OK.saying(format!("Ok: queued as {}", accepted.id))),
             Some(Err(rejected)) => Err(refusals::rejected(&rejected)),
@@ -119,7 +121,13 @@ impl Submission {
             recipients.to.push(Mailbox { name: None, address });
         }
         let from = sender(&envelope.return_path)?.map(|address| Mailbox { name: None, address });
-        Ok(canonical::Submission { from, reply_to: Vec::new(), recipients, content: Content::Raw(raw), options })
+        Ok(canonical::Submission {
+            from,
+            reply_to: Vec::new(),
+            recipients,
+            content: Content::Raw(raw),
+            options,
+        })
     }
 
     fn recipient(&self, path: &ForwardPath) -> Result<EmailAddress, Reply> {

@@ -28,7 +28,10 @@ async fn a_mail_is_kept_octet_for_octet_below_our_trace_field() {
     let received = String::from_utf8(mails[0].text.clone()).expect("ASCII");
     let (trace, rest) = received.split_at(received.find("From: ").expect("a From"));
     assert_eq!(rest, text);
-    assert!(trace.starts_with("Received: by mail.postroad.test (postroad) with ESMTPSA (TLSv1.3 TLS13_"), "{trace}");
+    assert!(
+        trace.starts_with("Received: by mail.postroad.test (postroad) with ESMTPSA (TLSv1.3 TLS13_"),
+        "{trace}"
+    );
     assert_eq!(trace.matches("\r\n").count(), 2, "one folded field: {trace}");
     assert!(!trace.contains("client.test") && !trace.contains("127.0.0.1"), "{trace}");
 
@@ -43,7 +46,8 @@ async fn a_mail_is_kept_octet_for_octet_below_our_trace_field() {
 #[tokio::test]
 async fn what_a_client_left_out_is_added_and_blind_copies_are_taken_out() {
     let doors = Doors::open().await;
-    let text = "From: hello@acme.example\r\nTo: ann@example.net\r\nBcc: bob@example.net\r\nSubject: x\r\n\r\nx";
+    let text =
+        "From: hello@acme.example\r\nTo: ann@example.net\r\nBcc: bob@example.net\r\nSubject: x\r\n\r\nx";
     let to = ["ann@example.net", "bob@example.net"];
     let id = queued(&doors.logged_in().await.mail("a@acme.example", &to, text).await);
     let raw = doors.app.client.download(&format!("/v1/messages/{id}/raw")).await;
@@ -73,14 +77,24 @@ async fn control_fields_say_what_json_says_and_never_leave() {
     assert_eq!(message["metadata"], json!({ "Order": "7" }));
     assert_eq!(message["stream"], "broadcast");
     let mails = sink.wait_for(1, PATIENCE).await;
-    let names: Vec<String> = fields(&mails[0].text).into_iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    let names: Vec<String> =
+        fields(&mails[0].text).into_iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     assert!(!names.iter().any(|name| name.starts_with("x-postroad")), "{names:?}");
 
     let mut client = doors.logged_in().await;
     for (field, trouble) in [
-        ("X-Postroad-Send-At: tomorrow", "X-Postroad-Send-At: a moment as RFC 3339 has it is needed, such as 2026-11-24T10:00:00Z"),
-        ("X-Postroad-Send-At: 2099-01-01T00:00:00Z", "X-Postroad-Send-At: mail can be scheduled up to 30 days ahead"),
-        ("X-Postroad-Stream: No Such", "X-Postroad-Stream: a stream's name is 1 to 64 of a-z, 0-9, '_' and '-'"),
+        (
+            "X-Postroad-Send-At: tomorrow",
+            "X-Postroad-Send-At: a moment as RFC 3339 has it is needed, such as 2026-11-24T10:00:00Z",
+        ),
+        (
+            "X-Postroad-Send-At: 2099-01-01T00:00:00Z",
+            "X-Postroad-Send-At: mail can be scheduled up to 30 days ahead",
+        ),
+        (
+            "X-Postroad-Stream: No Such",
+            "X-Postroad-Stream: a stream's name is 1 to 64 of a-z, 0-9, '_' and '-'",
+        ),
         ("X-Postroad-Sendat: 2026-11-24T10:00:00Z", "X-Postroad-Sendat: there is no such control field"),
         ("X-Postroad-Track: opens", "X-Postroad-Track: this version cannot do that yet"),
     ] {
@@ -100,7 +114,10 @@ async fn a_scheduled_mail_waits() {
     let text = format!("X-Postroad-Send-At: {at}\r\n{TEXT}");
     let id = queued(&doors.logged_in().await.mail("a@acme.example", ANN, &text).await);
     let message = doors.app.client.get(&format!("/v1/messages/{id}")).await.body;
-    assert_eq!((&message["send_at"], &message["deliveries"][0]["status"]), (&json!(at.replace('Z', ".000Z")), &json!("queued")));
+    assert_eq!(
+        (&message["send_at"], &message["deliveries"][0]["status"]),
+        (&json!(at.replace('Z', ".000Z")), &json!("queued"))
+    );
     doors.close().await;
 }
 
@@ -108,7 +125,8 @@ async fn a_scheduled_mail_waits() {
 async fn the_same_idempotency_key_is_the_same_mail() {
     let doors = Doors::open().await;
     let mut client = doors.logged_in().await;
-    let text = |date: &str| format!("X-Postroad-Idempotency-Key: order-7\r\n{}", TEXT.replace("10:00:00", date));
+    let text =
+        |date: &str| format!("X-Postroad-Idempotency-Key: order-7\r\n{}", TEXT.replace("10:00:00", date));
     let first = client.mail("a@acme.example", ANN, &text("10:00:00")).await;
     // A client that tries again writes another Date.
     assert_eq!(client.mail("a@acme.example", ANN, &text("10:00:30")).await, first);
@@ -122,7 +140,8 @@ async fn the_same_idempotency_key_is_the_same_mail() {
 #[tokio::test]
 async fn a_key_sends_what_it_may_send_by_http_and_nothing_else() {
     let doors = Doors::open().await;
-    let limited = json!({ "name": "x", "scopes": ["send"], "domains": ["acme.example"], "streams": ["transactional"] });
+    let limited =
+        json!({ "name": "x", "scopes": ["send"], "domains": ["acme.example"], "streams": ["transactional"] });
     let limited = doors.app.key(limited).await.secret;
     let mut client = doors.logged_in_with(&limited).await;
     queued(&client.mail("a@acme.example", ANN, TEXT).await);
@@ -131,7 +150,10 @@ async fn a_key_sends_what_it_may_send_by_http_and_nothing_else() {
     let refused = "550 5.7.1 this key may not send as evil.example";
     assert_eq!(client.mail("a@acme.example", ANN, &foreign).await, refused);
     assert_eq!(client.mail("a@evil.example", ANN, TEXT).await, refused);
-    let two = TEXT.replace("From: Acme <hello@acme.example>", "From: a@acme.example, b@evil.example\r\nSender: a@acme.example");
+    let two = TEXT.replace(
+        "From: Acme <hello@acme.example>",
+        "From: a@acme.example, b@evil.example\r\nSender: a@acme.example",
+    );
     assert_eq!(client.mail("a@acme.example", ANN, &two).await, refused, "nobody hides behind the first name");
     let stream = format!("X-Postroad-Stream: broadcast\r\n{TEXT}");
     let said = client.mail("a@acme.example", ANN, &stream).await;
@@ -140,7 +162,10 @@ async fn a_key_sends_what_it_may_send_by_http_and_nothing_else() {
     let test = doors.app.key(json!({ "name": "x", "scopes": ["send"], "test": true })).await.secret;
     let id = queued(&doors.logged_in_with(&test).await.mail("a@acme.example", ANN, TEXT).await);
     let message = doors.app.client.ended(&id).await;
-    assert_eq!((&message["sandbox"], &message["deliveries"][0]["status"]), (&json!(true), &json!("delivered")));
+    assert_eq!(
+        (&message["sandbox"], &message["deliveries"][0]["status"]),
+        (&json!(true), &json!("delivered"))
+    );
     doors.close().await;
 }
 
@@ -222,7 +247,10 @@ async fn what_is_no_mail_is_refused_with_the_reason() {
     let cases = [
         ("no header at all".to_owned(), "550 5.6.0 the message does not begin with a header field"),
         ("Subject: x\r\n\r\nx".to_owned(), "550 5.6.0 the message has no From"),
-        (format!("Subject: again\r\n{TEXT}"), "550 5.6.0 the message has the header field Subject more than once"),
+        (
+            format!("Subject: again\r\n{TEXT}"),
+            "550 5.6.0 the message has the header field Subject more than once",
+        ),
         (looped, "554 5.4.6 the message has been through more than 100 servers: it is in a loop"),
         (format!("X-Long: {}\r\n{TEXT}", "x".repeat(1 << 20)), "550 5.6.0 "),
         (format!("{}{TEXT}", "X-Many: y\r\n".repeat(100_000)), "550 5.6.0 "),

@@ -34,7 +34,8 @@ pub async fn run_with(program: &str, arguments: &[&str], input: &str) -> Output 
 
 async fn run(program: &str, arguments: &[&str]) -> String {
     let output = run_with(program, arguments, "").await;
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{program}: {said}");
     said
 }
@@ -58,16 +59,47 @@ async fn swaks_sends_over_both_doors_with_both_mechanisms() {
     for (server, tls) in [(&submission, "-tls"), (&submissions, "-tlsc")] {
         for mechanism in ["PLAIN", "LOGIN"] {
             let arguments = [
-                "--server", server, tls, "--auth", mechanism, "--auth-user", "anybody", "--auth-password", KEY,
-                "--from", "hello@acme.example", "--to", "ann@example.net", "--body", "Hello\n.\nAnn",
-                "--attach", "@/etc/hostname", "--pipeline",
+                "--server",
+                server,
+                tls,
+                "--auth",
+                mechanism,
+                "--auth-user",
+                "anybody",
+                "--auth-password",
+                KEY,
+                "--from",
+                "hello@acme.example",
+                "--to",
+                "ann@example.net",
+                "--body",
+                "Hello\n.\nAnn",
+                "--attach",
+                "@/etc/hostname",
+                "--pipeline",
             ];
             let said = run("swaks", &arguments).await;
             let arrived = only(&doors, &said).await;
-            assert!(contains(&arrived, "\r\n\r\nHello\r\n.\r\nAnn\r\n"), "{}", String::from_utf8_lossy(&arrived));
+            assert!(
+                contains(&arrived, "\r\n\r\nHello\r\n.\r\nAnn\r\n"),
+                "{}",
+                String::from_utf8_lossy(&arrived)
+            );
         }
     }
-    let wrong = ["--server", &submission, "-tls", "--auth", "PLAIN", "--auth-user", "x", "--auth-password", "wrong", "--to", "ann@example.net"];
+    let wrong = [
+        "--server",
+        &submission,
+        "-tls",
+        "--auth",
+        "PLAIN",
+        "--auth-user",
+        "x",
+        "--auth-password",
+        "wrong",
+        "--to",
+        "ann@example.net",
+    ];
     let output = run_with("swaks", &wrong, "").await;
     assert_eq!(output.status.code(), Some(28), "swaks says that the login failed");
     doors.close().await;
@@ -83,9 +115,23 @@ async fn curl_sends_a_file() {
     for (url, port) in [("smtp", doors.submission().port()), ("smtps", doors.submissions().port())] {
         let url = format!("{url}://localhost:{port}/client.test");
         let arguments = [
-            "--verbose", "--noproxy", "*", "--ssl-reqd", "--ipv4", "--cacert", &ca.display().to_string(), "--url", &url,
-            "--user", &credentials, "--mail-from", "hello@acme.example", "--mail-rcpt", "ann@example.net",
-            "--upload-file", &upload,
+            "--verbose",
+            "--noproxy",
+            "*",
+            "--ssl-reqd",
+            "--ipv4",
+            "--cacert",
+            &ca.display().to_string(),
+            "--url",
+            &url,
+            "--user",
+            &credentials,
+            "--mail-from",
+            "hello@acme.example",
+            "--mail-rcpt",
+            "ann@example.net",
+            "--upload-file",
+            &upload,
         ];
         let arrived = only(&doors, &run("curl", &arguments).await).await;
         assert!(arrived.ends_with(b"\r\n\r\nHello, Ann.\r\n"));
@@ -134,11 +180,24 @@ async fn msmtp_sends_what_it_is_given() {
     let trust = format!("--tls-trust-file={}", doors.directory.path().join("cert.pem").display());
     let password = format!("--passwordeval=echo {KEY}");
     let arguments = [
-        "--file=/dev/null", "--debug", host, &port, "--tls=on", "--tls-starttls=on", &trust, "--auth=plain", "--user=anybody",
-        &password, "--from=hello@acme.example", "--dsn-notify=failure,delay", "--dsn-return=headers", "ann@example.net",
+        "--file=/dev/null",
+        "--debug",
+        host,
+        &port,
+        "--tls=on",
+        "--tls-starttls=on",
+        &trust,
+        "--auth=plain",
+        "--user=anybody",
+        &password,
+        "--from=hello@acme.example",
+        "--dsn-notify=failure,delay",
+        "--dsn-return=headers",
+        "ann@example.net",
     ];
     let output = run_with("msmtp", &arguments, &TEXT.replace("\r\n", "\n")).await;
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
     let arrived = only(&doors, &said).await;
     assert!(arrived.ends_with(b"\r\n\r\nHello, Ann.\r\n"));

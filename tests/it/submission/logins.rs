@@ -21,7 +21,13 @@ async fn every_key_that_may_not_send_from_here_hears_the_same() {
     let suspended = account.client.make_key(scopes(&["send"])).await.secret;
     doors.app.client.patch(&format!("/v1/tenants/{}", account.tenant), json!({ "suspended": true })).await;
 
-    let shown = [("unknown", "no-key-at-all".to_owned()), ("reader", reader), ("elsewhere", elsewhere), ("revoked", revoked.secret), ("suspended", suspended)];
+    let shown = [
+        ("unknown", "no-key-at-all".to_owned()),
+        ("reader", reader),
+        ("elsewhere", elsewhere),
+        ("revoked", revoked.secret),
+        ("suspended", suspended),
+    ];
     for (index, (what, secret)) in (1u8..).zip(shown) {
         // From addresses of their own: the third refusal of one is delayed.
         let client = Raw::from(&format!("127.0.1.{index}"), doors.submission()).await;
@@ -48,9 +54,10 @@ async fn guess(doors: &Doors, source: &str, tries: usize) -> usize {
         let client = Raw::from(source, doors.submission()).await;
         sessions.push(encrypted(client, doors).await);
     }
-    let guesses = sessions.iter_mut().enumerate().map(|(n, client)| async move {
-        client.log_in(&format!("guess-{n}")).await
-    });
+    let guesses = sessions
+        .iter_mut()
+        .enumerate()
+        .map(|(n, client)| async move { client.log_in(&format!("guess-{n}")).await });
     let said = futures_util::future::join_all(guesses).await;
     said.iter().filter(|said| *said == REFUSED).count()
 }
@@ -61,7 +68,10 @@ async fn guessing_from_many_addresses_is_slow_and_short() {
     let sources: Vec<String> = (1..=20).map(|n| format!("127.0.2.{n}")).collect();
     let began = Instant::now();
     let looked_at: usize =
-        futures_util::future::join_all(sources.iter().map(|source| guess(&doors, source, 15))).await.iter().sum();
+        futures_util::future::join_all(sources.iter().map(|source| guess(&doors, source, 15)))
+            .await
+            .iter()
+            .sum();
     assert!(looked_at < 20 * 10, "{looked_at} of 300 guesses were looked at");
     assert!(began.elapsed().as_secs() >= 3, "answers are delayed: {:?}", began.elapsed());
     // From there on they are not even greeted, and others are.
@@ -103,6 +113,9 @@ async fn a_key_with_a_rate_is_told_to_wait() {
         client.ask("RSET\r\n").await;
     }
     assert_eq!(said[0], "250 2.1.0 Ok");
-    assert!(said.contains(&"451 4.7.0 This key may be used 1 times a second, try again in 1 s".to_owned()), "{said:?}");
+    assert!(
+        said.contains(&"451 4.7.0 This key may be used 1 times a second, try again in 1 s".to_owned()),
+        "{said:?}"
+    );
     doors.close().await;
 }

@@ -4,6 +4,7 @@ mod accept;
 mod certificates;
 mod clients;
 mod logins;
+mod notices;
 mod proxies;
 mod sessions;
 mod smuggling;
@@ -228,7 +229,8 @@ pub fn plain(user: &str, secret: &str) -> String {
 
 /// The id in `250 2.0.0 Ok: queued as msg_…`.
 pub fn queued(answer: &str) -> String {
-    let id = answer.strip_prefix("250 2.0.0 Ok: queued as ").unwrap_or_else(|| panic!("not queued: {answer}"));
+    let id =
+        answer.strip_prefix("250 2.0.0 Ok: queued as ").unwrap_or_else(|| panic!("not queued: {answer}"));
     assert!(id.starts_with("msg_"), "{id}");
     id.to_owned()
 }

@@ -37,7 +37,9 @@ async fn a_trusted_proxy_tells_who_the_client_is() {
         assert!(log_in_after(&doors, header, &key).await.starts_with("535 "), "{header:?}");
     }
     // A header that cannot be read ends the connection.
-    for header in [&b"PROXY TCP4 192.0.2.7\r\n"[..], b"PROXY it is me\r\n", b"\r\n\r\n\0\r\nQUIT\r\xff\xff\xff\xff\xff"] {
+    for header in
+        [&b"PROXY TCP4 192.0.2.7\r\n"[..], b"PROXY it is me\r\n", b"\r\n\r\n\0\r\nQUIT\r\xff\xff\xff\xff\xff"]
+    {
         assert_eq!(log_in_after(&doors, header, &key).await, "", "{header:?}");
     }
     doors.close().await;

@@ -125,7 +125,10 @@ async fn what_was_said_before_the_handshake_is_forgotten() {
     let doors = Doors::open().await;
     let mut client = doors.greeted().await;
     client.ask("EHLO client.test\r\n").await;
-    let injected = format!("STARTTLS\r\nEHLO injected\r\nAUTH PLAIN {}\r\nMAIL FROM:<x@acme.example>\r\n", plain("x", KEY));
+    let injected = format!(
+        "STARTTLS\r\nEHLO injected\r\nAUTH PLAIN {}\r\nMAIL FROM:<x@acme.example>\r\n",
+        plain("x", KEY)
+    );
     assert_eq!(client.ask(injected).await, "220 2.0.0 Ready to start TLS");
     let mut client = client.encrypt(&doors.root).await;
     assert_eq!(client.ask("NOOP\r\n").await, "250 2.0.0 Ok", "no injected command was answered");

@@ -47,7 +47,13 @@ async fn a_header_cannot_be_split() {
     let doors = Doors::open().await;
     let mut client = doors.logged_in().await;
     for header in ["Subject: x\rBcc: victim@example.net", "Subject: x\nBcc: victim@example.net", "No field"] {
-        let said = client.mail("a@acme.example", &["ann@example.net"], &format!("From: a@acme.example\r\n{header}\r\n\r\nx")).await;
+        let said = client
+            .mail(
+                "a@acme.example",
+                &["ann@example.net"],
+                &format!("From: a@acme.example\r\n{header}\r\n\r\nx"),
+            )
+            .await;
         assert_eq!(&said[..5], "550 5", "{header:?}: {said}");
     }
     doors.close().await;
