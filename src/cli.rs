@@ -187,9 +187,9 @@ fn announce(config: &Config, server: &Server) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let ports = server.ports();
     let told = |port: Option<SocketAddr>| port.map_or_else(|| "off".to_owned(), |port| port.to_string());
-    let (submission, submissions) = (told(ports.submission), told(ports.submissions));
+    let (submission, submissions, mx) = (told(ports.submission), told(ports.submissions), told(ports.mx));
     let https = ports.https.map(|port| format!(" https={port}")).unwrap_or_default();
-    writeln!(out, "ready http={http}{https} submission={submission} submissions={submissions} mx=off")?;
+    writeln!(out, "ready http={http}{https} submission={submission} submissions={submissions} mx={mx}")?;
     Ok(out.flush()?)
 }
 

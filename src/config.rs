@@ -36,6 +36,8 @@ pub struct Config {
     pub submissions_addr: Option<SocketAddr>,
     /// `POSTROAD_TLS_CERT` and `POSTROAD_TLS_KEY` (made for development): PEM files, read again when they change.
     pub tls_files: Option<TlsFiles>,
+    /// `POSTROAD_MX_ADDR` (`127.0.0.1:2525`): mail from the world; `off`: none is taken. Port 0: any free one.
+    pub mx_addr: Option<SocketAddr>,
     /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For`, and PROXY header before SMTP, is believed,
     /// separated by commas.
     pub trusted_proxies: Vec<IpNet>,
@@ -129,6 +131,7 @@ impl Config {
             submission_addr: source.parsed("SUBMISSION_ADDR", "127.0.0.1:2587", address_or_off).flatten(),
             submissions_addr: source.parsed("SUBMISSIONS_ADDR", "127.0.0.1:2465", address_or_off).flatten(),
             tls_files: source.tls_files(),
+            mx_addr: source.parsed("MX_ADDR", "127.0.0.1:2525", address_or_off).unwrap_or(None),
             trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
             sender_policy: source.sender_policy(route.as_ref()),

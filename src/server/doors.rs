@@ -2,28 +2,26 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::account::credentials::Keys;
 use crate::account::rates::Rates;
 use crate::delivery::{Delivery, LEASE};
 use crate::domain::handoff::Handoff;
+use crate::domain::id::TenantId;
 use crate::feedback::notices::Teller;
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts};
 use crate::smtp::submission::BadLogins;
 use crate::smtp::{Listener, Settings, Submission, Tls};
-use crate::store::StoreError;
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Limits};
 use crate::worker::{follow, notify};
 
 use super::certificate::{Certificate, Shown};
-use super::{Building, Role, observe};
+use super::{Building, Role, changes, observe};
 
 /// Octets of request bodies in memory.
 const BODY_BYTES: usize = 256 << 20;
@@ -39,6 +37,8 @@ pub struct Ports {
     pub submission: Option<SocketAddr>,
     /// Submission over TLS from the first octet.
     pub submissions: Option<SocketAddr>,
+    /// Mail from the world.
+    pub mx: Option<SocketAddr>,
 }
 
 /// What the doors share.
@@ -52,7 +52,11 @@ struct Front {
 impl Building {
     /// Opens the doors of this process's roles. Whoever submits mail must end before the writers can: nothing here
     /// may keep an [`Accept`] beyond the doors.
-    pub(super) async fn open_doors(&mut self, worker: Option<&(Arc<Delivery>, Handoff)>) -> Result<Ports> {
+    pub(super) async fn open_doors(
+        &mut self,
+        operator: TenantId,
+        worker: Option<&(Arc<Delivery>, Handoff)>,
+    ) -> Result<Ports> {
         let front = self.front(worker)?;
         let mut ports = Ports::default();
         if self.roles.contains(&Role::Api) {
@@ -60,6 +64,8 @@ impl Building {
         }
         if self.roles.contains(&Role::Smtp) {
             self.submission(&front, &mut ports).await?;
+            let tls = front.certificate.as_ref().map(|shown| shown.smtp.clone());
+            ports.mx = self.mx(operator, tls).await?;
         }
         if self.roles.contains(&Role::Worker) {
             let teller = Teller {
@@ -94,14 +100,15 @@ impl Building {
             database: database.clone(),
         };
         let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));
-        self.loops.spawn("keys", write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
+        self.loops.spawn("keys", changes::write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
         let rates = Arc::new(Rates::new(self.config.key_rate));
         Ok(Front { accept, keys, rates, certificate: self.certificate()? })
     }
 
     /// What is shown by the doors with TLS, if there are any.
     fn certificate(&mut self) -> Result<Option<Shown>> {
-        let smtp = self.config.submission_addr.or(self.config.submissions_addr);
+        let config = &self.config;
+        let smtp = config.submission_addr.or(config.submissions_addr).or(config.mx_addr);
         let shows = (self.roles.contains(&Role::Smtp) && smtp.is_some())
             || (self.roles.contains(&Role::Api) && self.config.https_addr.is_some());
         if !shows {
@@ -185,23 +192,4 @@ impl Building {
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
-}
-
-/// How often it is written down when keys were last used.
-const USED_INTERVAL: Duration = Duration::from_secs(30);
-/// A drain waits no longer for it.
-const USED_TIMEOUT: Duration = Duration::from_secs(2);
-
-async fn write_used_keys(keys: Arc<Keys>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        // When the process drains, what was noted since is written too.
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(USED_INTERVAL) => {}
-        }
-        let written = tokio::time::timeout(USED_TIMEOUT, keys.write_used()).await;
-        if let Err(error) = written.unwrap_or_else(|_| Err(StoreError::timed_out())) {
-            tracing::debug!(error = %error, "could not write when keys were last used");
-        }
-    }
 }

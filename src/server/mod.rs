@@ -6,8 +6,10 @@
 
 mod capture;
 mod certificate;
+mod changes;
 mod doors;
 mod master_key;
+mod mx;
 mod observe;
 mod role;
 mod tasks;
@@ -44,7 +46,7 @@ use crate::live::Live;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
-use crate::store::{Database, StoreError, Use, migrate, nodes, partitions, tenants};
+use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::Lanes;
 use crate::worker::{alive, complain, deliver, listen, prune, reclaim, rescue, revise};
 
@@ -185,7 +187,7 @@ impl Server {
         let mut building = Building::enter(config, roles, opened).await?;
         let delivery =
             if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
-        let ports = building.open_doors(delivery.as_ref()).await?;
+        let ports = building.open_doors(tenant, delivery.as_ref()).await?;
         let delivery = delivery.map(|(delivery, _)| delivery);
         Ok(building.finish(ports, delivery, tenant, first_key))
     }
@@ -198,6 +200,11 @@ impl Server {
     /// Where HTTP listens; `None`: not the role of this process.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.ports.http
+    }
+
+    /// Where mail from the world comes in; `None`: nowhere.
+    pub fn mx_addr(&self) -> Option<SocketAddr> {
+        self.ports.mx
     }
 
     /// The key of the first start, to be shown once.
@@ -432,27 +439,6 @@ impl Building {
         Ok(())
     }
 
-    /// Takes over tenants' relays, and who is suspended, when they change.
-    fn follow_changes(&self, delivery: &Arc<Delivery>) -> impl Future<Output = ()> + use<> {
-        let (mut known, stop) = (self.known.clone(), self.stop_loops.clone());
-        let (database, seal, delivery) =
-            (self.opened.database.clone(), self.seal.clone(), Arc::clone(delivery));
-        let mut seen = known.borrow().revisions;
-        async move {
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    changed = known.changed() => if changed.is_err() { return },
-                }
-                let now = known.borrow_and_update().revisions;
-                match take_over(&database, &seal, &delivery, seen, now).await {
-                    Ok(()) => seen = now,
-                    Err(error) => tracing::warn!(error = %error, "could not read what has changed"),
-                }
-            }
-        }
-    }
-
     /// Where mail goes unless a tenant says otherwise.
     async fn endpoint(&mut self, return_paths: &ReturnPaths) -> Result<Endpoint> {
         match &self.config.route {
@@ -519,21 +505,4 @@ impl Building {
             _data_dir: data_dir,
         }
     }
-}
-
-async fn take_over(
-    database: &Database,
-    seal: &Subkey,
-    delivery: &Delivery,
-    seen: Revisions,
-    now: Revisions,
-) -> Result<(), StoreError> {
-    if now.relays != seen.relays {
-        delivery.router.replace_relays(relays::open_all(database, seal).await?);
-    }
-    if now.credentials != seen.credentials {
-        let mut connection = database.serve().acquire().await?;
-        delivery.suspended.replace(tenants::suspended(&mut connection).await?);
-    }
-    Ok(())
 }

@@ -1,7 +1,8 @@
 //! The SMTP doors: mail that comes in by SMTP, whoever it is for.
 //!
 //! One strict engine ([`Listener`] and the session behind it) and a [`Mailroom`] per kind of receiver: the private
-//! [`Capture`], [`Submission`], and inbound mail. This module does not send, and it knows no policy.
+//! [`Capture`], [`Submission`] for our own users, and [`Mx`] for mail that comes in. This module does not send, and it
+//! knows no policy.
 //! Invariant: what the engine hands to a mailroom is one well-formed envelope and one mail that every RFC 5321
 //! host delimits alike.
 //!
@@ -14,6 +15,7 @@ mod command;
 mod data;
 mod listener;
 mod mailroom;
+mod mx;
 mod path;
 #[cfg(test)]
 mod properties;
@@ -30,6 +32,7 @@ pub use mailroom::{
     Body, Charset, Entry, Hello, Login, MailParams, Mailroom, RcptParams, ReceivedEnvelope, SessionInfo,
     TlsSession, Verdict,
 };
+pub use mx::Mx;
 pub use path::{BadPath, ForwardPath, Mailbox, ReversePath};
 pub use reply::Reply;
 pub use settings::{Door, EarlyTalk, Limits, Memory, Settings, Timeouts, Tls, TlsConfig};

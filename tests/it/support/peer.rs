@@ -1,4 +1,4 @@
-//! Servers that nobody here wrote, each a process of one test's own.
+//! Servers that nobody here wrote: Postfix, as a relay or as somebody who returns mail, and Postfix's smtp-sink.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -25,8 +25,7 @@ fn free_port() -> u16 {
 }
 
 impl Server {
-    /// Runs what `command` makes of a directory and a port; returns when it listens.
-    pub async fn start(command: impl FnOnce(&Path, u16) -> Command) -> Server {
+    async fn start(command: impl FnOnce(&Path, u16) -> Command) -> Server {
         let home =
             tempfile::Builder::new().prefix("postroad-peer").tempdir_in("/var/tmp").expect("a directory");
         let port = free_port();
@@ -46,11 +45,20 @@ impl Server {
 
     /// Postfix, which relays to `sink`.
     pub async fn postfix(sink: &SmtpSink) -> Server {
+        Server::postfix_with(sink, &[]).await
+    }
+
+    /// The same; notices to addresses at `domain` go to that port.
+    pub async fn postfix_returning(sink: &SmtpSink, domain: &str, port: u16) -> Server {
+        Server::postfix_with(sink, &[domain, &port.to_string()]).await
+    }
+
+    async fn postfix_with(sink: &SmtpSink, more: &[&str]) -> Server {
         let relay = sink.address().port().to_string();
         Server::start(|home, port| {
             let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/postfix.sh");
             let mut command = Command::new(script);
-            command.arg(home).arg(port.to_string()).arg(relay);
+            command.arg(home).arg(port.to_string()).arg(relay).args(more);
             command
         })
         .await
@@ -68,7 +76,8 @@ impl Server {
         Server::start(|home, port| {
             let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/postfix.sh");
             let mut command = Command::new(script);
-            command.arg(home).arg(port.to_string()).arg(door.to_string()).args(settings);
+            let nowhere = ["returns.invalid", "9"];
+            command.arg(home).arg(port.to_string()).arg(door.to_string()).args(nowhere).args(settings);
             command
         })
         .await
@@ -94,7 +103,7 @@ impl Server {
         .await
     }
 
-    /// As `POSTROAD_ROUTE` names it.
+    /// The route through it.
     pub fn route(&self) -> String {
         format!("smtp://127.0.0.1:{}?tls=none", self.port)
     }

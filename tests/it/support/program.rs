@@ -40,6 +40,7 @@ impl Settings {
             ("POSTROAD_HTTP_ADDR", "127.0.0.1:0".to_owned()),
             ("POSTROAD_SUBMISSION_ADDR", "off".to_owned()),
             ("POSTROAD_SUBMISSIONS_ADDR", "off".to_owned()),
+            ("POSTROAD_MX_ADDR", "127.0.0.1:0".to_owned()),
             ("POSTROAD_API_KEY", KEY.to_owned()),
             ("POSTROAD_HOSTNAME", "mail.postroad.test".to_owned()),
             ("POSTROAD_SENDER_POLICY", "any".to_owned()),
