@@ -151,11 +151,10 @@ struct Dialogue<'a> {
 impl Dialogue<'_> {
     fn of(event: &Value) -> Dialogue<'_> {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
-        let said = text("/smtp/text").map(|said| match event.pointer("/smtp/code").and_then(Value::as_u64) {
-            Some(code) => format!("{code} {said}"),
-            None => said.to_owned(),
-        });
-        Dialogue { host: text("/smtp/host"), said }
+        let code = event.pointer("/smtp/code").and_then(Value::as_u64).map(|code| code.to_string());
+        let words = [code.as_deref(), text("/smtp/enhanced"), text("/smtp/text")];
+        let said = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        Dialogue { host: text("/smtp/host"), said: Some(said).filter(|said| !said.is_empty()) }
     }
 }
 
@@ -202,6 +201,6 @@ mod tests {
         assert_eq!(status(NoticeKind::Delayed, &odd), "4.2.2");
         assert_eq!(status(NoticeKind::Delayed, &bounced), "4.0.0");
         assert_eq!(status(NoticeKind::Relayed, &bounced), "2.0.0");
-        assert_eq!(Dialogue::of(&bounced).said.as_deref(), Some("550 no"));
+        assert_eq!(Dialogue::of(&bounced).said.as_deref(), Some("550 5.1.1 no"));
     }
 }
