@@ -43,12 +43,13 @@ use crate::embedded::{DataDir, Embedded};
 use crate::feedback::capture::Keeper;
 use crate::http::Roles;
 use crate::live::Live;
+use crate::reporting::rollup::Memory;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::Lanes;
-use crate::worker::{alive, complain, deliver, listen, prune, reclaim, rescue, revise};
+use crate::worker::{alive, complain, deliver, listen, prune, reclaim, rescue, revise, rollup};
 
 pub use doors::Ports;
 pub use role::Role;
@@ -434,7 +435,14 @@ impl Building {
             clock: self.opened.clock.clone(),
             history: self.config.retention,
             content: self.config.content,
+            figures: self.config.figures,
         };
+        let rollup = rollup::Rollup {
+            link: database.link(Use::Claim),
+            clock: self.opened.clock.clone(),
+            memory: Memory::default(),
+        };
+        self.loops.spawn("rollup", rollup::run(rollup, stop.clone()));
         self.loops.spawn("prune", prune::run(prune, stop));
         Ok(())
     }

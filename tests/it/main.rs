@@ -10,6 +10,7 @@ mod inbound;
 mod openapi;
 mod packaging;
 mod smtp;
+mod stats;
 mod store;
 mod submission;
 mod support;

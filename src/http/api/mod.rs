@@ -3,9 +3,11 @@
 pub mod captured;
 pub mod docs;
 pub mod events;
+pub mod export;
 pub mod health;
 pub mod keys;
 pub mod messages;
 pub mod relays;
+pub mod stats;
 pub mod tenants;
 mod wire;
