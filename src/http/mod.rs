@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::account::credentials::Keys;
 use crate::account::rates::Rates;
 use crate::clock::Clock;
+use crate::dns::Resolver;
 use crate::domain::key::Scope;
 use crate::live::Live;
 use crate::seal::Subkey;
@@ -59,6 +60,8 @@ pub struct AppParts {
     pub budget: Budget,
     /// Seals relays' credentials.
     pub seal: Subkey,
+    /// Looks names up.
+    pub resolver: Resolver,
     /// Events as they happen.
     pub live: Live,
     /// Renders the metrics.

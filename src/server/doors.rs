@@ -141,6 +141,7 @@ impl Building {
             limits: Arc::clone(&front.rates),
             budget: Budget::new(BODY_BYTES),
             seal: self.seal.clone(),
+            resolver: self.resolver.clone(),
             live: self.live.clone(),
             metrics,
             roles: self.shown.clone(),

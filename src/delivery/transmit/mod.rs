@@ -25,7 +25,7 @@ use crate::mail::transcode;
 use super::stream::Wire;
 
 pub use auth::Credentials;
-pub use connect::{Dial, Peer, connect};
+pub use connect::{Circle, Dial, Peer, connect, converse, reach};
 pub use notices::Notices;
 
 /// How long each step may take: the minimum waits of RFC 5321 §4.5.3.2.
@@ -104,6 +104,8 @@ pub enum Trouble {
     Unmet {
         /// Of what class.
         class: BounceClass,
+        /// The enhanced status that says it best, if there is one.
+        status: Option<&'static str>,
         /// In words.
         text: String,
     },
@@ -196,6 +198,7 @@ pub struct Connection {
     wire: Wire,
     offers: Offers,
     deadlines: Deadlines,
+    host: String,
     address: SocketAddr,
     tls: Option<String>,
     used: u32,
@@ -214,6 +217,11 @@ enum State {
 }
 
 impl Connection {
+    /// The peer's name.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The peer's address.
     pub fn address(&self) -> SocketAddr {
         self.address
