@@ -22,6 +22,7 @@ pub mod messages;
 pub mod migrate;
 pub mod mta_sts;
 pub mod nodes;
+pub mod notices;
 pub mod partitions;
 pub mod queue;
 pub mod record;
