@@ -13,7 +13,8 @@ pub mod domain;
 // 2: all SQL; names.
 pub mod dns;
 pub mod store;
-// 3: the operation everything that sends mail goes through.
+// 3: the operation everything that sends mail goes through; who may send as whom.
+pub mod identities;
 pub mod submission;
 // 4: operations.
 pub mod account;

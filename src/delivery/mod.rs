@@ -13,9 +13,10 @@ pub mod fence;
 mod load;
 mod oauth;
 mod observe;
-mod prepare;
+pub mod prepare;
 pub mod record;
 pub mod route;
+pub mod sign;
 mod simulate;
 pub mod site;
 pub mod stream;
@@ -38,6 +39,7 @@ pub use oauth::Tokens;
 use fence::{Cancels, Fence, Suspended};
 use record::{Finished, Recorder};
 use route::Router;
+use sign::Signing;
 use site::{Brought, Site};
 use tls::PeerTls;
 use transmit::Deadlines;
@@ -58,6 +60,8 @@ pub struct Delivery {
     pub deadlines: Deadlines,
     /// Makes return paths.
     pub return_paths: ReturnPaths,
+    /// Knows senders, and signs for them.
+    pub signing: Signing,
     /// Encrypts connections.
     pub tls: PeerTls,
     /// Tokens for relays.

@@ -6,6 +6,7 @@ pub mod event;
 pub mod handling;
 pub mod handoff;
 pub mod id;
+pub mod identity;
 pub mod incarnation;
 pub mod key;
 pub mod message;

@@ -32,11 +32,16 @@ impl ReturnPaths {
 
     /// The return path of a delivery: the same at every call.
     pub fn of(&self, delivery: DeliveryId) -> String {
+        self.at(delivery, &self.domain)
+    }
+
+    /// The return path of a delivery at another domain, whose mail reaches us too.
+    pub fn at(&self, delivery: DeliveryId, domain: &str) -> String {
         let id = *delivery.uuid().as_bytes();
         let mut token = [0u8; ID_LEN + MAC_LEN];
         token[..ID_LEN].copy_from_slice(&id);
         token[ID_LEN..].copy_from_slice(&hmac::sign(&self.key, &id).as_ref()[..MAC_LEN]);
-        format!("{PREFIX}{}@{}", BASE32_NOPAD.encode(&token).to_ascii_lowercase(), self.domain)
+        format!("{PREFIX}{}@{}", BASE32_NOPAD.encode(&token).to_ascii_lowercase(), domain)
     }
 
     /// The delivery an address of ours names; `None` for every other address. The domain is not compared:

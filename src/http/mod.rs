@@ -25,6 +25,7 @@ use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::domains::Domains;
 use crate::clock::Clock;
 use crate::domain::key::Scope;
 use crate::live::Live;
@@ -32,7 +33,7 @@ use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, health, keys, messages, relays, tenants};
+use api::{captured, docs, domains, events, health, keys, messages, relays, tenants};
 use auth::{Demand, Keys, Limits, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
@@ -57,6 +58,8 @@ pub struct AppParts {
     pub budget: Budget,
     /// Seals relays' credentials.
     pub seal: Subkey,
+    /// Works on sender domains.
+    pub domains: Domains,
     /// Events as they happen.
     pub live: Live,
     /// Renders the metrics.
@@ -168,6 +171,14 @@ pub fn router(app: App) -> Router {
         // The tenant's own affairs.
         .route("/v1/keys", on(manage, post(keys::create).get(keys::list)))
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
+        .route("/v1/domains", on(manage, post(domains::create).get(domains::list)))
+        .route(
+            "/v1/domains/{id}",
+            on(manage, get(domains::one).patch(domains::update)).merge(on(manage, delete(domains::delete))),
+        )
+        .route("/v1/domains/{id}/verify", on(manage, post(domains::verify)))
+        .route("/v1/domains/{id}/rotate", on(manage, post(domains::rotate)))
+        .route("/v1/domains/{id}/keys", on(manage, post(domains::import_key)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
         // The installation.

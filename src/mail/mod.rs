@@ -7,6 +7,7 @@
 //! - [`address`]: `local@domain`; [`mailbox`]: an address with a display name.
 //! - [`text`]: what may stand in a header field; [`headers`]: which fields a caller may add.
 //! - [`mod@compose`]: parts into a mail; [`attachment`]: a file as a part.
+//! - [`dkim`]: signatures before a mail.
 //! - [`raw`]: a message that comes composed; [`transcode`]: making one fit a narrower way.
 //! - `words`, `lines`, `encoding` and `structure` are what these share: encoded words and folding, line ends,
 //!   transfer encodings, and where the parts of a message are.
@@ -15,6 +16,7 @@ pub mod address;
 mod address_error;
 pub mod attachment;
 pub mod compose;
+pub mod dkim;
 mod encoding;
 pub mod headers;
 pub mod identity;

@@ -5,6 +5,8 @@
 //! have, the rest is given back; results are written; the node leaves; the database stops.
 
 mod capture;
+mod changes;
+mod identity;
 mod master_key;
 mod observe;
 mod role;
@@ -21,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::account::bootstrap::{self, Bootstrap};
+use crate::account::domains::Domains;
 use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -41,14 +44,15 @@ use crate::feedback::capture::Keeper;
 use crate::http::auth::{Keys, Limits as RateLimits};
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts, Roles};
+use crate::identities::Identities;
 use crate::live::Live;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
-use crate::store::{Database, StoreError, Use, migrate, nodes, partitions, tenants};
+use crate::store::{Database, StoreError, Use, migrate, nodes, partitions};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Lanes, Limits};
-use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
+use crate::worker::{alive, complain, deliver, follow, listen, prune, recheck, reclaim, rescue, revise};
 
 pub use role::Role;
 use tasks::{Tasks, before};
@@ -161,6 +165,8 @@ struct Building {
     live: Live,
     known: watch::Receiver<Known>,
     seal: Subkey,
+    identities: Arc<Identities>,
+    domains: Domains,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -285,8 +291,11 @@ impl Building {
         for role in &roles {
             shown.add(role.as_str(), CancellationToken::new());
         }
+        let identities = identity::identities(&opened, &roles);
         let mut building = Building {
             lanes: Lanes::new(config.lanes),
+            domains: identity::domains(&config, &opened, &identities)?,
+            identities,
             seal: opened.master.derive(Purpose::Seal),
             fence: Fence::opened(begun),
             live: Live::default(),
@@ -335,6 +344,9 @@ impl Building {
         self.loops.spawn("alive", alive::run(alive, stop.clone()));
         self.loops.spawn("rescue", rescue::run(rescuer, stop.clone()));
         self.loops.spawn("revise", revise::run(database.link(Use::Watch), known, stop.clone()));
+        self.identities.refresh().await?;
+        let identities = Arc::clone(&self.identities);
+        self.loops.spawn("identities", identity::follow(identities, self.known.clone(), stop.clone()));
         Ok(())
     }
 
@@ -359,6 +371,7 @@ impl Building {
             hostname: self.config.hostname.clone(),
             deadlines: self.config.deadlines,
             return_paths,
+            signing: identity::signing(&self.config, &self.identities)?,
             tls: PeerTls::new().context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
             router: Router::new(&endpoint, reach),
@@ -416,36 +429,23 @@ impl Building {
         self.loops.spawn("fit", deliver::run_fit(ledger, stop.clone()));
         self.loops
             .spawn("listen", listen::run(database.clone(), wake, delivery.cancels.clone(), stop.clone()));
-        self.loops.spawn("relays", self.follow_changes(delivery));
+        let changes = changes::Changes {
+            database: database.clone(),
+            seal: self.seal.clone(),
+            delivery: Arc::clone(delivery),
+            known: self.known.clone(),
+        };
+        self.loops.spawn("changes", changes.follow(stop.clone()));
         let prune = prune::Prune {
             link: database.link(Use::Maintain),
             clock: self.opened.clock.clone(),
             history: self.config.retention,
             content: self.config.content,
         };
+        let recheck = recheck::run(self.domains.clone(), self.opened.clock.clone(), stop.clone());
+        self.loops.spawn("recheck", recheck);
         self.loops.spawn("prune", prune::run(prune, stop));
         Ok(())
-    }
-
-    /// Takes over tenants' relays, and who is suspended, when they change.
-    fn follow_changes(&self, delivery: &Arc<Delivery>) -> impl Future<Output = ()> + use<> {
-        let (mut known, stop) = (self.known.clone(), self.stop_loops.clone());
-        let (database, seal, delivery) =
-            (self.opened.database.clone(), self.seal.clone(), Arc::clone(delivery));
-        let mut seen = known.borrow().revisions;
-        async move {
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    changed = known.changed() => if changed.is_err() { return },
-                }
-                let now = known.borrow_and_update().revisions;
-                match take_over(&database, &seal, &delivery, seen, now).await {
-                    Ok(()) => seen = now,
-                    Err(error) => tracing::warn!(error = %error, "could not read what has changed"),
-                }
-            }
-        }
     }
 
     /// Where mail goes unless a tenant says otherwise.
@@ -493,6 +493,7 @@ impl Building {
         let limits = Limits {
             max_message_bytes: self.config.max_message_bytes,
             sender_policy: self.config.sender_policy,
+            senders: self.identities.senders().clone(),
         };
         let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));
         self.loops.spawn("keys", write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
@@ -516,6 +517,7 @@ impl Building {
             limits: RateLimits::new(self.config.key_rate),
             budget: Budget::new(BODY_BYTES),
             seal: self.seal.clone(),
+            domains: self.domains.clone(),
             live: self.live.clone(),
             metrics,
             roles: self.shown.clone(),
@@ -559,23 +561,6 @@ impl Building {
             _data_dir: data_dir,
         }
     }
-}
-
-async fn take_over(
-    database: &Database,
-    seal: &Subkey,
-    delivery: &Delivery,
-    seen: Revisions,
-    now: Revisions,
-) -> Result<(), StoreError> {
-    if now.relays != seen.relays {
-        delivery.router.replace_relays(relays::open_all(database, seal).await?);
-    }
-    if now.credentials != seen.credentials {
-        let mut connection = database.serve().acquire().await?;
-        delivery.suspended.replace(tenants::suspended(&mut connection).await?);
-    }
-    Ok(())
 }
 
 /// How often it is written down when keys were last used.

@@ -8,6 +8,8 @@ pub mod accept;
 pub mod audit;
 pub mod captured;
 pub mod claim;
+pub mod domain_keys;
+pub mod domains;
 mod error;
 pub mod events;
 pub mod handling;

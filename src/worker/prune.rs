@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::store::{Link, StoreError, captured, idempotency, nodes, partitions};
+use crate::store::{Link, StoreError, captured, domains, idempotency, nodes, partitions};
 
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Answers to requests with an Idempotency-Key.
@@ -79,6 +79,7 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
         }
     }
     let captured = captured::prune(connection, CAPTURED, now - CAPTURED_FOR).await?;
+    domains::forget_notes(connection, now - prune.history).await?;
     nodes::forget(connection, now - NODES).await?;
     Ok(Pruned { made, dropped, idempotency: forgotten, captured })
 }
