@@ -39,3 +39,18 @@ command -v swaks >/dev/null || missing+=(swaks)
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
 [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version "$NEXTEST"
+# Other people's verifiers of signatures: a program of Debian's, and libraries in target/, set anew when their lists
+# change.
+command -v opendkim >/dev/null || apt_install_stopped opendkim opendkim-tools
+lists=tests/verifiers/dkim python=target/verifiers/dkim-python node=target/verifiers/dkim-node
+if ! cmp -s "$lists/requirements.txt" "$python/requirements.txt"; then
+    python3 -m venv "$python" || { apt_install python3-venv && python3 -m venv "$python"; }
+    "$python/bin/pip" install --quiet --disable-pip-version-check -r "$lists/requirements.txt"
+    cp "$lists/requirements.txt" "$python/"
+fi
+if ! cmp -s "$lists/package-lock.json" "$node/package-lock.json"; then
+    command -v npm >/dev/null || apt_install nodejs npm
+    mkdir -p "$node"
+    cp "$lists/package.json" "$lists/package-lock.json" "$node/"
+    npm ci --prefix "$node" --no-audit --no-fund --silent || { rm -f "$node/package-lock.json"; exit 1; }
+fi

@@ -73,6 +73,7 @@ pub struct Server {
     tenant: TenantId,
     config: Config,
     database: Database,
+    domains: Domains,
     clock: Clock,
     incarnation: Incarnation,
     delivery: Option<Arc<Delivery>>,
@@ -217,6 +218,11 @@ impl Server {
     /// The database, for tests that look behind the API.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// What works on sender domains.
+    pub fn domains(&self) -> &Domains {
+        &self.domains
     }
 
     /// The clock of this process.
@@ -546,6 +552,7 @@ impl Building {
             tenant,
             config: self.config,
             database,
+            domains: self.domains,
             clock,
             incarnation: self.incarnation,
             delivery,

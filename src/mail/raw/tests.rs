@@ -1,4 +1,3 @@
-
 use mail_parser::MessageParser;
 use proptest::prelude::*;
 use time::macros::datetime;

@@ -27,6 +27,8 @@ pub enum Named {
     Key,
     /// A relay.
     Relay,
+    /// A sender domain.
+    Domain,
     /// A tenant.
     Tenant,
 }
@@ -36,7 +38,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 26] = [
+pub const ROUTES: [Route; 34] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -54,6 +56,14 @@ pub const ROUTES: [Route; 26] = [
     route("GET", "/v1/keys", Scope::Manage, None),
     route("GET", "/v1/keys/{id}", Scope::Manage, Some(Named::Key)),
     route("DELETE", "/v1/keys/{id}", Scope::Manage, Some(Named::Key)),
+    route("POST", "/v1/domains", Scope::Manage, None),
+    route("GET", "/v1/domains", Scope::Manage, None),
+    route("GET", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
+    route("PATCH", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
+    route("DELETE", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/domains/{id}/verify", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/domains/{id}/rotate", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/domains/{id}/keys", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
