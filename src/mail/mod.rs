@@ -9,6 +9,7 @@
 //! - [`mod@compose`]: parts into a mail; [`attachment`]: a file as a part.
 //! - [`dkim`]: signatures before a mail.
 //! - [`raw`]: a message that comes composed; [`transcode`]: making one fit a narrower way.
+//! - [`returned`]: what a mail that comes back is: bounce, complaint, automatic answer.
 //! - `words`, `lines`, `encoding` and `structure` are what these share: encoded words and folding, line ends,
 //!   transfer encodings, and where the parts of a message are.
 
@@ -24,8 +25,10 @@ mod lines;
 pub mod mailbox;
 pub mod raw;
 pub mod reply;
+pub mod returned;
 mod structure;
 pub mod text;
+pub mod trace;
 pub mod transcode;
 mod words;
 

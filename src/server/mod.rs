@@ -8,6 +8,7 @@ mod capture;
 mod changes;
 mod identity;
 mod master_key;
+mod mx;
 mod observe;
 mod role;
 mod tasks;
@@ -49,7 +50,7 @@ use crate::live::Live;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
-use crate::store::{Database, StoreError, Use, migrate, nodes, partitions};
+use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Lanes, Limits};
 use crate::worker::{alive, complain, deliver, follow, listen, prune, recheck, reclaim, rescue, revise};
@@ -69,6 +70,7 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 /// A running postroad.
 pub struct Server {
     http: Option<SocketAddr>,
+    mx: Option<SocketAddr>,
     first_key: Option<KeySecret>,
     tenant: TenantId,
     config: Config,
@@ -153,6 +155,12 @@ async fn warn_of_settings(connection: &mut crate::store::PgConnection) -> Result
     Ok(())
 }
 
+/// Where the doors are; `None`: not of this process.
+struct Doors {
+    http: Option<SocketAddr>,
+    mx: Option<SocketAddr>,
+}
+
 /// What building hands from step to step.
 struct Building {
     config: Config,
@@ -196,13 +204,19 @@ impl Server {
         } else {
             None
         };
+        let mx = if building.roles.contains(&Role::Smtp) { building.mx(tenant).await? } else { None };
         let delivery = delivery.map(|(delivery, _)| delivery);
-        Ok(building.finish(http, delivery, tenant, first_key))
+        Ok(building.finish(Doors { http, mx }, delivery, tenant, first_key))
     }
 
     /// Where HTTP listens; `None`: not the role of this process.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http
+    }
+
+    /// Where mail from the world comes in; `None`: nowhere.
+    pub fn mx_addr(&self) -> Option<SocketAddr> {
+        self.mx
     }
 
     /// The key of the first start, to be shown once.
@@ -435,13 +449,7 @@ impl Building {
         self.loops.spawn("fit", deliver::run_fit(ledger, stop.clone()));
         self.loops
             .spawn("listen", listen::run(database.clone(), wake, delivery.cancels.clone(), stop.clone()));
-        let changes = changes::Changes {
-            database: database.clone(),
-            seal: self.seal.clone(),
-            delivery: Arc::clone(delivery),
-            known: self.known.clone(),
-        };
-        self.loops.spawn("changes", changes.follow(stop.clone()));
+        self.loops.spawn("relays", self.follow_changes(delivery));
         let prune = prune::Prune {
             link: database.link(Use::Maintain),
             clock: self.opened.clock.clone(),
@@ -502,7 +510,7 @@ impl Building {
             senders: self.identities.senders().clone(),
         };
         let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));
-        self.loops.spawn("keys", write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
+        self.loops.spawn("keys", changes::write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
         self.loops.spawn("follow", follow::run(self.live.clone(), database.clone(), self.stop_loops.clone()));
         let metrics = observe::recorder()?;
         self.loops.spawn(
@@ -537,17 +545,20 @@ impl Building {
 
     fn finish(
         self,
-        http: Option<SocketAddr>,
+        at: Doors,
         delivery: Option<Arc<Delivery>>,
         tenant: TenantId,
         first_key: Option<KeySecret>,
     ) -> Server {
-        for (role, tasks) in [(Role::Api, &self.doors), (Role::Worker, &self.loops)] {
+        for (role, tasks) in
+            [(Role::Api, &self.doors), (Role::Smtp, &self.doors), (Role::Worker, &self.loops)]
+        {
             tasks.watch(role.as_str(), &self.shown, [&self.stop_doors, &self.stop_loops]);
         }
         let Opened { database, clock, embedded, data_dir, .. } = self.opened;
         Server {
-            http,
+            http: at.http,
+            mx: at.mx,
             first_key,
             tenant,
             config: self.config,
@@ -566,25 +577,6 @@ impl Building {
             recorders: self.recorders,
             embedded,
             _data_dir: data_dir,
-        }
-    }
-}
-
-/// How often it is written down when keys were last used.
-const USED_INTERVAL: Duration = Duration::from_secs(30);
-/// A drain waits no longer for it.
-const USED_TIMEOUT: Duration = Duration::from_secs(2);
-
-async fn write_used_keys(keys: Arc<Keys>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        // When the process drains, what was noted since is written too.
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(USED_INTERVAL) => {}
-        }
-        let written = tokio::time::timeout(USED_TIMEOUT, keys.write_used()).await;
-        if let Err(error) = written.unwrap_or_else(|_| Err(StoreError::timed_out())) {
-            tracing::debug!(error = %error, "could not write when keys were last used");
         }
     }
 }

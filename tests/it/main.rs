@@ -7,6 +7,7 @@ mod doctor;
 mod embedded;
 mod faults;
 mod identity;
+mod inbound;
 mod openapi;
 mod packaging;
 mod smtp;

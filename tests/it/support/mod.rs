@@ -10,6 +10,7 @@ pub mod dns;
 pub mod domains;
 pub mod mailbag;
 pub mod oracle;
+pub mod peer;
 pub mod program;
 pub mod routes;
 pub mod sink;
