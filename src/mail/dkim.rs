@@ -11,7 +11,7 @@ mod record;
 use std::fmt;
 
 use mail_auth::common::crypto::{Algorithm as Method, DkimKey, Ed25519Key, RsaKey, Sha256, SigningKey};
-use mail_auth::dkim::{Canonicalization, Signature};
+use mail_auth::dkim::Signature;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 
@@ -20,7 +20,7 @@ use super::structure;
 pub use key::{BadKey, KeyPair};
 pub use record::{PublishedKey, Tags};
 
-use canonical::{SignedHeader, signed_fields};
+use canonical::{RelaxedBody, SignedHeader, signed_fields};
 
 /// How a key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,10 +151,8 @@ pub fn sign<'a>(
     let mut body_hash: Option<Vec<u8>> = None;
     let mut written = Vec::with_capacity(1024);
     for signer in signers {
-        let hash = body_hash.get_or_insert_with(|| {
-            let body = Canonicalization::Relaxed.canonical_body(&message[body.clone()], 0);
-            signer.key.hash(body).as_ref().to_vec()
-        });
+        let hash = body_hash
+            .get_or_insert_with(|| signer.key.hash(RelaxedBody(&message[body.clone()])).as_ref().to_vec());
         let mut signature = Signature {
             v: 1,
             a: match signer.algorithm {

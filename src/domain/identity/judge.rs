@@ -85,12 +85,12 @@ pub fn dkim(record: &Record, texts: Vec<String>) -> Finding {
     let Some(wanted) = PublishedKey::read(&record.value) else { return Finding::missing(record) };
     let keys: Vec<PublishedKey> = texts.iter().filter_map(|text| PublishedKey::read(text)).collect();
     let name = &record.name;
+    if texts.iter().any(|text| text.contains('"') && text.contains("DKIM1")) {
+        let advice = format!("The text at {name} holds quotation marks: enter the value without them.");
+        return Finding::mismatch(texts, advice);
+    }
     match keys.as_slice() {
         [] if texts.is_empty() => Finding::missing(record),
-        [] if texts.iter().any(|text| text.contains('"') && text.contains("DKIM1")) => Finding::mismatch(
-            texts,
-            format!("The text at {name} holds quotation marks: enter the value without them."),
-        ),
         [] => Finding::mismatch(
             texts,
             format!("What is published at {name} is no DKIM key. Replace it with the value given here."),

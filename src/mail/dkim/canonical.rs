@@ -1,8 +1,9 @@
-//! What is signed of a header, in its relaxed form (RFC 6376 §3.4.2).
+//! What is signed of a message, in its relaxed form (RFC 6376 §3.4.2, §3.4.4).
 
 use mail_auth::common::headers::{Writable, Writer};
 use mail_auth::dkim::Signature;
 
+use crate::mail::lines;
 use crate::mail::structure::Field;
 
 /// The names for `h=`, and the fields they stand for, in the order in which verifiers look for them: of several
@@ -21,7 +22,7 @@ pub(super) fn signed_fields<'a>(
             found.push(field);
         }
     }
-    if !found.is_empty() {
+    if names.iter().any(|name| name == "From") {
         names.push("From".to_owned());
     }
     (names, found)
@@ -65,9 +66,66 @@ fn relaxed(name: &[u8], value: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A body with CRLF line ends as it is hashed: without white space at line ends, with single spaces for the rest of
+/// it, and without empty lines at the end. Nothing, if nothing is left: bodies of white space alone are where
+/// implementations differ, and the RFC does not.
+pub(super) struct RelaxedBody<'a>(pub &'a [u8]);
+
+impl Writable for RelaxedBody<'_> {
+    fn write(self, writer: &mut impl Writer) {
+        let mut empty_lines = 0;
+        for line in lines::split(self.0) {
+            let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+            let end = line.iter().rposition(|c| !matches!(c, b' ' | b'\t')).map_or(0, |last| last + 1);
+            if end == 0 {
+                empty_lines += 1;
+                continue;
+            }
+            for _ in 0..std::mem::take(&mut empty_lines) {
+                writer.write(b"\r\n");
+            }
+            write_line(&line[..end], writer);
+            writer.write(b"\r\n");
+        }
+    }
+}
+
+fn write_line(line: &[u8], writer: &mut impl Writer) {
+    if memchr::memchr(b'\t', line).is_none() && memchr::memmem::find(line, b"  ").is_none() {
+        return writer.write(line);
+    }
+    let mut out = Vec::with_capacity(line.len());
+    for &c in line {
+        match c {
+            b' ' | b'\t' if out.last() == Some(&b' ') => {}
+            b' ' | b'\t' => out.push(b' '),
+            c => out.push(c),
+        }
+    }
+    writer.write(&out);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_relaxed_body_is_as_the_rfc_shows_it() {
+        let cases = [
+            (" C \r\nD \t E\r\n\r\n\r\n", " C\r\nD E\r\n"),
+            ("", ""),
+            ("\r\n\r\n", ""),
+            ("\r\n \t \r\n\t\r\n", ""),
+            ("no end", "no end\r\n"),
+            ("a\r\n \r\nb", "a\r\n\r\nb\r\n"),
+            ("\tx\x0c \t y\r\n", " x\x0c y\r\n"),
+        ];
+        for (body, wanted) in cases {
+            let mut written = Vec::new();
+            RelaxedBody(body.as_bytes()).write(&mut written);
+            assert_eq!(String::from_utf8_lossy(&written), wanted, "{body:?}");
+        }
+    }
 
     #[test]
     fn relaxed_is_as_the_rfc_shows_it() {
