@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::domain::handling::Bounces;
 use crate::domain::handoff::{Leased, Outgoing};
 use crate::domain::identity::senders::SenderDomain;
 use crate::domain::return_path::ReturnPaths;
 
-use super::sign::CannotPrepare;
-use super::transmit::{Connection, Failure, Mail};
+use super::transmit::{Connection, Failure, Mail, Notices};
 
 /// A delivery on its way to be sent.
 #[derive(Debug)]
@@ -56,9 +56,10 @@ pub fn prepare<'a>(
     return_paths: &ReturnPaths,
 ) -> Prepared<'a> {
     let own = sender.as_ref().and_then(|sender| sender.return_path.as_deref());
-    let return_path = match own {
-        Some(domain) => return_paths.at(leased.id, domain),
-        None => return_paths.of(leased.id),
+    let return_path = match (leased.message.handling.bounces, own) {
+        (Bounces::ToNobody, _) => String::new(),
+        (Bounces::ToUs, Some(domain)) => return_paths.at(leased.id, domain),
+        (Bounces::ToUs, None) => return_paths.of(leased.id),
     };
     Prepared { return_path, sender, body: personalise(leased), leased, head: Bytes::new() }
 }
@@ -103,6 +104,17 @@ impl Prepared<'_> {
             needs_smtputf8: message.needs_smtputf8 || self.leased.recipient.needs_smtputf8(),
             eight_bit: message.eight_bit,
             protected: message.protected,
+            notices: self.notices(),
+        }
+    }
+
+    fn notices(&self) -> Notices<'_> {
+        let (envelope, own) = (self.leased.message.handling.envelope.as_ref(), &self.leased.particulars);
+        Notices {
+            ret: envelope.and_then(|envelope| envelope.ret),
+            envid: envelope.and_then(|envelope| envelope.envid.as_deref()),
+            notify: own.notify,
+            orcpt: own.orcpt.as_deref(),
         }
     }
 }
@@ -110,16 +122,8 @@ impl Prepared<'_> {
 /// The fields that tell receivers to whom complaints go, if a signature will cover them and the message has none of
 /// its own. `Feedback-ID` is read by Gmail's Postmaster Tools: stream, domain, tenant, sender. `CFBL-Address` is RFC
 /// 9477's.
-///
-/// # Errors
-/// The message has no header.
-pub fn marks(
-    message: &Outgoing,
-    sender: &SenderDomain,
-    octets: &[u8],
-    marking: &Marking,
-) -> Result<Vec<u8>, CannotPrepare> {
-    let header_end = memchr::memmem::find(octets, b"\r\n\r\n").ok_or(CannotPrepare)?;
+pub fn marks(message: &Outgoing, sender: &SenderDomain, octets: &[u8], marking: &Marking) -> Vec<u8> {
+    let header_end = memchr::memmem::find(octets, b"\r\n\r\n").unwrap_or(octets.len());
     let header = &octets[..header_end];
     let mut fields = String::new();
     if !has_field(header, "Feedback-ID") {
@@ -132,7 +136,7 @@ pub fn marks(
     if let Some(address) = marking.complaints_to.as_ref().filter(|_| !has_field(header, "CFBL-Address")) {
         fields.push_str(&format!("CFBL-Address: {address}; report=arf\r\n"));
     }
-    Ok(fields.into_bytes())
+    fields.into_bytes()
 }
 
 /// What is said about complaints.

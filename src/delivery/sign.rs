@@ -41,17 +41,6 @@ pub struct Settings {
     pub marking: Marking,
 }
 
-/// The mail could not be made ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the mail could not be signed")]
-pub struct CannotPrepare;
-
-impl From<CannotSign> for CannotPrepare {
-    fn from(_: CannotSign) -> CannotPrepare {
-        CannotPrepare
-    }
-}
-
 /// Beyond so many octets hashing alone is worth a thread of its own.
 const INLINE_BYTES: usize = 64 * 1024;
 
@@ -121,7 +110,7 @@ impl Signing {
         message: &Arc<Outgoing>,
         sender: Arc<SenderDomain>,
         body: &Body,
-    ) -> Result<Bytes, CannotPrepare> {
+    ) -> Result<Bytes, CannotSign> {
         let settings = Arc::clone(&self.settings);
         let signers = sender.signers.iter().chain(settings.platform.as_ref());
         let is_quick = signers.map(Signer::algorithm).all(|algorithm| algorithm == Algorithm::Ed25519)
@@ -150,8 +139,8 @@ fn head(
     sender: &SenderDomain,
     settings: &Settings,
     body: &[u8],
-) -> Result<Bytes, CannotPrepare> {
-    let marks = marks(message, sender, body, &settings.marking)?;
+) -> Result<Bytes, CannotSign> {
+    let marks = marks(message, sender, body, &settings.marking);
     let marked = [&marks, body].concat();
     let signers = sender.signers.iter().chain(settings.platform.as_ref());
     let mut head = dkim::sign(signers, &marked, message.id.born())?;
@@ -161,5 +150,8 @@ fn head(
 
 /// Nothing is wrong with the peer, and nothing with the mail that cannot be mended.
 fn waits(text: String) -> Failure {
-    Failure { step: Step::Prepare, trouble: Trouble::Unmet { class: BounceClass::AuthPolicy, text } }
+    Failure {
+        step: Step::Prepare,
+        trouble: Trouble::Unmet { class: BounceClass::AuthPolicy, status: None, text },
+    }
 }

@@ -25,16 +25,19 @@ use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::credentials::Keys;
 use crate::account::domains::Domains;
+use crate::account::rates::Rates;
 use crate::clock::Clock;
+use crate::dns::Resolver;
 use crate::domain::key::Scope;
 use crate::live::Live;
 use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, domains, events, health, keys, messages, relays, tenants};
-use auth::{Demand, Keys, Limits, Patience, guard};
+use api::{captured, docs, domains, events, export, health, keys, messages, relays, stats, tenants};
+use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
 
@@ -53,13 +56,15 @@ pub struct AppParts {
     /// Knows keys.
     pub keys: Arc<Keys>,
     /// Counts requests.
-    pub limits: Limits,
+    pub limits: Arc<Rates>,
     /// Memory for bodies.
     pub budget: Budget,
     /// Seals relays' credentials.
     pub seal: Subkey,
     /// Works on sender domains.
     pub domains: Domains,
+    /// Looks names up.
+    pub resolver: Resolver,
     /// Events as they happen.
     pub live: Live,
     /// Renders the metrics.
@@ -165,6 +170,9 @@ pub fn router(app: App) -> Router {
         // Events.
         .route("/v1/events", on(read, get(events::list)))
         .route("/v1/events/stream", on(read, get(events::stream)))
+        .route("/v1/events/export", on(read, get(export::export)))
+        // Figures.
+        .route("/v1/stats", on(read, get(stats::read)))
         // What the capture route kept.
         .route("/v1/captured", on(read, get(captured::list)))
         .route("/v1/captured/{id}/raw", on(read, get(captured::raw)))

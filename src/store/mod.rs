@@ -23,11 +23,13 @@ mod link;
 pub mod messages;
 pub mod migrate;
 pub mod nodes;
+pub mod notices;
 pub mod partitions;
 pub mod queue;
 pub mod record;
 pub mod relays;
 pub mod revisions;
+pub mod stats;
 pub mod suppressions;
 pub mod tenants;
 

@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod crash;
+mod direct;
 mod doctor;
 mod embedded;
 mod faults;
@@ -11,5 +12,7 @@ mod inbound;
 mod openapi;
 mod packaging;
 mod smtp;
+mod stats;
 mod store;
+mod submission;
 mod support;

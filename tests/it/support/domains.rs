@@ -3,7 +3,6 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::app::Builder;
 use super::client::{Client, text};
 use super::dns::DnsServer;
 
@@ -65,12 +64,5 @@ impl Client {
         let domain = self.verify_domain(&domain).await;
         assert_eq!(domain["status"], "verified", "{domain:#}");
         domain
-    }
-}
-
-impl Builder {
-    /// Names are looked up there.
-    pub fn dns(self, dns: &DnsServer) -> Builder {
-        self.set("POSTROAD_DNS_SERVER", &dns.address().to_string())
     }
 }
