@@ -4,6 +4,7 @@
 pub mod bootstrap;
 pub mod keys;
 pub mod relays;
+pub mod suppressions;
 pub mod tenants;
 
 use std::net::IpAddr;

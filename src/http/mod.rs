@@ -32,7 +32,7 @@ use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, health, keys, messages, relays, tenants};
+use api::{captured, docs, events, health, keys, messages, relays, suppressions, tenants};
 use auth::{Demand, Keys, Limits, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
@@ -170,6 +170,12 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
+        .route("/v1/suppressions", on(manage, post(suppressions::create).get(suppressions::list)))
+        .route("/v1/suppressions/batch", on(manage, post(suppressions::create_many)))
+        .route("/v1/suppressions/delete", on(manage, post(suppressions::delete_many)))
+        .route("/v1/suppressions/import", upload(manage, post(suppressions::import)))
+        .route("/v1/suppressions/export", upload(manage, get(suppressions::export)))
+        .route("/v1/suppressions/{id}", on(manage, get(suppressions::one).delete(suppressions::delete)))
         // The installation.
         .route("/v1/tenants", on(operate, post(tenants::create).get(tenants::list)))
         .route(

@@ -7,5 +7,6 @@ pub mod health;
 pub mod keys;
 pub mod messages;
 pub mod relays;
+pub mod suppressions;
 pub mod tenants;
 mod wire;
