@@ -6,6 +6,7 @@ pub mod keys;
 pub mod relays;
 pub mod suppressions;
 pub mod tenants;
+pub mod webhooks;
 
 use std::net::IpAddr;
 

@@ -46,6 +46,10 @@ pub mod kind {
     pub enum Captured {}
     /// An entry of the audit log.
     pub enum Audit {}
+    /// An endpoint of a tenant's.
+    pub enum Webhook {}
+    /// A request that was made to a webhook.
+    pub enum Post {}
 
     impl Kind for Tenant {
         const PREFIX: &'static str = "ten";
@@ -74,6 +78,12 @@ pub mod kind {
     impl Kind for Audit {
         const PREFIX: &'static str = "aud";
     }
+    impl Kind for Webhook {
+        const PREFIX: &'static str = "whk";
+    }
+    impl Kind for Post {
+        const PREFIX: &'static str = "whp";
+    }
 }
 
 /// Names a tenant.
@@ -94,6 +104,10 @@ pub type RelayId = Id<kind::Relay>;
 pub type CapturedId = Id<kind::Captured>;
 /// Names an entry of the audit log.
 pub type AuditId = Id<kind::Audit>;
+/// Names a webhook.
+pub type WebhookId = Id<kind::Webhook>;
+/// Names a request that was made to a webhook.
+pub type PostId = Id<kind::Post>;
 
 /// The most deliveries one message may have: the ordinal's ten bits, rounded down.
 pub const MAX_DELIVERIES: usize = 1000;

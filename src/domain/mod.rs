@@ -17,3 +17,4 @@ pub mod return_path;
 pub mod submission;
 pub mod suppression;
 pub mod tenant;
+pub mod webhook;

@@ -28,11 +28,12 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::key::Scope;
 use crate::live::Live;
+use crate::outbound::Outbound;
 use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, health, keys, messages, relays, suppressions, tenants};
+use api::{captured, docs, events, health, keys, messages, relays, suppressions, tenants, webhooks};
 use auth::{Demand, Keys, Limits, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
@@ -57,6 +58,8 @@ pub struct AppParts {
     pub budget: Budget,
     /// Seals relays' credentials.
     pub seal: Subkey,
+    /// Looks where tenants' URLs lead, and posts there.
+    pub outbound: Outbound,
     /// Events as they happen.
     pub live: Live,
     /// Renders the metrics.
@@ -176,6 +179,15 @@ pub fn router(app: App) -> Router {
         .route("/v1/suppressions/import", upload(manage, post(suppressions::import)))
         .route("/v1/suppressions/export", upload(manage, get(suppressions::export)))
         .route("/v1/suppressions/{id}", on(manage, get(suppressions::one).delete(suppressions::delete)))
+        .route("/v1/webhooks", on(manage, post(webhooks::create).get(webhooks::list)))
+        .route(
+            "/v1/webhooks/{id}",
+            on(manage, get(webhooks::one).patch(webhooks::update).delete(webhooks::delete)),
+        )
+        .route("/v1/webhooks/{id}/test", upload(manage, post(webhooks::test)))
+        .route("/v1/webhooks/{id}/rotate", on(manage, post(webhooks::rotate)))
+        .route("/v1/webhooks/{id}/deliveries", on(manage, get(webhooks::deliveries)))
+        .route("/v1/webhooks/{id}/replay", on(manage, post(webhooks::replay)))
         // The installation.
         .route("/v1/tenants", on(operate, post(tenants::create).get(tenants::list)))
         .route(

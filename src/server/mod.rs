@@ -9,6 +9,8 @@ mod master_key;
 mod observe;
 mod role;
 mod tasks;
+mod used_keys;
+mod webhooks;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -42,6 +44,7 @@ use crate::http::auth::{Keys, Limits as RateLimits};
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts, Roles};
 use crate::live::Live;
+use crate::outbound::Outbound;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
@@ -161,6 +164,7 @@ struct Building {
     live: Live,
     known: watch::Receiver<Known>,
     seal: Subkey,
+    outbound: Outbound,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -288,6 +292,7 @@ impl Building {
         let mut building = Building {
             lanes: Lanes::new(config.lanes),
             seal: opened.master.derive(Purpose::Seal),
+            outbound: webhooks::outbound(&config)?,
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),
@@ -373,6 +378,7 @@ impl Building {
         }
         self.recorders.spawn("complain", complain::run(database.clone(), clock, complained));
         self.delivery_loops(&delivery, &handoff, handed).await?;
+        self.webhooks().await?;
         Ok((delivery, handoff))
     }
 
@@ -495,7 +501,7 @@ impl Building {
             sender_policy: self.config.sender_policy,
         };
         let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));
-        self.loops.spawn("keys", write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
+        self.loops.spawn("keys", used_keys::run(Arc::clone(&keys), self.stop_loops.clone()));
         self.loops.spawn("follow", follow::run(self.live.clone(), database.clone(), self.stop_loops.clone()));
         let metrics = observe::recorder()?;
         self.loops.spawn(
@@ -516,6 +522,7 @@ impl Building {
             limits: RateLimits::new(self.config.key_rate),
             budget: Budget::new(BODY_BYTES),
             seal: self.seal.clone(),
+            outbound: self.outbound.clone(),
             live: self.live.clone(),
             metrics,
             roles: self.shown.clone(),
@@ -576,23 +583,4 @@ async fn take_over(
         delivery.suspended.replace(tenants::suspended(&mut connection).await?);
     }
     Ok(())
-}
-
-/// How often it is written down when keys were last used.
-const USED_INTERVAL: Duration = Duration::from_secs(30);
-/// A drain waits no longer for it.
-const USED_TIMEOUT: Duration = Duration::from_secs(2);
-
-async fn write_used_keys(keys: Arc<Keys>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        // When the process drains, what was noted since is written too.
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(USED_INTERVAL) => {}
-        }
-        let written = tokio::time::timeout(USED_TIMEOUT, keys.write_used()).await;
-        if let Err(error) = written.unwrap_or_else(|_| Err(StoreError::timed_out())) {
-            tracing::debug!(error = %error, "could not write when keys were last used");
-        }
-    }
 }

@@ -198,6 +198,34 @@ pub async fn follow_tenants(
     Ok(followed.collect())
 }
 
+/// The events of these keys, in no order. Crosses tenants: for those who hold keys that were theirs to hold.
+///
+/// # Errors
+/// See [`StoreError`].
+pub(super) async fn by_key(
+    connection: &mut PgConnection,
+    lanes: &[i16],
+    deliveries: &[Uuid],
+    ids: &[Uuid],
+) -> Result<Vec<Event>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT e.id, e.type::text AS "kind!", e.delivery_id, e.data, d.recipient, m.stream, m.tags, m.metadata
+        FROM unnest($1::smallint[], $2::uuid[], $3::uuid[]) AS w (lane, delivery_id, id)
+        JOIN events e ON e.lane = w.lane AND e.delivery_id = w.delivery_id AND e.id = w.id
+        JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
+        JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)
+        "#,
+        lanes,
+        deliveries,
+        ids,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().filter_map(Row::event).collect())
+}
+
 /// Appends a complaint about a delivery; the tenant is the delivery's.
 ///
 /// # Errors

@@ -11,3 +11,5 @@ mod packaging;
 mod smtp;
 mod store;
 mod support;
+mod suppressions;
+mod webhooks;

@@ -9,4 +9,5 @@ pub mod messages;
 pub mod relays;
 pub mod suppressions;
 pub mod tenants;
+pub mod webhooks;
 mod wire;

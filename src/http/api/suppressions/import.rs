@@ -28,6 +28,8 @@ const MAX_BYTES: u64 = 4 << 30;
 const PIECE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 /// Pieces of the body that wait to be parsed.
 const PIECES: usize = 8;
+/// What is still read of a file that is not stored any more.
+const DRAINED: usize = 64 << 20;
 /// Lines that are told of; the rest is counted.
 const TOLD: usize = 100;
 
@@ -110,9 +112,26 @@ async fn feed(mut body: Body, pieces: mpsc::Sender<Bytes>) -> Result<(), Problem
             return Err(Problem::new(Kind::TooLarge, format!("a file has at most {MAX_BYTES} octets")));
         }
         if pieces.send(data).await.is_err() {
+            drain(body).await;
             return Ok(());
         }
     }
+}
+
+/// Reads on for nothing, within bounds: a client that is still writing when the connection is closed would not see
+/// the answer that says why (RFC 9112 §9.6).
+async fn drain(mut body: Body) {
+    let mut left = DRAINED;
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left -= frame.data_ref().map_or(0, Bytes::len).min(left);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whatever comes of it, the answer is the same.
+    let _ = tokio::time::timeout(PIECE_TIMEOUT, read).await;
 }
 
 async fn store(

@@ -95,7 +95,8 @@ pub fn parse(
         match columns.read(&record, defaults) {
             Ok(new) => batch.rows.push(new),
             Err(BadLine { code, message }) => {
-                let line = record.position().map_or(0, csv::Position::line);
+                let within: usize = record.iter().map(count_lines).sum();
+                let line = (reader.position().line() - 1).saturating_sub(within as u64);
                 batch.errors.push(LineError { line, code, message });
             }
         }
@@ -111,6 +112,10 @@ pub fn parse(
     Ok(())
 }
 
+fn count_lines(field: &[u8]) -> usize {
+    field.iter().filter(|octet| **octet == b'\n').count()
+}
+
 fn unreadable(error: csv::Error) -> Unreadable {
     match error.kind() {
         ErrorKind::Io(inner) if inner.kind() == io::ErrorKind::FileTooLarge => Unreadable::LineTooLong,
@@ -118,10 +123,13 @@ fn unreadable(error: csv::Error) -> Unreadable {
     }
 }
 
-/// The body, as a reader that waits for it.
+/// The body, as a reader that waits for it. Lines end with a line feed, the last one too, whatever they ended with
+/// when they came, so that they can be counted.
 pub struct Chunks {
     pieces: mpsc::Receiver<Bytes>,
     current: Bytes,
+    /// The octet that came last; a carriage return is held back until it is known what follows.
+    last: u8,
     came: u64,
     /// Where the last whole line ended.
     done: Rc<Cell<u64>>,
@@ -130,7 +138,27 @@ pub struct Chunks {
 impl Chunks {
     /// Waits for pieces from there.
     pub fn new(pieces: mpsc::Receiver<Bytes>) -> Chunks {
-        Chunks { pieces, current: Bytes::new(), came: 0, done: Rc::default() }
+        Chunks { pieces, current: Bytes::new(), last: b'\n', came: 0, done: Rc::default() }
+    }
+
+    /// The next piece, perhaps empty; `None`: that was all.
+    fn next(&mut self) -> Option<Bytes> {
+        let Some(piece) = self.pieces.blocking_recv() else {
+            let unfinished = std::mem::replace(&mut self.last, b'\n') != b'\n';
+            return unfinished.then(|| Bytes::from_static(b"\n"));
+        };
+        let mut lines = Vec::with_capacity(piece.len() + 1);
+        for octet in piece {
+            match (self.last, octet) {
+                (b'\r', b'\n') => lines.push(b'\n'),
+                (b'\r', b'\r') => lines.push(b'\n'),
+                (b'\r', other) => lines.extend([b'\n', other]),
+                (_, b'\r') => {}
+                (_, other) => lines.push(other),
+            }
+            self.last = octet;
+        }
+        Some(lines.into())
     }
 }
 
@@ -140,7 +168,7 @@ impl Read for Chunks {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         while self.current.is_empty() {
-            match self.pieces.blocking_recv() {
+            match self.next() {
                 Some(piece) => self.current = piece,
                 None => return Ok(0),
             }
