@@ -50,6 +50,10 @@ pub mod kind {
     pub enum Webhook {}
     /// A request that was made to a webhook.
     pub enum Post {}
+    /// What a tenant wants done with mail that comes in.
+    pub enum InboundRoute {}
+    /// A mail that came in.
+    pub enum Inbound {}
 
     impl Kind for Tenant {
         const PREFIX: &'static str = "ten";
@@ -84,6 +88,12 @@ pub mod kind {
     impl Kind for Post {
         const PREFIX: &'static str = "whp";
     }
+    impl Kind for InboundRoute {
+        const PREFIX: &'static str = "inr";
+    }
+    impl Kind for Inbound {
+        const PREFIX: &'static str = "inb";
+    }
 }
 
 /// Names a tenant.
@@ -108,6 +118,10 @@ pub type AuditId = Id<kind::Audit>;
 pub type WebhookId = Id<kind::Webhook>;
 /// Names a request that was made to a webhook.
 pub type PostId = Id<kind::Post>;
+/// Names an inbound route.
+pub type InboundRouteId = Id<kind::InboundRoute>;
+/// Names a mail that came in.
+pub type InboundId = Id<kind::Inbound>;
 
 /// The most deliveries one message may have: the ordinal's ten bits, rounded down.
 pub const MAX_DELIVERIES: usize = 1000;

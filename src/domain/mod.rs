@@ -1,11 +1,13 @@
 //! The nouns of postroad and its pure rules: what can be answered without clock, database or network.
 //! Domain types carry no serde and no SQL: each door owns its wire types, and `store` owns the rows.
 
+pub mod classify;
 pub mod delivery;
 pub mod event;
 pub mod handling;
 pub mod handoff;
 pub mod id;
+pub mod inbound;
 pub mod incarnation;
 pub mod key;
 pub mod message;
@@ -17,4 +19,6 @@ pub mod return_path;
 pub mod submission;
 pub mod suppression;
 pub mod tenant;
+pub mod token;
+pub mod unsubscribe;
 pub mod webhook;

@@ -21,7 +21,7 @@ pub enum Keeps {
     Content,
 }
 
-const TABLES: [(&str, Keeps); 7] = [
+const TABLES: [(&str, Keeps); 8] = [
     ("messages", Keeps::History),
     ("bodies", Keeps::Content),
     ("deliveries", Keeps::History),
@@ -29,6 +29,7 @@ const TABLES: [(&str, Keeps); 7] = [
     ("outcomes", Keeps::History),
     ("events", Keeps::History),
     ("posts", Keeps::History),
+    ("inbound", Keeps::Content),
 ];
 
 /// How many days ahead partitions exist.
