@@ -13,7 +13,7 @@ CREATE TABLE webhooks (
     secret_sealed    bytea NOT NULL,
     previous_sealed  bytea,
     previous_until   timestamptz,
-    from_txid        bigint NOT NULL,
+    from_snapshot    txid_snapshot NOT NULL,
     created_at       timestamptz NOT NULL,
     disabled_at      timestamptz,
     disabled_because text CHECK (disabled_because IN ('manual', 'gone', 'failing')),
@@ -30,7 +30,7 @@ COMMENT ON COLUMN webhooks.tags IS 'Only events of mail with one of these tags; 
 COMMENT ON COLUMN webhooks.batch_size IS 'The most events in one request; 1: each alone, not in a list.';
 COMMENT ON COLUMN webhooks.secret_sealed IS 'What signs, sealed with the master key.';
 COMMENT ON COLUMN webhooks.previous_sealed IS 'What signs too until previous_until: the secret before the last rotation.';
-COMMENT ON COLUMN webhooks.from_txid IS 'Events of transactions from this one on are posted: all earlier ones had ended when the endpoint was enabled.';
+COMMENT ON COLUMN webhooks.from_snapshot IS 'What could be seen when the endpoint was enabled: that is not posted.';
 COMMENT ON COLUMN webhooks.disabled_because IS 'manual: by its owner. gone: it answered 410. failing: it failed for five days.';
 COMMENT ON COLUMN webhooks.failing_since IS 'The first failure after the last success; NULL: the last call succeeded, or there was none.';
 

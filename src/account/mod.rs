@@ -4,8 +4,10 @@
 pub mod bootstrap;
 pub mod keys;
 pub mod relays;
+pub mod streams;
 pub mod suppressions;
 pub mod tenants;
+pub mod unsubscribe;
 pub mod webhooks;
 
 use std::net::IpAddr;

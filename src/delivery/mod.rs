@@ -9,6 +9,7 @@ pub mod control;
 mod courier;
 mod fair;
 pub mod fence;
+mod list_fields;
 mod load;
 mod oauth;
 mod observe;
@@ -32,6 +33,7 @@ use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
 pub use crate::domain::classify;
+pub use list_fields::Leave;
 pub use load::{Loaded, claim_lane, claim_suspect, terms};
 pub use oauth::Tokens;
 
@@ -58,6 +60,8 @@ pub struct Delivery {
     pub deadlines: Deadlines,
     /// Makes return paths.
     pub return_paths: ReturnPaths,
+    /// Tells recipients how to leave.
+    pub leave: Leave,
     /// Encrypts connections.
     pub tls: PeerTls,
     /// Tokens for relays.

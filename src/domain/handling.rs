@@ -13,6 +13,8 @@ pub struct Handling {
     pub tracking: Tracking,
     /// How its way is to be protected.
     pub transport: Transport,
+    /// How its recipients may leave: decided by its stream.
+    pub unsubscribe: Unsubscribe,
 }
 
 /// What is watched of a mail once it is there.
@@ -32,6 +34,16 @@ pub enum Transport {
     AsOffered,
     /// Over verified TLS, or not at all.
     RequireTls,
+}
+
+/// How recipients may leave the stream of a mail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unsubscribe {
+    /// The mail does not say.
+    #[default]
+    None,
+    /// By a link in its header, at once (RFC 8058).
+    OneClick,
 }
 
 /// What is one recipient's alone.

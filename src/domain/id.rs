@@ -50,6 +50,8 @@ pub mod kind {
     pub enum Webhook {}
     /// A request that was made to a webhook.
     pub enum Post {}
+    /// A kind of a tenant's mail.
+    pub enum Stream {}
     /// What a tenant wants done with mail that comes in.
     pub enum InboundRoute {}
     /// A mail that came in.
@@ -88,6 +90,9 @@ pub mod kind {
     impl Kind for Post {
         const PREFIX: &'static str = "whp";
     }
+    impl Kind for Stream {
+        const PREFIX: &'static str = "str";
+    }
     impl Kind for InboundRoute {
         const PREFIX: &'static str = "inr";
     }
@@ -118,6 +123,8 @@ pub type AuditId = Id<kind::Audit>;
 pub type WebhookId = Id<kind::Webhook>;
 /// Names a request that was made to a webhook.
 pub type PostId = Id<kind::Post>;
+/// Names a stream that a tenant has described.
+pub type StreamId = Id<kind::Stream>;
 /// Names an inbound route.
 pub type InboundRouteId = Id<kind::InboundRoute>;
 /// Names a mail that came in.

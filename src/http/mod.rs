@@ -10,6 +10,7 @@ mod patience;
 pub mod request_id;
 pub mod serve;
 mod strict_json;
+mod unsubscribe;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,13 +28,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::key::Scope;
+use crate::domain::unsubscribe_link::UnsubscribeLinks;
 use crate::live::Live;
 use crate::outbound::Outbound;
 use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, health, keys, messages, relays, suppressions, tenants, webhooks};
+use api::{captured, docs, events, health, keys, messages, relays, streams, suppressions, tenants, webhooks};
 use auth::{Demand, Keys, Limits, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
@@ -58,6 +60,8 @@ pub struct AppParts {
     pub budget: Budget,
     /// Seals relays' credentials.
     pub seal: Subkey,
+    /// Reads the links by which recipients leave.
+    pub unsubscribes: UnsubscribeLinks,
     /// Looks where tenants' URLs lead, and posts there.
     pub outbound: Outbound,
     /// Events as they happen.
@@ -148,6 +152,7 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/u/{token}", get(unsubscribe::show).post(unsubscribe::act))
         // Messages.
         .route(
             "/v1/messages",
@@ -173,6 +178,12 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
+        .route("/v1/streams", on(manage, post(streams::create).get(streams::list)))
+        .route("/v1/streams/policy", on(manage, get(streams::policy).patch(streams::set_policy)))
+        .route(
+            "/v1/streams/{id}",
+            on(manage, get(streams::one).patch(streams::update).delete(streams::delete)),
+        )
         .route("/v1/suppressions", on(manage, post(suppressions::create).get(suppressions::list)))
         .route("/v1/suppressions/batch", on(manage, post(suppressions::create_many)))
         .route("/v1/suppressions/delete", on(manage, post(suppressions::delete_many)))

@@ -10,6 +10,7 @@ mod master_key;
 mod mx;
 mod observe;
 mod role;
+mod streams;
 mod tasks;
 mod webhooks;
 
@@ -51,7 +52,7 @@ use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::intake::{Intake, Onward};
-use crate::submission::{Accept, Lanes, Limits};
+use crate::submission::{Accept, Lanes, Limits, Streams};
 use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
 
 pub use role::Role;
@@ -173,6 +174,7 @@ struct Building {
     known: watch::Receiver<Known>,
     seal: Subkey,
     outbound: Outbound,
+    streams: Streams,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -307,6 +309,7 @@ impl Building {
             lanes: Lanes::new(config.lanes),
             seal: opened.master.derive(Purpose::Seal),
             outbound: webhooks::outbound(&config)?,
+            streams: Streams::default(),
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),
@@ -353,6 +356,8 @@ impl Building {
         };
         self.loops.spawn("alive", alive::run(alive, stop.clone()));
         self.loops.spawn("rescue", rescue::run(rescuer, stop.clone()));
+        self.streams.reload(database).await?;
+        self.loops.spawn("streams", self.follow_streams());
         self.loops.spawn("revise", revise::run(database.link(Use::Watch), known, stop.clone()));
         Ok(())
     }
@@ -378,6 +383,7 @@ impl Building {
             hostname: self.config.hostname.clone(),
             deadlines: self.config.deadlines,
             return_paths,
+            leave: streams::leave(&self.config, &self.opened.master),
             tls: PeerTls::new().context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
             router: Router::new(&endpoint, reach),
@@ -492,6 +498,7 @@ impl Building {
         let limits = Limits {
             max_message_bytes: self.config.max_message_bytes,
             sender_policy: self.config.sender_policy,
+            streams: self.streams.clone(),
         };
         let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));
         self.loops.spawn("keys", changes::write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
@@ -515,6 +522,7 @@ impl Building {
             limits: RateLimits::new(self.config.key_rate),
             budget: Budget::new(BODY_BYTES),
             seal: self.seal.clone(),
+            unsubscribes: streams::links(&self.config, &self.opened.master),
             outbound: self.outbound.clone(),
             live: self.live.clone(),
             metrics,

@@ -65,9 +65,11 @@ pub async fn dispatch(
     limit: i64,
 ) -> Result<Dispatched, StoreError> {
     let horizon = events::horizon(connection).await?;
-    let from = sqlx::query_scalar!("SELECT min(from_txid) FROM webhooks WHERE disabled_at IS NULL")
-        .fetch_one(&mut *connection)
-        .await?;
+    let from = sqlx::query_scalar!(
+        "SELECT min(txid_snapshot_xmin(from_snapshot)) FROM webhooks WHERE disabled_at IS NULL"
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     // What was before the first webhook is nobody's.
     let after = match from {
         None => return Ok(Dispatched { events: 0, calls: 0, more: false }),
@@ -88,7 +90,7 @@ pub async fn dispatch(
             SELECT p.txid, p.id, p.delivery_id, p.tenant_id, w.id AS webhook_id
             FROM page p
             JOIN webhooks w ON w.tenant_id = p.tenant_id
-            WHERE w.disabled_at IS NULL AND p.txid >= w.from_txid
+            WHERE w.disabled_at IS NULL AND NOT txid_visible_in_snapshot(p.txid, w.from_snapshot)
               AND (w.types IS NULL OR p.type = ANY (w.types))
               AND ((w.streams IS NULL AND w.tags IS NULL)
                    OR EXISTS (SELECT 1 FROM messages m

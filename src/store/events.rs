@@ -258,3 +258,30 @@ pub async fn append_complaint(
     .await?;
     Ok(())
 }
+
+/// Appends that the recipient of a delivery wants no more, if the delivery is still stored; the tenant is the
+/// delivery's.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn append_unsubscribed(
+    connection: &mut PgConnection,
+    delivery: crate::domain::id::DeliveryId,
+    id: EventId,
+    data: &serde_json::Value,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO events (txid, lane, type, delivery_id, id, tenant_id, data)
+        SELECT txid_current(), d.lane, 'unsubscribed', d.id, $3, d.tenant_id, $4
+        FROM deliveries d WHERE d.lane = $1 AND d.id = $2
+        "#,
+        delivery.lane().number(),
+        delivery.uuid(),
+        id.uuid(),
+        data,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

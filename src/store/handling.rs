@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::handling::{Handling, Particulars, Tracking, Transport};
+use crate::domain::handling::{Handling, Particulars, Tracking, Transport, Unsubscribe};
 
 /// As the column holds it; `None`: nothing is asked for.
 pub fn handling_text(handling: &Handling) -> Option<String> {
@@ -13,6 +13,7 @@ pub fn handling_text(handling: &Handling) -> Option<String> {
     flag(&mut object, "opens", handling.tracking.opens);
     flag(&mut object, "clicks", handling.tracking.clicks);
     flag(&mut object, "require_tls", handling.transport == Transport::RequireTls);
+    flag(&mut object, "unsubscribe", handling.unsubscribe == Unsubscribe::OneClick);
     text(object)
 }
 
@@ -22,6 +23,7 @@ pub fn handling(stored: Option<&Value>) -> Handling {
     Handling {
         tracking: Tracking { opens: set("opens"), clicks: set("clicks") },
         transport: if set("require_tls") { Transport::RequireTls } else { Transport::AsOffered },
+        unsubscribe: if set("unsubscribe") { Unsubscribe::OneClick } else { Unsubscribe::None },
     }
 }
 
@@ -75,8 +77,11 @@ mod tests {
         assert_eq!(handling(None), Handling::default());
         assert_eq!(particulars(None), Particulars::default());
 
-        let asked =
-            Handling { tracking: Tracking { opens: true, clicks: false }, transport: Transport::RequireTls };
+        let asked = Handling {
+            tracking: Tracking { opens: true, clicks: false },
+            transport: Transport::RequireTls,
+            unsubscribe: Unsubscribe::OneClick,
+        };
         assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
         let own = Particulars {
             variables: Map::from_iter([("name".to_owned(), json!("Ann"))]),

@@ -15,6 +15,8 @@ pub enum Revised {
     Relays,
     /// Tenants' webhooks.
     Webhooks,
+    /// Tenants' streams.
+    Streams,
 }
 
 impl Revised {
@@ -23,6 +25,7 @@ impl Revised {
             Revised::Credentials => "credentials",
             Revised::Relays => "relays",
             Revised::Webhooks => "webhooks",
+            Revised::Streams => "streams",
         }
     }
 }
@@ -36,6 +39,8 @@ pub struct Revisions {
     pub relays: i64,
     /// Tenants' webhooks.
     pub webhooks: i64,
+    /// Tenants' streams.
+    pub streams: i64,
 }
 
 /// What a process knows of the revisions, and as of when.
@@ -70,5 +75,6 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
         credentials: value(Revised::Credentials),
         relays: value(Revised::Relays),
         webhooks: value(Revised::Webhooks),
+        streams: value(Revised::Streams),
     })
 }

@@ -81,7 +81,7 @@ impl From<Row> for StoredWebhook {
     }
 }
 
-/// Stores a new webhook: it gets the events of all transactions that have not ended now.
+/// Stores a new webhook: it gets the events of all transactions that have not ended now, and of those alone.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -90,8 +90,8 @@ pub async fn insert(connection: &mut PgConnection, webhook: &StoredWebhook) -> R
         r#"
         INSERT INTO webhooks
             (tenant_id, id, url, description, format, types, streams, tags, batch_size, secret_sealed,
-             from_txid, created_at, disabled_at, disabled_because)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, txid_snapshot_xmin(txid_current_snapshot()), $11, $12,
+             from_snapshot, created_at, disabled_at, disabled_because)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, txid_current_snapshot(), $11, $12,
                 $13)
         "#,
         webhook.tenant.uuid(),
@@ -216,8 +216,8 @@ pub async fn update(connection: &mut PgConnection, webhook: &StoredWebhook) -> R
         UPDATE webhooks
         SET url = $3, description = $4, types = $5, streams = $6, tags = $7, batch_size = $8,
             secret_sealed = $9, previous_sealed = $10, previous_until = $11,
-            from_txid = CASE WHEN disabled_at IS NOT NULL AND $12::timestamptz IS NULL
-                             THEN txid_snapshot_xmin(txid_current_snapshot()) ELSE from_txid END,
+            from_snapshot = CASE WHEN disabled_at IS NOT NULL AND $12::timestamptz IS NULL
+                                 THEN txid_current_snapshot() ELSE from_snapshot END,
             disabled_at = $12, disabled_because = $13, failing_since = $14
         WHERE tenant_id = $1 AND id = $2
         "#,

@@ -66,7 +66,8 @@ impl Canon {
         } else {
             ""
         });
-        let Handling { tracking, transport } = options.handling;
+        // How recipients may leave is the stream's affair, which is in the fingerprint.
+        let Handling { tracking, transport, unsubscribe: _ } = options.handling;
         self.count(usize::from(tracking.opens) + 2 * usize::from(tracking.clicks));
         self.count(usize::from(transport == Transport::RequireTls));
     }

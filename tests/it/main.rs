@@ -13,4 +13,5 @@ mod smtp;
 mod store;
 mod support;
 mod suppressions;
+mod unsubscribe;
 mod webhooks;

@@ -7,6 +7,7 @@ pub mod health;
 pub mod keys;
 pub mod messages;
 pub mod relays;
+pub mod streams;
 pub mod suppressions;
 pub mod tenants;
 pub mod webhooks;

@@ -31,6 +31,8 @@ pub enum Named {
     Suppression,
     /// A webhook.
     Webhook,
+    /// A stream.
+    Stream,
     /// A tenant.
     Tenant,
 }
@@ -40,7 +42,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 43] = [
+pub const ROUTES: [Route; 50] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -79,6 +81,13 @@ pub const ROUTES: [Route; 43] = [
     route("POST", "/v1/webhooks/{id}/rotate", Scope::Manage, Some(Named::Webhook)),
     route("GET", "/v1/webhooks/{id}/deliveries", Scope::Manage, Some(Named::Webhook)),
     route("POST", "/v1/webhooks/{id}/replay", Scope::Manage, Some(Named::Webhook)),
+    route("POST", "/v1/streams", Scope::Manage, None),
+    route("GET", "/v1/streams", Scope::Manage, None),
+    route("GET", "/v1/streams/policy", Scope::Manage, None),
+    route("PATCH", "/v1/streams/policy", Scope::Manage, None),
+    route("GET", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
+    route("PATCH", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
+    route("DELETE", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
     route("POST", "/v1/tenants", Scope::Operate, None),
     route("GET", "/v1/tenants", Scope::Operate, None),
     route("GET", "/v1/tenants/{id}", Scope::Operate, Some(Named::Tenant)),

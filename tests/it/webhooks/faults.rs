@@ -18,12 +18,15 @@ fn moment(value: &Value, pointer: &str) -> OffsetDateTime {
     OffsetDateTime::parse(&text(value, pointer), &Rfc3339).expect("a time")
 }
 
+/// A path, the status and headers it answers with, and the wait that follows, in seconds.
+type Refusal = (&'static str, u16, Vec<(&'static str, String)>, i64);
+
 // W1, W2: whatever is no 2xx is tried again, with the same id and a new timestamp.
 #[tokio::test]
 async fn whatever_is_no_success_is_tried_again_with_the_same_id() {
     let target = Receiver::start().await;
     let elsewhere = target.url("/elsewhere");
-    let cases: Vec<(&str, u16, Vec<(&'static str, String)>, i64)> = vec![
+    let cases: Vec<Refusal> = vec![
         ("/500", 500, vec![], 5),
         ("/404", 404, vec![], 5),
         ("/302", 302, vec![("location", elsewhere.clone())], 5),
