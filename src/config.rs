@@ -14,6 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::delivery::transmit::Deadlines;
+use crate::dns;
 use crate::domain::relay::DefaultRoute;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
@@ -32,12 +33,19 @@ pub struct Config {
     pub mx_addr: Option<SocketAddr>,
     /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For` is believed, separated by commas.
     pub trusted_proxies: Vec<IpNet>,
-    /// `POSTROAD_ROUTE` (`capture`): `capture`, `smtp://…` or `smtps://…`.
+    /// `POSTROAD_ROUTE` (`capture`): `capture`, `direct`, `smtp://…` or `smtps://…`.
     pub route: DefaultRoute,
-    /// `POSTROAD_ALLOW_PRIVATE` (`false`): tenants' relays may be at private addresses.
+    /// `POSTROAD_DIRECT_PORT` (`25`): the port of `direct`.
+    pub direct_port: u16,
+    /// `POSTROAD_ALLOW_PRIVATE` (`false`): `direct` and tenants' relays may be at private addresses.
     pub allow_private: bool,
     /// `POSTROAD_WEBHOOK_ALLOW` (none): networks that webhooks may reach although private, separated by commas.
     pub webhook_allow: Vec<IpNet>,
+    /// `POSTROAD_DNS_SERVER` (the system's): resolvers, `address[:port]`, separated by commas; and
+    /// `POSTROAD_DNS_TRUST` (`loopback`): whose word about signatures (DNSSEC) is taken: `loopback`, `always`, `never`.
+    pub dns: dns::Settings,
+    /// `POSTROAD_TLS_ROOTS` (none): a PEM file with certificates trusted besides the machine's.
+    pub tls_roots: Option<PathBuf>,
     /// `POSTROAD_SENDER_POLICY` (`any` with `capture`, else `verified`).
     pub sender_policy: SenderPolicy,
     /// `POSTROAD_API_KEY` (unset): this key exists with every scope in the tenant `default`; 8 characters or more.
@@ -60,6 +68,8 @@ pub struct Config {
     pub retention: time::Duration,
     /// `POSTROAD_CONTENT_DAYS` (`45`): how long content is kept.
     pub content: time::Duration,
+    /// `POSTROAD_STATS_DAYS` (`400`): how long daily figures are kept; hourly ones as long as history.
+    pub figures: time::Duration,
     /// `POSTROAD_LANES` (`16`): lanes in use, 1 to 4096.
     pub lanes: u16,
     /// `POSTROAD_ACCEPT_WRITERS` (`2`): group-commit writers.
@@ -113,6 +123,13 @@ impl Config {
             http_addr: source.parsed("HTTP_ADDR", "127.0.0.1:8080", address).unwrap_or(NOWHERE),
             mx_addr: source.parsed("MX_ADDR", "127.0.0.1:2525", address_or_off).unwrap_or(None),
             trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
+            direct_port: source.number("DIRECT_PORT", 25, 1..=65_535) as u16,
+            dns: dns::Settings {
+                servers: source.parsed("DNS_SERVER", "", dns::Servers::parse).unwrap_or_default(),
+                trust: source.parsed("DNS_TRUST", "loopback", dns_trust).unwrap_or_default(),
+                ..dns::Settings::default()
+            },
+            tls_roots: source.text("TLS_ROOTS").map(PathBuf::from),
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
             webhook_allow: source.parsed("WEBHOOK_ALLOW", "", networks).unwrap_or_default(),
             sender_policy: source.sender_policy(route.as_ref()),
@@ -128,6 +145,7 @@ impl Config {
             max_message_bytes: source.number("MAX_MESSAGE_BYTES", 26_214_400, 1024..=268_435_456) as usize,
             retention: time::Duration::days(source.number("RETENTION_DAYS", 45, 1..=3650) as i64),
             content: time::Duration::days(source.number("CONTENT_DAYS", 45, 1..=3650) as i64),
+            figures: time::Duration::days(source.number("STATS_DAYS", 400, 1..=3650) as i64),
             lanes: source.number("LANES", 16, 1..=4096) as u16,
             accept_writers: source.number("ACCEPT_WRITERS", intake::DEFAULT_WRITERS as u64, 1..=16) as usize,
             record_writers: source.number("RECORD_WRITERS", 1, 1..=16) as usize,
@@ -300,6 +318,15 @@ fn sender_policy(text: &str) -> Result<SenderPolicy, &'static str> {
         "any" => Ok(SenderPolicy::Any),
         "verified" => Ok(SenderPolicy::Verified),
         _ => Err("any or verified is needed"),
+    }
+}
+
+fn dns_trust(text: &str) -> Result<dns::Trust, &'static str> {
+    match text {
+        "loopback" => Ok(dns::Trust::Loopback),
+        "always" => Ok(dns::Trust::Always),
+        "never" => Ok(dns::Trust::Never),
+        _ => Err("loopback, always or never is needed"),
     }
 }
 

@@ -10,7 +10,8 @@ pub mod mail;
 pub mod seal;
 // 1: postroad's nouns and rules. Pure.
 pub mod domain;
-// 2: all SQL; HTTP to where tenants say.
+// 2: all SQL; names; HTTP to where tenants say.
+pub mod dns;
 pub mod outbound;
 pub mod store;
 // 3: the operation everything that sends mail goes through.
@@ -20,6 +21,7 @@ pub mod account;
 pub mod delivery;
 pub mod feedback;
 pub mod live;
+pub mod reporting;
 pub mod webhooks;
 // 5: doors and loops.
 pub mod http;

@@ -27,6 +27,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::dns::Resolver;
 use crate::domain::key::Scope;
 use crate::domain::unsubscribe_link::UnsubscribeLinks;
 use crate::live::Live;
@@ -35,7 +36,10 @@ use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, health, keys, messages, relays, streams, suppressions, tenants, webhooks};
+use api::{
+    captured, docs, events, export, health, keys, messages, relays, stats, streams, suppressions, tenants,
+    webhooks,
+};
 use auth::{Demand, Keys, Limits, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
@@ -64,6 +68,8 @@ pub struct AppParts {
     pub unsubscribes: UnsubscribeLinks,
     /// Looks where tenants' URLs lead, and posts there.
     pub outbound: Outbound,
+    /// Looks names up.
+    pub resolver: Resolver,
     /// Events as they happen.
     pub live: Live,
     /// Renders the metrics.
@@ -170,6 +176,9 @@ pub fn router(app: App) -> Router {
         // Events.
         .route("/v1/events", on(read, get(events::list)))
         .route("/v1/events/stream", on(read, get(events::stream)))
+        .route("/v1/events/export", on(read, get(export::export)))
+        // Figures.
+        .route("/v1/stats", on(read, get(stats::read)))
         // What the capture route kept.
         .route("/v1/captured", on(read, get(captured::list)))
         .route("/v1/captured/{id}/raw", on(read, get(captured::raw)))

@@ -10,6 +10,7 @@ pub mod prune;
 pub mod reclaim;
 pub mod rescue;
 pub mod revise;
+pub mod rollup;
 pub mod webhooks;
 
 use std::future::Future;

@@ -18,7 +18,7 @@ use crate::http::extract::{self, Path, Query};
 use crate::live::Watch;
 use crate::store::events::{self, EventFilter, Followed, Position};
 use crate::store::messages;
-use crate::webhooks::event as show;
+pub use crate::webhooks::event as show;
 
 use super::wire::Page;
 
@@ -64,7 +64,8 @@ async fn page(
     Ok(Json(Page::of(rows, limit, |event| event.id.to_string(), |event| show(&event))))
 }
 
-fn filter(query: &mut Query) -> EventFilter {
+/// The filters that lists of events have.
+pub fn filter(query: &mut Query) -> EventFilter {
     let types: Vec<EventType> = query
         .all("type")
         .iter()
