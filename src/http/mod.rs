@@ -26,6 +26,8 @@ use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::credentials::Keys;
+use crate::account::rates::Rates;
 use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::domain::key::Scope;
@@ -40,7 +42,7 @@ use api::{
     captured, docs, events, export, health, keys, messages, relays, stats, streams, suppressions, tenants,
     webhooks,
 };
-use auth::{Demand, Keys, Limits, Patience, guard};
+use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
 
@@ -59,7 +61,7 @@ pub struct AppParts {
     /// Knows keys.
     pub keys: Arc<Keys>,
     /// Counts requests.
-    pub limits: Limits,
+    pub limits: Arc<Rates>,
     /// Memory for bodies.
     pub budget: Budget,
     /// Seals relays' credentials.

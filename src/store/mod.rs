@@ -22,6 +22,7 @@ mod link;
 pub mod messages;
 pub mod migrate;
 pub mod nodes;
+pub mod notices;
 pub mod partitions;
 pub mod posts;
 pub mod queue;

@@ -13,6 +13,7 @@ mod packaging;
 mod smtp;
 mod stats;
 mod store;
+mod submission;
 mod support;
 mod suppressions;
 mod unsubscribe;
