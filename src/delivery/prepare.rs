@@ -14,6 +14,7 @@ use crate::domain::handoff::{Leased, Outgoing};
 use crate::domain::identity::senders::SenderDomain;
 use crate::domain::return_path::ReturnPaths;
 
+use super::list_fields::Leave;
 use super::transmit::{Connection, Failure, Mail, Notices};
 
 /// A delivery on its way to be sent.
@@ -54,6 +55,7 @@ pub fn prepare<'a>(
     leased: &'a Leased,
     sender: Option<Arc<SenderDomain>>,
     return_paths: &ReturnPaths,
+    leave: &Leave,
 ) -> Prepared<'a> {
     let own = sender.as_ref().and_then(|sender| sender.return_path.as_deref());
     let return_path = match (leased.message.handling.bounces, own) {
@@ -61,12 +63,16 @@ pub fn prepare<'a>(
         (Bounces::ToUs, Some(domain)) => return_paths.at(leased.id, domain),
         (Bounces::ToUs, None) => return_paths.of(leased.id),
     };
-    Prepared { return_path, sender, body: personalise(leased), leased, head: Bytes::new() }
+    Prepared { return_path, sender, body: personalise(leased, leave), leased, head: Bytes::new() }
 }
 
-/// What this recipient gets. Without wishes of its own: what all get.
-fn personalise(leased: &Leased) -> Body {
-    Body::Shared(Arc::clone(&leased.message))
+/// What this recipient gets: with its own way to leave its stream in the header, if that is asked for; else what all
+/// get.
+fn personalise(leased: &Leased, leave: &Leave) -> Body {
+    match leave.marked(leased) {
+        Some(octets) => Body::Own(octets.into()),
+        None => Body::Shared(Arc::clone(&leased.message)),
+    }
 }
 
 impl Prepared<'_> {

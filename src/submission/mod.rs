@@ -11,6 +11,7 @@ pub mod intake;
 mod lanes;
 mod rejected;
 pub mod resend;
+mod streams;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub use check::SenderPolicy;
 pub use idempotency::IdempotencyKey;
 pub use lanes::Lanes;
 pub use rejected::{Rejected, Rejection, Violation};
+pub use streams::Streams;
 
 use idempotency::Earlier;
 use intake::{Intake, Receipt};
@@ -119,6 +121,8 @@ pub struct Limits {
     pub sender_policy: SenderPolicy,
     /// Who has proved which domain.
     pub senders: Senders,
+    /// What a mail's stream asks of it.
+    pub streams: Streams,
 }
 
 /// Accepts mail. Cheap to clone.

@@ -16,3 +16,6 @@ mod stats;
 mod store;
 mod submission;
 mod support;
+mod suppressions;
+mod unsubscribe;
+mod webhooks;
