@@ -32,6 +32,7 @@ use crate::delivery::route::Router;
 use crate::delivery::site::Reach;
 use crate::delivery::tls::PeerTls;
 use crate::delivery::{Delivery, LEASE, Tokens};
+use crate::dns::Resolver;
 use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::id::TenantId;
 use crate::domain::incarnation::Incarnation;
@@ -170,6 +171,7 @@ struct Building {
     live: Live,
     known: watch::Receiver<Known>,
     seal: Subkey,
+    resolver: Resolver,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -303,6 +305,7 @@ impl Building {
         let mut building = Building {
             lanes: Lanes::new(config.lanes),
             seal: opened.master.derive(Purpose::Seal),
+            resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),
@@ -510,6 +513,7 @@ impl Building {
             limits: RateLimits::new(self.config.key_rate),
             budget: Budget::new(BODY_BYTES),
             seal: self.seal.clone(),
+            resolver: self.resolver.clone(),
             live: self.live.clone(),
             metrics,
             roles: self.shown.clone(),
