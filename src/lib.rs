@@ -12,6 +12,7 @@ pub mod seal;
 pub mod domain;
 // 2: all SQL; names.
 pub mod dns;
+pub mod outbound;
 pub mod store;
 // 3: the operation everything that sends mail goes through.
 pub mod submission;

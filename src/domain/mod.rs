@@ -20,3 +20,4 @@ pub mod submission;
 pub mod tenant;
 pub mod token;
 pub mod unsubscribe;
+pub mod webhook;

@@ -5,10 +5,12 @@
 //!
 //! Reading order: `directory` (whom we take mail for), `inbox` (the operation), then one file for each effect.
 
+pub mod authenticate;
 pub mod bounce;
 pub mod capture;
 pub mod complaint;
 pub mod directory;
 pub mod inbox;
 pub mod kept;
+pub mod post;
 pub mod unsubscribe;

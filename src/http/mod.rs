@@ -29,11 +29,12 @@ use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::domain::key::Scope;
 use crate::live::Live;
+use crate::outbound::Outbound;
 use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, health, keys, messages, relays, tenants};
+use api::{captured, docs, events, health, inbound, inbound_routes, keys, messages, relays, tenants};
 use auth::{Demand, Keys, Limits, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
@@ -58,6 +59,8 @@ pub struct AppParts {
     pub budget: Budget,
     /// Seals relays' credentials.
     pub seal: Subkey,
+    /// Looks where tenants' URLs lead, and posts there.
+    pub outbound: Outbound,
     /// Looks names up.
     pub resolver: Resolver,
     /// Events as they happen.
@@ -173,6 +176,12 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
+        // Mail that comes in.
+        .route("/v1/inbound", on(read, get(inbound::list)))
+        .route("/v1/inbound/{id}", on(read, get(inbound::one)))
+        .route("/v1/inbound/{id}/raw", on(read, get(inbound::raw)))
+        .route("/v1/inbound-routes", on(manage, post(inbound_routes::create).get(inbound_routes::list)))
+        .route("/v1/inbound-routes/{id}", on(manage, get(inbound_routes::one).delete(inbound_routes::delete)))
         // The installation.
         .route("/v1/tenants", on(operate, post(tenants::create).get(tenants::list)))
         .route(

@@ -41,10 +41,12 @@ use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, DefaultRoute, Endpoint, Tl
 use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
 use crate::feedback::capture::Keeper;
+use crate::feedback::directory::Directory;
 use crate::http::auth::{Keys, Limits as RateLimits};
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts, Roles};
 use crate::live::Live;
+use crate::outbound::Outbound;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
@@ -172,6 +174,8 @@ struct Building {
     known: watch::Receiver<Known>,
     seal: Subkey,
     resolver: Resolver,
+    outbound: Outbound,
+    directory: Directory,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -200,6 +204,7 @@ impl Server {
         } else {
             None
         };
+        building.inbound().await?;
         let mx = if building.roles.contains(&Role::Smtp) { building.mx(tenant).await? } else { None };
         let delivery = delivery.map(|(delivery, _)| delivery);
         Ok(building.finish(Doors { http, mx }, delivery, tenant, first_key))
@@ -306,6 +311,8 @@ impl Building {
             lanes: Lanes::new(config.lanes),
             seal: opened.master.derive(Purpose::Seal),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
+            outbound: mx::outbound(&config)?,
+            directory: mx::directory(&config, &opened.master),
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),
@@ -513,6 +520,7 @@ impl Building {
             limits: RateLimits::new(self.config.key_rate),
             budget: Budget::new(BODY_BYTES),
             seal: self.seal.clone(),
+            outbound: self.outbound.clone(),
             resolver: self.resolver.clone(),
             live: self.live.clone(),
             metrics,

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::store::{Link, StoreError, captured, idempotency, nodes, partitions};
+use crate::store::{Link, StoreError, captured, idempotency, inbound_calls, nodes, partitions};
 
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Answers to requests with an Idempotency-Key.
@@ -39,6 +39,8 @@ pub struct Pruned {
     pub dropped: Vec<String>,
     /// Idempotency records forgotten.
     pub idempotency: u64,
+    /// Calls about inbound mail forgotten.
+    pub calls: u64,
     /// Captured mails forgotten.
     pub captured: u64,
 }
@@ -78,7 +80,8 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
             break;
         }
     }
+    let calls = inbound_calls::forget_older(connection, now - prune.content).await?;
     let captured = captured::prune(connection, CAPTURED, now - CAPTURED_FOR).await?;
     nodes::forget(connection, now - NODES).await?;
-    Ok(Pruned { made, dropped, idempotency: forgotten, captured })
+    Ok(Pruned { made, dropped, idempotency: forgotten, captured, calls })
 }

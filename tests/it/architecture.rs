@@ -16,7 +16,7 @@ use source::{Source, line_of};
 const LEVELS: [(u8, &[&str]); 9] = [
     (0, &["clock", "mail", "seal"]),
     (1, &["domain"]),
-    (2, &["dns", "store"]),
+    (2, &["dns", "outbound", "store"]),
     (3, &["submission"]),
     (4, &["account", "delivery", "feedback", "live"]),
     (5, &["http", "smtp", "worker"]),

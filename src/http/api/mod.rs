@@ -4,6 +4,8 @@ pub mod captured;
 pub mod docs;
 pub mod events;
 pub mod health;
+pub mod inbound;
+pub mod inbound_routes;
 pub mod keys;
 pub mod messages;
 pub mod relays;

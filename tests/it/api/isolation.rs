@@ -5,7 +5,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use postroad::domain::id::{CapturedId, KeyId, Lane, MessageId, RelayId, TenantId};
+use postroad::domain::id::{
+    CapturedId, InboundId, InboundRouteId, KeyId, Lane, MessageId, RelayId, TenantId,
+};
 use postroad::domain::key::Scope;
 
 use crate::support::account::Account;
@@ -22,6 +24,8 @@ struct Belongings {
     captured: String,
     key: String,
     relay: String,
+    inbound: String,
+    inbound_route: String,
 }
 
 impl Belongings {
@@ -37,7 +41,11 @@ impl Belongings {
         let key = client.make_key(json!({ "name": "another", "scopes": ["read"] })).await.id;
         let body = json!({ "host": "smtp.acme.example", "match": { "domain": "nowhere.example" } });
         let relay = client.post("/v1/relays", body).await.text("/id");
-        Belongings { account, message, captured, key, relay }
+        let domain = format!("{name}.example");
+        let body = json!({ "match": domain, "action": "store" });
+        let inbound_route = client.post("/v1/inbound-routes", body).await.text("/id");
+        let inbound = app.database.keep_inbound(&account.tenant, &domain).await;
+        Belongings { account, message, captured, key, relay, inbound, inbound_route }
     }
 
     fn id(&self, named: Named) -> &str {
@@ -46,6 +54,8 @@ impl Belongings {
             Named::Captured => &self.captured,
             Named::Key => &self.key,
             Named::Relay => &self.relay,
+            Named::Inbound => &self.inbound,
+            Named::InboundRoute => &self.inbound_route,
             Named::Tenant => &self.account.tenant,
         }
     }
@@ -59,6 +69,8 @@ fn unknown(named: Named) -> String {
         Named::Captured => CapturedId::new(now).to_string(),
         Named::Key => KeyId::new(now).to_string(),
         Named::Relay => RelayId::new(now).to_string(),
+        Named::Inbound => InboundId::new(now).to_string(),
+        Named::InboundRoute => InboundRouteId::new(now).to_string(),
         Named::Tenant => TenantId::new(now).to_string(),
     }
 }
@@ -128,7 +140,7 @@ async fn the_things_of_others_are_unknown_on_every_route_and_stay_as_they_are() 
         tried += 1;
     }
 
-    assert_eq!(tried, 11, "every route with an id of a tenant's own");
+    assert_eq!(tried, 15, "every route with an id of a tenant's own");
     assert_eq!(sight(&theirs).await, before);
     let moved = app.database.count("SELECT count(*) FROM messages").await;
     assert_eq!(moved, 2, "nothing was sent again");
@@ -168,6 +180,10 @@ async fn lists_filters_and_cursors_show_nothing_of_others() {
         "/v1/captured".to_owned(),
         format!("/v1/captured?cursor=cap_v{}", &theirs.captured[5..]),
         "/v1/relays".to_owned(),
+        "/v1/inbound".to_owned(),
+        "/v1/inbound?recipient=ann@theirs.example".to_owned(),
+        format!("/v1/inbound?cursor=inb_v{}", &theirs.inbound[5..]),
+        "/v1/inbound-routes".to_owned(),
         format!(
             "/v1/keys?cursor={}",
             mine.client.all_pages("/v1/keys", 100).await[0]["id"].as_str().expect("an id")
