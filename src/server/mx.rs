@@ -23,7 +23,7 @@ use crate::feedback::post::Poster;
 use crate::outbound::{Lookup, Outbound};
 use crate::seal::{MasterKey, Subkey};
 use crate::smtp::{EarlyTalk, Listener, Mx, Settings};
-use crate::store::revisions::Known;
+use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, StoreError};
 use crate::submission::SenderPolicy;
 use crate::worker::post;
@@ -150,15 +150,16 @@ impl Routes {
         Ok(())
     }
 
-    /// Takes over routes when they change.
+    /// Takes over routes when they change; those of a tenant that is deleted go with it.
     async fn follow(self, mut known: watch::Receiver<Known>, stop: CancellationToken) {
-        let mut seen = known.borrow().revisions.inbound;
+        let of = |revisions: Revisions| (revisions.inbound, revisions.credentials);
+        let mut seen = of(known.borrow().revisions);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = known.changed() => if changed.is_err() { return },
             }
-            let now = known.borrow_and_update().revisions.inbound;
+            let now = of(known.borrow_and_update().revisions);
             if now == seen {
                 continue;
             }
