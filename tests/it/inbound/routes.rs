@@ -11,17 +11,20 @@ use serde_json::json;
 use super::*;
 use crate::support::client::{Client, PATIENCE};
 
+/// What was posted: header and body.
+type Posted = Vec<(HeaderMap, Vec<u8>)>;
+
 /// A tenant's program: what was posted to it, and what it answers.
 struct Program {
     url: String,
-    posted: Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>>,
+    posted: Arc<Mutex<Posted>>,
     answers: Arc<Mutex<Vec<u16>>>,
 }
 
 impl Program {
     /// Answers with these, one after the other, and then with 200.
     async fn answering(answers: &[u16]) -> Program {
-        let posted: Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>> = Arc::default();
+        let posted: Arc<Mutex<Posted>> = Arc::default();
         let left = Arc::new(Mutex::new(answers.iter().rev().copied().collect::<Vec<u16>>()));
         let (kept, said) = (Arc::clone(&posted), Arc::clone(&left));
         let take = move |headers: HeaderMap, body: bytes::Bytes| {
@@ -38,7 +41,7 @@ impl Program {
         Program { url, posted, answers: left }
     }
 
-    async fn wait_for(&self, count: usize) -> Vec<(HeaderMap, Vec<u8>)> {
+    async fn wait_for(&self, count: usize) -> Posted {
         let began = Instant::now();
         loop {
             let posted = self.posted.lock().expect("no panic").clone();
