@@ -50,7 +50,7 @@ pub enum Absence {
 }
 
 /// Where a domain takes mail (RFC 5321 §5).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mx {
     /// Lower ones are tried first.
     pub preference: u16,

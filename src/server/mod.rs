@@ -10,7 +10,9 @@ mod master_key;
 mod mx;
 mod observe;
 mod role;
+mod roots;
 mod tasks;
+mod way;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -37,23 +39,22 @@ use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::id::TenantId;
 use crate::domain::incarnation::Incarnation;
 use crate::domain::key::KeySecret;
-use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, DefaultRoute, Endpoint, TlsMode};
 use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
-use crate::feedback::capture::Keeper;
 use crate::feedback::directory::Directory;
 use crate::http::auth::{Keys, Limits as RateLimits};
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts, Roles};
 use crate::live::Live;
 use crate::outbound::Outbound;
+use crate::reporting::rollup::Memory;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Lanes, Limits};
-use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
+use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise, rollup};
 
 pub use role::Role;
 use tasks::{Tasks, before};
@@ -367,7 +368,7 @@ impl Building {
     async fn worker(&mut self) -> Result<(Arc<Delivery>, Handoff)> {
         let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
         let return_paths = ReturnPaths::new(&self.opened.master, &self.config.bounce_domain);
-        let endpoint = self.endpoint(&return_paths).await?;
+        let hop = self.hop(&return_paths).await?;
         let reach = if self.config.allow_private { Reach::Anywhere } else { Reach::Public };
         let (complaints, complained) = tokio::sync::mpsc::unbounded_channel();
         let capacity = Capacity { deliveries: FIRST_CAPACITY, bytes: IN_HAND_BYTES };
@@ -384,9 +385,11 @@ impl Building {
             hostname: self.config.hostname.clone(),
             deadlines: self.config.deadlines,
             return_paths,
-            tls: PeerTls::new().context("no trusted roots for TLS")?,
+            tls: PeerTls::new(roots::load(self.config.tls_roots.as_deref())?)
+                .context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
-            router: Router::new(&endpoint, reach),
+            router: Router::new(&hop, reach),
+            direct: self.direct(reach),
             recorder,
             fence: self.fence.clone(),
             cancels: Cancels::default(),
@@ -447,35 +450,16 @@ impl Building {
             clock: self.opened.clock.clone(),
             history: self.config.retention,
             content: self.config.content,
+            figures: self.config.figures,
         };
+        let rollup = rollup::Rollup {
+            link: database.link(Use::Claim),
+            clock: self.opened.clock.clone(),
+            memory: Memory::default(),
+        };
+        self.loops.spawn("rollup", rollup::run(rollup, stop.clone()));
         self.loops.spawn("prune", prune::run(prune, stop));
         Ok(())
-    }
-
-    /// Where mail goes unless a tenant says otherwise.
-    async fn endpoint(&mut self, return_paths: &ReturnPaths) -> Result<Endpoint> {
-        match &self.config.route {
-            DefaultRoute::Relay(endpoint) => Ok(endpoint.clone()),
-            DefaultRoute::Direct => {
-                anyhow::bail!(
-                    "POSTROAD_ROUTE=direct: this version cannot do that yet; use a relay, or capture"
-                )
-            }
-            DefaultRoute::Capture => {
-                let keeper = Keeper::new(self.opened.database.clone(), Arc::new(return_paths.clone()));
-                let listener =
-                    capture::Listening::bind(&self.config, keeper, self.opened.clock.clone()).await?;
-                let port = listener.port();
-                self.capture.spawn("capture", listener.serve(self.stop_capture.clone()));
-                Ok(Endpoint {
-                    host: "127.0.0.1".to_owned(),
-                    port,
-                    tls: TlsMode::None,
-                    auth: Auth::None,
-                    max_connections: DEFAULT_CONNECTIONS,
-                })
-            }
-        }
     }
 
     /// HTTP.

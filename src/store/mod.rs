@@ -28,6 +28,7 @@ pub mod queue;
 pub mod record;
 pub mod relays;
 pub mod revisions;
+pub mod stats;
 pub mod suppressions;
 pub mod tenants;
 

@@ -11,6 +11,7 @@ pub mod prune;
 pub mod reclaim;
 pub mod rescue;
 pub mod revise;
+pub mod rollup;
 
 use std::future::Future;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod crash;
+mod direct;
 mod doctor;
 mod embedded;
 mod faults;
@@ -10,5 +11,6 @@ mod inbound;
 mod openapi;
 mod packaging;
 mod smtp;
+mod stats;
 mod store;
 mod support;

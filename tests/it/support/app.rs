@@ -7,7 +7,7 @@ use postroad::account::relays::NewRelay;
 use postroad::account::{Actor, bootstrap, relays};
 use postroad::config::Config;
 use postroad::delivery::transmit::Deadlines;
-use postroad::domain::relay::Endpoint;
+use postroad::domain::relay::{Endpoint, Hop};
 use postroad::seal::{MasterKey, Purpose, Secret};
 use postroad::server::{Role, Server};
 use postroad::store::{Use, nodes};
@@ -161,7 +161,7 @@ async fn make_relays(database: &TestDatabase, wanted: &[(String, String)]) {
     for (domain, url) in wanted {
         let new = NewRelay {
             name: domain.clone(),
-            endpoint: Endpoint::parse(url).expect("a relay"),
+            hop: Hop::Relay(Endpoint::parse(url).expect("a relay")),
             match_stream: None,
             match_domain: Some(domain.clone()),
         };
