@@ -2,8 +2,10 @@
 //! writes the audit log and raises the revision by which nodes learn of it.
 
 pub mod bootstrap;
+pub mod credentials;
 pub mod inbound_routes;
 pub mod keys;
+pub mod rates;
 pub mod relays;
 pub mod tenants;
 

@@ -1,10 +1,11 @@
 //! From a leased delivery to what goes over the wire. Pure: a second copy of the same delivery is
 //! byte-identical, because nothing here comes from a clock or from chance.
 
+use crate::domain::handling::Bounces;
 use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
-use super::transmit::Mail;
+use super::transmit::{Mail, Notices};
 
 /// A delivery ready to be sent.
 #[derive(Debug)]
@@ -15,7 +16,11 @@ pub struct Prepared<'a> {
 
 /// Gives the delivery its return path.
 pub fn prepare<'a>(leased: &'a Leased, return_paths: &ReturnPaths) -> Prepared<'a> {
-    Prepared { return_path: return_paths.of(leased.id), leased }
+    let return_path = match leased.message.handling.bounces {
+        Bounces::ToUs => return_paths.of(leased.id),
+        Bounces::ToNobody => String::new(),
+    };
+    Prepared { return_path, leased }
 }
 
 impl Prepared<'_> {
@@ -29,6 +34,17 @@ impl Prepared<'_> {
             needs_smtputf8: message.needs_smtputf8 || self.leased.recipient.needs_smtputf8(),
             eight_bit: message.eight_bit,
             protected: message.protected,
+            notices: self.notices(),
+        }
+    }
+
+    fn notices(&self) -> Notices<'_> {
+        let (envelope, own) = (self.leased.message.handling.envelope.as_ref(), &self.leased.particulars);
+        Notices {
+            ret: envelope.and_then(|envelope| envelope.ret),
+            envid: envelope.and_then(|envelope| envelope.envid.as_deref()),
+            notify: own.notify,
+            orcpt: own.orcpt.as_deref(),
         }
     }
 }

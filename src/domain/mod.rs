@@ -12,6 +12,7 @@ pub mod incarnation;
 pub mod key;
 pub mod message;
 pub mod netguard;
+pub mod notice;
 pub mod outcome;
 pub mod provider;
 pub mod relay;

@@ -25,6 +25,8 @@ use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::credentials::Keys;
+use crate::account::rates::Rates;
 use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::domain::key::Scope;
@@ -37,7 +39,7 @@ use crate::submission::Accept;
 use api::{
     captured, docs, events, export, health, inbound, inbound_routes, keys, messages, relays, stats, tenants,
 };
-use auth::{Demand, Keys, Limits, Patience, guard};
+use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
 
@@ -56,7 +58,7 @@ pub struct AppParts {
     /// Knows keys.
     pub keys: Arc<Keys>,
     /// Counts requests.
-    pub limits: Limits,
+    pub limits: Arc<Rates>,
     /// Memory for bodies.
     pub budget: Budget,
     /// Seals relays' credentials.

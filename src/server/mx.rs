@@ -22,7 +22,7 @@ use crate::feedback::inbox::Inbox;
 use crate::feedback::post::Poster;
 use crate::outbound::{Lookup, Outbound};
 use crate::seal::{MasterKey, Subkey};
-use crate::smtp::{EarlyTalk, Listener, Mx, Settings};
+use crate::smtp::{EarlyTalk, Listener, Mx, Settings, Tls, TlsConfig};
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, StoreError};
 use crate::submission::SenderPolicy;
@@ -117,7 +117,11 @@ impl Building {
     }
 
     /// Mail from the world.
-    pub(super) async fn mx(&mut self, operator: TenantId) -> Result<Option<SocketAddr>> {
+    pub(super) async fn mx(
+        &mut self,
+        operator: TenantId,
+        tls: Option<TlsConfig>,
+    ) -> Result<Option<SocketAddr>> {
         let Some(address) = self.config.mx_addr else { return Ok(None) };
         let records = dns::authenticator(&self.config.dns).context("names cannot be looked up")?;
         let name = self.config.hostname.clone();
@@ -128,9 +132,11 @@ impl Building {
             hostname: name.clone(),
             authenticator: Authenticator { records, name },
         };
-        let door = Listening::bind(address, &self.config, inbox, self.opened.clock.clone()).await?;
+        let mut door = Listening::bind(address, &self.config, inbox, self.opened.clock.clone()).await?;
+        door.settings.tls = tls.map_or(Tls::Off, Tls::StartTls);
+        door.settings.proxies = self.config.trusted_proxies.clone();
         let address = door.address();
-        self.doors.spawn("mx", door.serve(self.stop_doors.clone()));
+        self.smtp.spawn("mx", door.serve(self.stop_doors.clone()));
         Ok(Some(address))
     }
 }

@@ -23,6 +23,7 @@ mod link;
 pub mod messages;
 pub mod migrate;
 pub mod nodes;
+pub mod notices;
 pub mod partitions;
 pub mod queue;
 pub mod record;

@@ -66,9 +66,10 @@ impl Canon {
         } else {
             ""
         });
-        let Handling { tracking, transport } = options.handling;
+        // Neither the envelope nor how notices are wanted: clients make a new ENVID for each try.
+        let Handling { tracking, transport, envelope: _, bounces: _ } = &options.handling;
         self.count(usize::from(tracking.opens) + 2 * usize::from(tracking.clicks));
-        self.count(usize::from(transport == Transport::RequireTls));
+        self.count(usize::from(*transport == Transport::RequireTls));
     }
 
     fn parts(&mut self, parts: &Parts) {

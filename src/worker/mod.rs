@@ -6,6 +6,7 @@ pub mod complain;
 pub mod deliver;
 pub mod follow;
 pub mod listen;
+pub mod notify;
 pub mod post;
 pub mod prune;
 pub mod reclaim;

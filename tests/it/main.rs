@@ -13,4 +13,5 @@ mod packaging;
 mod smtp;
 mod stats;
 mod store;
+mod submission;
 mod support;

@@ -2,6 +2,7 @@
 //! the revision is known as of at most a second ago; otherwise the database is asked.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,23 @@ const FRESH: Duration = Duration::from_millis(900);
 /// Unknown keys are remembered too, so that guessing costs the database nothing; but not without end.
 const MOST: usize = 20_000;
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Why a key does not let its bearer in.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAdmitted {
+    /// There is no such key, or it has expired or was revoked.
+    #[error("this key is not known, has expired or was revoked")]
+    Unknown,
+    /// It may not be used from there.
+    #[error("this key may not be used from this address")]
+    Address,
+    /// Its tenant is suspended.
+    #[error("this tenant is suspended; ask the operator")]
+    Suspended,
+    /// Nobody knows: the database does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// Knows keys.
 #[derive(Debug)]
@@ -63,6 +81,31 @@ impl Keys {
         Ok(found)
     }
 
+    /// The credential with this hash, if it lets its bearer in from `ip` at this moment; and notes that it was used.
+    ///
+    /// # Errors
+    /// See [`NotAdmitted`].
+    pub async fn admit(
+        &self,
+        hash: KeyHash,
+        ip: IpAddr,
+        now: OffsetDateTime,
+    ) -> Result<Arc<Credential>, NotAdmitted> {
+        let credential = self.find(hash).await?.ok_or(NotAdmitted::Unknown)?;
+        let key = &credential.key;
+        if key.revoked_at.is_some() || !key.limits.is_current(now) {
+            return Err(NotAdmitted::Unknown);
+        }
+        if !key.limits.allows_ip(ip) {
+            return Err(NotAdmitted::Address);
+        }
+        if credential.suspended {
+            return Err(NotAdmitted::Suspended);
+        }
+        self.used(key.tenant, key.id, now);
+        Ok(credential)
+    }
+
     async fn look_up(&self, hash: KeyHash) -> Result<Option<Credential>, StoreError> {
         let work = async {
             let mut connection = self.database.serve().acquire().await?;
@@ -83,7 +126,7 @@ impl Keys {
     }
 
     /// A key was used.
-    pub fn used(&self, tenant: TenantId, key: KeyId, now: OffsetDateTime) {
+    fn used(&self, tenant: TenantId, key: KeyId, now: OffsetDateTime) {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert((tenant, key), now);
     }
 
