@@ -78,6 +78,11 @@ impl Netguard {
         Netguard { allowed }
     }
 
+    /// Whether there is no network that may be reached although private.
+    pub fn allows_nothing(&self) -> bool {
+        self.allowed.is_empty()
+    }
+
     /// How far a port lets reach.
     pub fn range(&self, port: u16) -> Range {
         if HTTP_PORTS.contains(&port) { Range::Public } else { Range::AllowedOnly }

@@ -126,8 +126,13 @@ impl Outbound {
         let range = self.check_literal(&url).map_err(|error| error.map_or(BadUrl::Form, BadUrl::from))?;
         if let Some(Host::Domain(name)) = url.host() {
             let found = tokio::time::timeout(CHECK_TIMEOUT, self.lookup.addresses(name)).await;
-            if let Ok(Ok(addresses)) = found {
-                self.guard.admit(&addresses, range)?;
+            match found {
+                Ok(Ok(addresses)) => drop(self.guard.admit(&addresses, range)?),
+                // Wherever it leads, the port is none that it may have.
+                _ if range == Range::AllowedOnly && self.guard.allows_nothing() => {
+                    return Err(Forbidden::Port.into());
+                }
+                _ => {}
             }
         }
         Ok(url)

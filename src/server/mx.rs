@@ -13,14 +13,12 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dns;
 use crate::domain::id::TenantId;
-use crate::domain::netguard::Netguard;
 use crate::domain::return_path::ReturnPaths;
 use crate::domain::unsubscribe::Unsubscribes;
 use crate::feedback::authenticate::Authenticator;
 use crate::feedback::directory::Directory;
 use crate::feedback::inbox::Inbox;
 use crate::feedback::post::Poster;
-use crate::outbound::{Lookup, Outbound};
 use crate::seal::{MasterKey, Subkey};
 use crate::smtp::{EarlyTalk, Listener, Mx, Settings, Tls, TlsConfig};
 use crate::store::revisions::{Known, Revisions};
@@ -84,12 +82,6 @@ pub fn directory(config: &Config, master: &MasterKey) -> Directory {
         ReturnPaths::new(master, domain),
         Unsubscribes::new(master, domain),
     )
-}
-
-/// The client for what tenants want to have called.
-pub fn outbound(config: &Config) -> Result<Outbound> {
-    let guard = Netguard::new(config.webhook_allow.clone());
-    Outbound::new(guard, Lookup::system()).context("no client for webhooks")
 }
 
 impl Building {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use postroad::domain::id::{
-    CapturedId, InboundId, InboundRouteId, KeyId, Lane, MessageId, RelayId, TenantId,
+    CapturedId, InboundId, InboundRouteId, KeyId, Lane, MessageId, RelayId, StreamId, SuppressionId,
+    TenantId, WebhookId,
 };
 use postroad::domain::key::Scope;
 
@@ -26,6 +27,9 @@ struct Belongings {
     relay: String,
     inbound: String,
     inbound_route: String,
+    suppression: String,
+    webhook: String,
+    stream: String,
 }
 
 impl Belongings {
@@ -45,7 +49,24 @@ impl Belongings {
         let body = json!({ "match": domain, "action": "store" });
         let inbound_route = client.post("/v1/inbound-routes", body).await.text("/id");
         let inbound = app.database.keep_inbound(&account.tenant, &domain).await;
-        Belongings { account, message, captured, key, relay, inbound, inbound_route }
+        let body = json!({ "email": format!("never-{name}@example.net") });
+        let suppression = client.post("/v1/suppressions", body).await.text("/id");
+        // It is never called: the owner disabled it.
+        let body = json!({ "url": "https://hooks.acme.example/", "enabled": false });
+        let webhook = client.post("/v1/webhooks", body).await.text("/id");
+        let stream = client.post("/v1/streams", json!({ "name": "news" })).await.text("/id");
+        Belongings {
+            account,
+            message,
+            captured,
+            key,
+            relay,
+            inbound,
+            inbound_route,
+            suppression,
+            webhook,
+            stream,
+        }
     }
 
     fn id(&self, named: Named) -> &str {
@@ -56,6 +77,9 @@ impl Belongings {
             Named::Relay => &self.relay,
             Named::Inbound => &self.inbound,
             Named::InboundRoute => &self.inbound_route,
+            Named::Suppression => &self.suppression,
+            Named::Webhook => &self.webhook,
+            Named::Stream => &self.stream,
             Named::Tenant => &self.account.tenant,
         }
     }
@@ -71,6 +95,9 @@ fn unknown(named: Named) -> String {
         Named::Relay => RelayId::new(now).to_string(),
         Named::Inbound => InboundId::new(now).to_string(),
         Named::InboundRoute => InboundRouteId::new(now).to_string(),
+        Named::Suppression => SuppressionId::new(now).to_string(),
+        Named::Webhook => WebhookId::new(now).to_string(),
+        Named::Stream => StreamId::new(now).to_string(),
         Named::Tenant => TenantId::new(now).to_string(),
     }
 }
@@ -80,6 +107,9 @@ fn body(route: &Route) -> Option<Value> {
     match (route.method, route.path) {
         ("PATCH", "/v1/messages/{id}") => Some(json!({ "send_at": "2026-01-01T00:00:00Z" })),
         ("PATCH", "/v1/tenants/{id}") => Some(json!({ "suspended": true })),
+        ("PATCH", "/v1/streams/{id}") => Some(json!({ "title": "changed" })),
+        ("PATCH", "/v1/streams/policy") => Some(json!({ "unknown": "accept" })),
+        ("PATCH", "/v1/webhooks/{id}") => Some(json!({ "description": "changed" })),
         ("POST", _) => Some(json!({})),
         _ => None,
     }
@@ -141,7 +171,7 @@ async fn the_things_of_others_are_unknown_on_every_route_and_stay_as_they_are() 
         tried += 1;
     }
 
-    assert_eq!(tried, 15, "every route with an id of a tenant's own");
+    assert_eq!(tried, 27, "every route with an id of a tenant's own");
     assert_eq!(sight(&theirs).await, before);
     let moved = app.database.count("SELECT count(*) FROM messages").await;
     assert_eq!(moved, 2, "nothing was sent again");
@@ -185,6 +215,11 @@ async fn lists_filters_and_cursors_show_nothing_of_others() {
         "/v1/inbound?recipient=ann@theirs.example".to_owned(),
         format!("/v1/inbound?cursor=inb_v{}", &theirs.inbound[5..]),
         "/v1/inbound-routes".to_owned(),
+        "/v1/webhooks".to_owned(),
+        "/v1/streams".to_owned(),
+        "/v1/suppressions".to_owned(),
+        "/v1/suppressions?email=never-theirs@example.net".to_owned(),
+        format!("/v1/suppressions?cursor=sup_v{}", &theirs.suppression[5..]),
         format!(
             "/v1/keys?cursor={}",
             mine.client.all_pages("/v1/keys", 100).await[0]["id"].as_str().expect("an id")
