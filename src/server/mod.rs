@@ -46,6 +46,7 @@ use crate::domain::incarnation::Incarnation;
 use crate::domain::key::KeySecret;
 use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
+use crate::feedback::directory::Directory;
 use crate::http::Roles;
 use crate::identities::Identities;
 use crate::live::Live;
@@ -176,6 +177,7 @@ struct Building {
     outbound: Outbound,
     streams: Streams,
     resolver: Resolver,
+    directory: Directory,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -201,6 +203,7 @@ impl Server {
         let mut building = Building::enter(config, roles, opened).await?;
         let delivery =
             if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
+        building.inbound().await?;
         let ports = building.open_doors(tenant, delivery.as_ref()).await?;
         let delivery = delivery.map(|(delivery, _)| delivery);
         Ok(building.finish(ports, delivery, tenant, first_key))
@@ -318,11 +321,12 @@ impl Building {
         let mut building = Building {
             lanes: Lanes::new(config.lanes),
             domains: identity::domains(&config, &opened, &identities)?,
-            identities,
             seal: opened.master.derive(Purpose::Seal),
             outbound: webhooks::outbound(&config)?,
             streams: Streams::default(),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
+            directory: mx::directory(&config, &opened.master, identities.senders()),
+            identities,
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),

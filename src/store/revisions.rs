@@ -15,6 +15,8 @@ pub enum Revised {
     Relays,
     /// Sender domains and their keys.
     Domains,
+    /// Tenants' inbound routes.
+    Inbound,
     /// Tenants' webhooks.
     Webhooks,
     /// Tenants' streams.
@@ -27,6 +29,7 @@ impl Revised {
             Revised::Credentials => "credentials",
             Revised::Relays => "relays",
             Revised::Domains => "domains",
+            Revised::Inbound => "inbound",
             Revised::Webhooks => "webhooks",
             Revised::Streams => "streams",
         }
@@ -42,6 +45,8 @@ pub struct Revisions {
     pub relays: i64,
     /// Sender domains and their keys.
     pub domains: i64,
+    /// Tenants' inbound routes.
+    pub inbound: i64,
     /// Tenants' webhooks.
     pub webhooks: i64,
     /// Tenants' streams.
@@ -92,6 +97,7 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
         credentials: value(Revised::Credentials),
         relays: value(Revised::Relays),
         domains: value(Revised::Domains),
+        inbound: value(Revised::Inbound),
         webhooks: value(Revised::Webhooks),
         streams: value(Revised::Streams),
     })

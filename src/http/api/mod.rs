@@ -6,6 +6,8 @@ pub mod domains;
 pub mod events;
 pub mod export;
 pub mod health;
+pub mod inbound;
+pub mod inbound_routes;
 pub mod keys;
 pub mod messages;
 pub mod relays;
