@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::delivery::policy::Policies;
 use crate::delivery::transmit::Deadlines;
 use crate::domain::relay::DefaultRoute;
 use crate::mail::EmailAddress;
@@ -34,6 +35,8 @@ pub struct Config {
     pub route: DefaultRoute,
     /// `POSTROAD_ALLOW_PRIVATE` (`false`): tenants' relays may be at private addresses.
     pub allow_private: bool,
+    /// `POSTROAD_PACING` (unset): a TOML file that is laid over the table of paces, `assets/pacing.toml`.
+    pub pacing: Policies,
     /// `POSTROAD_SENDER_POLICY` (`any` with `capture`, else `verified`).
     pub sender_policy: SenderPolicy,
     /// `POSTROAD_API_KEY` (unset): this key exists with every scope in the tenant `default`; 8 characters or more.
@@ -109,6 +112,7 @@ impl Config {
             http_addr: source.parsed("HTTP_ADDR", "127.0.0.1:8080", address).unwrap_or(NOWHERE),
             trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
+            pacing: source.optional("PACING", pacing).unwrap_or_else(Policies::shipped),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
             api_key: source.optional("API_KEY", api_key),
@@ -274,6 +278,11 @@ fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     parts.map(parse).collect()
 }
 
+fn pacing(path: &str) -> Result<Policies, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
+    Policies::with(&text).map_err(|error| format!("{path}: {error}"))
+}
+
 fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     match text {
         "true" | "1" | "yes" | "on" => Ok(true),
@@ -341,6 +350,21 @@ mod tests {
         assert_eq!(config.drain, Duration::from_secs(7));
         assert!(config.allow_private);
         assert_eq!(config.sender_policy, SenderPolicy::Verified, "mail that leaves needs a verified sender");
+    }
+
+    #[test]
+    fn a_table_of_paces_is_laid_over_and_a_bad_one_stops_the_start() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("pacing.toml");
+        let read_with = |table: &str| {
+            std::fs::write(&path, table).expect("written");
+            read(&[("POSTROAD_PACING", path.to_str().expect("UTF-8"))], None)
+        };
+        let config = read_with("[default]\nconnections = 2").expect("a table");
+        assert_eq!(config.pacing.of_mx(&["mx.example".to_owned()], None).limits.connections, 2);
+        let error = read_with("[default]\nconections = 2").expect_err("misspelt").to_string();
+        assert!(error.contains("POSTROAD_PACING") && error.contains("conections"), "{error}");
+        assert!(read(&[("POSTROAD_PACING", "/nowhere/at/all")], None).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! A leased mail comes in through [`Delivery::dispatch`], is routed to a [`site::Site`], carried by a
 //! [`courier`] over its connection, and leaves as a result to the [`record::Recorder`].
 
+pub mod apportion;
 pub mod classify;
 mod conclude;
 pub mod control;
@@ -13,18 +14,22 @@ pub mod fence;
 mod load;
 mod oauth;
 mod observe;
+mod pace;
+pub mod policy;
 mod prepare;
 pub mod record;
 pub mod route;
+pub mod share;
 mod simulate;
 pub mod site;
 pub mod stream;
 pub mod tls;
 pub mod transmit;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use time::{Duration, OffsetDateTime};
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -38,12 +43,16 @@ pub use oauth::Tokens;
 use fence::{Cancels, Fence, Suspended};
 use record::{Finished, Recorder};
 use route::Router;
-use site::{Brought, Site};
+use share::Shares;
+use site::{Brought, Refused, Site};
 use tls::PeerTls;
 use transmit::Deadlines;
 
 /// How long a lease lasts: beyond the longest wait in memory and the longest attempt together.
 pub const LEASE: Duration = Duration::minutes(60);
+
+/// Well before [`DEAD_AFTER`](crate::store::sites::DEAD_AFTER) is over.
+const LAPSE: std::time::Duration = std::time::Duration::from_secs(105);
 
 /// Mail that is handed back comes again within this spread.
 const SPREAD_MILLIS: i64 = 2000;
@@ -72,8 +81,12 @@ pub struct Delivery {
     pub cancels: Cancels,
     /// Whose mail is held.
     pub suspended: Suspended,
+    /// How many of each site's connections are ours.
+    pub shares: Arc<Shares>,
     /// The couriers that run.
     pub couriers: TaskTracker,
+    /// How they are cut off.
+    pub cut: Mutex<Vec<AbortHandle>>,
 }
 
 impl Delivery {
@@ -98,19 +111,45 @@ impl Delivery {
     }
 
     fn bring(self: &Arc<Self>, site: Arc<Site>, mails: Vec<Leased>, now: OffsetDateTime) {
-        match site.bring(mails, now) {
-            Brought::Queued { open } => {
-                for _ in 0..open {
-                    self.spawn_courier(Arc::clone(&site));
-                }
-            }
-            Brought::Refused { leased, due_at } => self.hand_back(leased, due_at),
+        let brought = site.bring(mails, now);
+        self.follow(&site, brought);
+    }
+
+    /// Does what a site asks for.
+    fn follow(self: &Arc<Self>, site: &Arc<Site>, brought: Brought) {
+        for _ in 0..brought.open {
+            self.spawn_courier(Arc::clone(site));
         }
+        self.refuse(brought.refused);
     }
 
     /// Starts a courier for a connection that the site has counted.
     fn spawn_courier(self: &Arc<Self>, site: Arc<Site>) {
-        self.couriers.spawn(courier::run(Arc::clone(self), site));
+        let courier = self.couriers.spawn(courier::run(Arc::clone(self), site));
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        if cut.len() == cut.capacity() {
+            cut.retain(|courier| !courier.is_finished());
+        }
+        cut.push(courier.abort_handle());
+    }
+
+    /// Ends all connections at once if this process has not been able to say that it lives for so long that its
+    /// shares will soon be given to others. Mail in hand is taken over by them anyway.
+    pub fn lapse(&self) {
+        if self.fence.silence() < LAPSE {
+            return;
+        }
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        for courier in cut.drain(..).filter(|courier| !courier.is_finished()) {
+            courier.abort();
+        }
+    }
+
+    /// Gives refused mail back, each to come again at its moment.
+    fn refuse(&self, refused: Vec<Refused>) {
+        for Refused { leased, due_at } in refused {
+            self.hand_back(vec![leased], due_at);
+        }
     }
 
     /// Gives mail back uncounted, to come again a little after `until`, not all at once.

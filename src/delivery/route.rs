@@ -24,8 +24,7 @@ type RelayTable = HashMap<TenantId, Vec<(Relay, Arc<Site>)>>;
 
 impl Router {
     /// With the installation's own next hop. `tenant_reach`: where tenants' relays may be.
-    pub fn new(default: &Endpoint, tenant_reach: Reach) -> Router {
-        let sites = Sites::default();
+    pub fn new(default: &Endpoint, tenant_reach: Reach, sites: Sites) -> Router {
         let default = sites.of(default, Reach::Anywhere);
         Router { sites, default, tenant_reach, relays: RwLock::default() }
     }

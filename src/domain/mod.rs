@@ -11,6 +11,7 @@ pub mod key;
 pub mod message;
 pub mod netguard;
 pub mod outcome;
+pub mod pacing;
 pub mod relay;
 pub mod retry;
 pub mod return_path;

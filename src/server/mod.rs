@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +25,12 @@ use crate::account::bootstrap::{self, Bootstrap};
 use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::delivery::apportion::Noted;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
 use crate::delivery::record::Recorder;
 use crate::delivery::route::Router;
-use crate::delivery::site::Reach;
+use crate::delivery::share::{Ask, Shares};
+use crate::delivery::site::{Reach, Sites};
 use crate::delivery::tls::PeerTls;
 use crate::delivery::{Delivery, LEASE, Tokens};
 use crate::domain::handoff::{Capacity, Handoff};
@@ -45,10 +48,10 @@ use crate::live::Live;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
-use crate::store::{Database, StoreError, Use, migrate, nodes, partitions, tenants};
+use crate::store::{Database, StoreError, Use, migrate, nodes, partitions, sites, tenants};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Lanes, Limits};
-use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
+use crate::worker::{alive, apportion, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
 
 pub use role::Role;
 use tasks::{Tasks, before};
@@ -354,6 +357,8 @@ impl Building {
             self.config.record_writers,
             complaints,
         );
+        let (shares, asked) = Shares::new();
+        let sites = Sites::new(self.config.pacing.clone(), Arc::clone(&shares));
         let delivery = Arc::new(Delivery {
             clock: clock.clone(),
             hostname: self.config.hostname.clone(),
@@ -361,13 +366,16 @@ impl Building {
             return_paths,
             tls: PeerTls::new().context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
-            router: Router::new(&endpoint, reach),
+            router: Router::new(&endpoint, reach, sites),
             recorder,
             fence: self.fence.clone(),
             cancels: Cancels::default(),
             suspended: Suspended::default(),
+            shares,
             couriers: tokio_util::task::TaskTracker::new(),
+            cut: std::sync::Mutex::default(),
         });
+        self.apportion(&delivery, asked).await?;
         for writer in writers {
             self.recorders.spawn("record", writer.run());
         }
@@ -376,11 +384,26 @@ impl Building {
         Ok((delivery, handoff))
     }
 
+    /// Shares of sites, from before the first connection until after the last.
+    async fn apportion(&mut self, delivery: &Arc<Delivery>, asked: UnboundedReceiver<Ask>) -> Result<()> {
+        let mut link = self.opened.database.link(Use::Watch);
+        sites::succeed(link.get().await?, self.incarnation.current(), self.node.node_id).await?;
+        let apportion = apportion::Apportion {
+            link,
+            delivery: Arc::clone(delivery),
+            incarnation: self.incarnation.clone(),
+            asked,
+            noted: Noted::default(),
+        };
+        self.recorders.spawn("apportion", apportion::run(apportion, self.stop_loops.clone()));
+        Ok(())
+    }
+
     async fn delivery_loops(
         &mut self,
         delivery: &Arc<Delivery>,
         handoff: &Handoff,
-        handed: tokio::sync::mpsc::UnboundedReceiver<Vec<crate::domain::handoff::Leased>>,
+        handed: UnboundedReceiver<Vec<crate::domain::handoff::Leased>>,
     ) -> Result<()> {
         let (database, stop) = (self.opened.database.clone(), self.stop_loops.clone());
         delivery.router.replace_relays(relays::open_all(&database, &self.seal).await?);

@@ -178,6 +178,14 @@ impl Link {
         Ok(self.connection.insert(connection))
     }
 
+    /// A transaction on it. The caller ends it.
+    ///
+    /// # Errors
+    /// As [`Link::get`].
+    pub async fn begin(&mut self) -> Result<sqlx::Transaction<'_, sqlx::Postgres>, StoreError> {
+        Ok(Connection::begin(self.get().await?).await?)
+    }
+
     /// Forgets the connection: after an error nobody knows what state it is in.
     pub fn broken(&mut self) {
         self.connection = None;

@@ -24,6 +24,7 @@ pub mod queue;
 pub mod record;
 pub mod relays;
 pub mod revisions;
+pub mod sites;
 pub mod suppressions;
 pub mod tenants;
 

@@ -51,7 +51,11 @@ const HOMES: [Home; 9] = [
         places: &["store/", "embedded/", "doctor.rs", "worker/listen.rs", "http/error.rs"],
         why: "the database is known to store/ alone (embedded/ and doctor.rs name how it is reached)",
     },
-    Home { library: "toml", places: &["config.rs"], why: "config.rs is the only reader of settings" },
+    Home {
+        library: "toml",
+        places: &["config.rs", "delivery/policy/read.rs"],
+        why: "config.rs is the only reader of settings, but for the table of paces",
+    },
     Home { library: "clap", places: &["cli.rs", "main.rs"], why: "the command line is read in one place" },
     Home {
         library: "anyhow",
