@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use crate::delivery::policy::Policies;
 use crate::delivery::transmit::Deadlines;
+use crate::dns;
 use crate::domain::relay::DefaultRoute;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
@@ -31,12 +32,19 @@ pub struct Config {
     pub http_addr: SocketAddr,
     /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For` is believed, separated by commas.
     pub trusted_proxies: Vec<IpNet>,
-    /// `POSTROAD_ROUTE` (`capture`): `capture`, `smtp://…` or `smtps://…`.
+    /// `POSTROAD_ROUTE` (`capture`): `capture`, `direct`, `smtp://…` or `smtps://…`.
     pub route: DefaultRoute,
-    /// `POSTROAD_ALLOW_PRIVATE` (`false`): tenants' relays may be at private addresses.
+    /// `POSTROAD_DIRECT_PORT` (`25`): the port of `direct`.
+    pub direct_port: u16,
+    /// `POSTROAD_ALLOW_PRIVATE` (`false`): `direct` and tenants' relays may be at private addresses.
     pub allow_private: bool,
     /// `POSTROAD_PACING` (unset): a TOML file that is laid over the table of paces, `assets/pacing.toml`.
     pub pacing: Policies,
+    /// `POSTROAD_DNS_SERVER` (the system's): resolvers, `address[:port]`, separated by commas; and
+    /// `POSTROAD_DNS_TRUST` (`loopback`): whose word about signatures (DNSSEC) is taken: `loopback`, `always`, `never`.
+    pub dns: dns::Settings,
+    /// `POSTROAD_TLS_ROOTS` (none): a PEM file with certificates trusted besides the machine's.
+    pub tls_roots: Option<PathBuf>,
     /// `POSTROAD_SENDER_POLICY` (`any` with `capture`, else `verified`).
     pub sender_policy: SenderPolicy,
     /// `POSTROAD_API_KEY` (unset): this key exists with every scope in the tenant `default`; 8 characters or more.
@@ -111,6 +119,13 @@ impl Config {
             data_dir: source.text("DATA_DIR").unwrap_or_else(|| "./data".to_owned()).into(),
             http_addr: source.parsed("HTTP_ADDR", "127.0.0.1:8080", address).unwrap_or(NOWHERE),
             trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
+            direct_port: source.number("DIRECT_PORT", 25, 1..=65_535) as u16,
+            dns: dns::Settings {
+                servers: source.parsed("DNS_SERVER", "", dns::Servers::parse).unwrap_or_default(),
+                trust: source.parsed("DNS_TRUST", "loopback", dns_trust).unwrap_or_default(),
+                ..dns::Settings::default()
+            },
+            tls_roots: source.text("TLS_ROOTS").map(PathBuf::from),
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
             pacing: source.optional("PACING", pacing).unwrap_or_else(Policies::shipped),
             sender_policy: source.sender_policy(route.as_ref()),
@@ -296,6 +311,15 @@ fn sender_policy(text: &str) -> Result<SenderPolicy, &'static str> {
         "any" => Ok(SenderPolicy::Any),
         "verified" => Ok(SenderPolicy::Verified),
         _ => Err("any or verified is needed"),
+    }
+}
+
+fn dns_trust(text: &str) -> Result<dns::Trust, &'static str> {
+    match text {
+        "loopback" => Ok(dns::Trust::Loopback),
+        "always" => Ok(dns::Trust::Always),
+        "never" => Ok(dns::Trust::Never),
+        _ => Err("loopback, always or never is needed"),
     }
 }
 

@@ -47,7 +47,7 @@ pub async fn round(
     for ask in asks {
         match ask {
             Ask::Seat { share, answered } => seats.push((share, answered)),
-            Ask::Told(state) => told.push(state),
+            Ask::Told(state) => told.push(*state),
         }
     }
     let result = work(delivery, link, noted, incarnation, &seats, told).await;
@@ -75,7 +75,7 @@ async fn work(
     noted: &mut Noted,
     incarnation: i32,
     seats: &[(Arc<Share>, oneshot::Sender<()>)],
-    told: Vec<Box<SiteState>>,
+    told: Vec<SiteState>,
 ) -> Result<(), StoreError> {
     if noted.incarnation != incarnation {
         // This process was taken for dead and lives on as another: what it had counts as another's until that
@@ -96,10 +96,10 @@ async fn work(
         return Ok(());
     }
     let now = delivery.clock.now();
-    learn(delivery, sites::states(link.get().await?, &keys).await?, now);
-    let rows = by_site(sites::shares(link.get().await?, &keys, now).await?);
     let shares: HashMap<SiteKey, Arc<Share>> =
         delivery.shares.all().into_iter().map(|share| (share.key.clone(), share)).collect();
+    learn(&shares, sites::states(link.get().await?, &keys).await?, now);
+    let rows = by_site(sites::shares(link.get().await?, &keys, now).await?);
     give_back(delivery, link, noted, &shares, &rows).await?;
     let wanting = keys.iter().filter(|key| {
         let granted = noted.rows.get(*key);
@@ -110,26 +110,26 @@ async fn work(
     if !wanting.is_empty() {
         raise(link, noted, &shares, &wanting, now).await?;
     }
+    for share in shares.values() {
+        share.fit(now);
+    }
     for site in delivery.router.sites() {
-        delivery.refuse(site.fit(now));
+        delivery.refuse(site.adjust(now));
     }
     Ok(())
 }
 
 /// Takes over what other processes have learnt of these sites.
-fn learn(delivery: &Delivery, states: Vec<SiteState>, now: OffsetDateTime) {
-    let states: HashMap<SiteKey, SiteState> =
-        states.into_iter().map(|state| (state.key.clone(), state)).collect();
-    for site in delivery.router.sites() {
-        if let Some(state) = states.get(&site.share.key) {
-            let slowed = state.slowed_until.map(|until| Slowed {
-                until,
-                mails: state.slow_mails.as_deref().and_then(|text| text.parse().ok()),
-                connections: state.slow_connections.and_then(|number| u32::try_from(number).ok()),
-            });
-            delivery.refuse(site.learn(state.suspended_until, slowed, state.told_at, now));
-        }
-        site.share.set_limit(site.allowed(now));
+fn learn(shares: &HashMap<SiteKey, Arc<Share>>, states: Vec<SiteState>, now: OffsetDateTime) {
+    for state in states {
+        let Some(share) = shares.get(&state.key) else { continue };
+        let slowed = state.slowed_until.map(|until| Slowed {
+            until,
+            mails: state.slow_mails.as_deref().and_then(|text| text.parse().ok()),
+            connections: state.slow_connections.and_then(|number| u32::try_from(number).ok()),
+        });
+        share.learn(state.suspended_until, slowed, state.told_at, now);
+        share.fit(now);
     }
 }
 
@@ -253,6 +253,11 @@ fn of<'a>(rows: &'a HashMap<SiteKey, Vec<ShareRow>>, key: &SiteKey) -> &'a [Shar
 mod tests {
     use super::*;
     use crate::delivery::share::Shares;
+    use crate::domain::pacing::Limits;
+
+    fn limits(connections: u32) -> Limits {
+        Limits { connections, start: 1, mails_per_connection: 100, dials: None, mails: None, idle: None }
+    }
 
     fn key(site: &str) -> SiteKey {
         SiteKey { site: site.to_owned(), source: String::new() }
@@ -273,11 +278,14 @@ mod tests {
         let mut last = std::collections::HashSet::new();
         for site in ["a", "b", "c", "d"] {
             for (limit, processes) in [(5u32, 2), (1, 2), (7, 3), (2, 5), (16, 1)] {
-                let share = shares.of(key(site), limit);
+                let share = shares.of(key(site), limits(limit));
+                share.fit(OffsetDateTime::UNIX_EPOCH);
                 let everybody = rows(&(0..processes).map(|n| (n, 0)).collect::<Vec<_>>());
                 let fair: Vec<u32> = (0..processes).map(|own| fair(&share, &everybody, own)).collect();
                 assert_eq!(fair.iter().sum::<u32>(), limit, "{site}: {fair:?}");
-                assert!(fair.iter().max().zip(fair.iter().min()).is_some_and(|(most, least)| most - least <= 1));
+                assert!(
+                    fair.iter().max().zip(fair.iter().min()).is_some_and(|(most, least)| most - least <= 1)
+                );
                 if (limit, processes) == (1, 2) {
                     last.insert(fair.iter().position(|share| *share == 1));
                 }
@@ -289,7 +297,7 @@ mod tests {
     #[test]
     fn a_grant_is_never_more_than_what_others_have_left() {
         let (shares, _asked) = Shares::new();
-        let share = shares.of(key("mx"), 5);
+        let share = shares.of(key("mx"), limits(5));
         let own = |granted| Noted { incarnation: 9, rows: HashMap::from([(key("mx"), granted)]) };
         let nothing = Noted { incarnation: 9, rows: HashMap::new() };
         assert_eq!(grant(&share, &rows(&[]), &nothing), 5, "alone");

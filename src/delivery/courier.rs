@@ -14,19 +14,20 @@ use crate::domain::handoff::Leased;
 use crate::domain::id::DeliveryId;
 use crate::domain::netguard;
 use crate::domain::outcome::{AttemptReport, BounceClass, Ruling, Step};
-use crate::domain::relay::Auth;
+use crate::domain::relay::{Auth, Endpoint};
 use crate::mail::reply::{SmtpReply, printable};
 
 use super::Delivery;
 use super::apportion;
 use super::classify::{classify, no_reply, outcome_unknown};
 use super::conclude::{conclude, expired, stopped};
+use super::dial;
 use super::observe;
 use super::prepare::prepare;
 use super::record::Finished;
 use super::share::Seat;
-use super::site::{Brought, Reach, Refused, Site};
-use super::transmit::{self, Connection, Credentials, Dial, Failure, Peer, Trouble};
+use super::site::{Brought, Reach, Refused, Site, Target};
+use super::transmit::{self, Circle, Connection, Credentials, Dial, Failure, Peer, Trouble};
 
 /// When mail comes again whose courier panicked.
 const ABANDONED_WAIT: Duration = Duration::seconds(30);
@@ -37,8 +38,13 @@ pub async fn run(delivery: Arc<Delivery>, site: Arc<Site>) {
     let Some(seat) = delivery.shares.seat(&site.share).await else {
         return delivery.refuse(place.denied(delivery.clock.now()));
     };
-    let mut courier =
-        Courier { delivery: Arc::clone(&delivery), site: Arc::clone(&site), connection: None, seat, in_hand: None };
+    let mut courier = Courier {
+        delivery: Arc::clone(&delivery),
+        site: Arc::clone(&site),
+        connection: None,
+        seat,
+        in_hand: None,
+    };
     let carried = AssertUnwindSafe(courier.carry()).catch_unwind().await;
     if carried.is_err() {
         courier.abandon();
@@ -101,9 +107,11 @@ impl Courier {
         }
         let idle = self.site.policy.limits.idle;
         let idle = idle.and_then(|idle| idle.try_into().ok()).unwrap_or(self.delivery.deadlines.idle);
-        while !self.is_worn() && !self.seat.must_leave() {
+        while !self.is_worn() {
             self.delivery.recorder.ready().await;
-            let Some(leased) = self.site.next(idle, &self.delivery.clock).await else { return };
+            let Some(leased) = self.site.next(idle, &mut self.seat, &self.delivery.clock).await else {
+                return;
+            };
             self.in_hand = Some((leased.id, leased.claim_no));
             self.deliver(leased).await;
             self.in_hand = None;
@@ -137,23 +145,29 @@ impl Courier {
     }
 
     async fn connect(&self, peer: &mut Peer) -> Result<Connection, Failure> {
-        let endpoint = &self.site.endpoint;
-        let addresses = self.resolve().await?;
-        let credentials = self.credentials().await?;
+        let endpoint = match &self.site.target {
+            Target::Relay(endpoint) => endpoint,
+            Target::Mx(exchange) => {
+                let turn = self.site.next_turn();
+                return dial::connect(&self.delivery, exchange, turn, peer).await;
+            }
+        };
+        peer.host = Some(endpoint.host.clone());
+        let addresses = self.resolve(endpoint).await?;
+        let credentials = self.credentials(endpoint).await?;
         let dial = Dial {
-            addresses: &addresses,
             host: &endpoint.host,
-            tls: endpoint.tls,
+            tls: endpoint.tls.into(),
+            circle: Circle::Allowed,
             hello: &self.delivery.hostname,
             credentials,
             deadlines: self.delivery.deadlines,
         };
-        transmit::connect(&dial, &self.delivery.tls, peer).await
+        transmit::connect(&dial, &addresses, &self.delivery.tls, peer).await
     }
 
     /// The addresses of the endpoint, as far as they may be dialled.
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
-        let endpoint = &self.site.endpoint;
+    async fn resolve(&self, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
         let lookup = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port));
         let found: Vec<SocketAddr> =
             transmit::within(Step::Route, self.delivery.deadlines.connect, lookup).await?.collect();
@@ -168,8 +182,8 @@ impl Courier {
         Ok(allowed)
     }
 
-    async fn credentials(&self) -> Result<Option<Credentials>, Failure> {
-        match &self.site.endpoint.auth {
+    async fn credentials(&self, endpoint: &Endpoint) -> Result<Option<Credentials>, Failure> {
+        match &endpoint.auth {
             Auth::None => Ok(None),
             Auth::Password { username, password } => {
                 Ok(Some(Credentials::Password { username: username.clone(), password: password.clone() }))
@@ -178,7 +192,7 @@ impl Courier {
                 Ok(token) => Ok(Some(Credentials::Bearer { username: oauth.username.clone(), token })),
                 Err(error) => {
                     let text = format!("no access token for the relay: {error}");
-                    let trouble = Trouble::Unmet { class: BounceClass::RelayDenied, text };
+                    let trouble = Trouble::Unmet { class: BounceClass::RelayDenied, status: None, text };
                     Err(Failure { step: Step::Auth, trouble })
                 }
             },
@@ -186,18 +200,19 @@ impl Courier {
     }
 
     /// The site cannot be reached. The first mail that waits for it bears the attempt; the rest goes back
-    /// uncounted until the pause is over.
+    /// uncounted until the pause is over. What is for good, and about the site, is so for all.
     fn give_up(&mut self, unconnected: Unconnected) {
         let now = self.delivery.clock.now();
         let (waiting, until) = self.site.unreachable(now);
         self.hear(&unconnected.failure, now);
-        let mut waiting = waiting.into_iter();
-        if let Some(first) = waiting.next() {
-            let Unconnected { failure, peer, started_at, began } = unconnected;
-            let report = self.report(Err(&failure), Some(&peer), started_at, began);
-            self.finish(first, report, self.rule(&failure));
+        let Unconnected { failure, peer, started_at, began } = unconnected;
+        let report = self.report(Err(&failure), Some(&peer), started_at, began);
+        match self.rule(&failure) {
+            for_good @ Ruling::Bounce { .. } if matches!(self.site.target, Target::Mx(_)) => {
+                self.delivery.end_all(waiting, &report, for_good);
+            }
+            ruling => self.delivery.first_bears(waiting, &report, ruling, until),
         }
-        self.delivery.hand_back(waiting.collect(), until);
     }
 
     /// One mail: asks the fences, sends it, and records what came of it.
@@ -336,6 +351,10 @@ impl Courier {
                 (*step, None, printable(&format!("{text}; the peer may have taken the mail")))
             }
         };
+        let status = || match result {
+            Err(Failure { trouble: Trouble::Unmet { status, .. }, .. }) => status.map(str::to_owned),
+            _ => None,
+        };
         let connection = self.connection.as_ref();
         let address = peer.and_then(|peer| peer.address).or_else(|| connection.map(Connection::address));
         let tls = peer
@@ -345,11 +364,15 @@ impl Courier {
             started_at,
             duration_ms: i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX),
             step,
-            host: Some(self.site.endpoint.host.clone()),
+            host: peer
+                .and_then(|peer| peer.host.as_deref())
+                .or_else(|| connection.map(Connection::host))
+                .or_else(|| self.site.target.host())
+                .map(str::to_owned),
             ip: address.map(|address| address.ip()),
             tls,
             code: reply.map(|reply| reply.code),
-            enhanced: reply.and_then(|reply| reply.enhanced).map(|status| status.to_string()),
+            enhanced: reply.and_then(|reply| reply.enhanced).map(|status| status.to_string()).or_else(status),
             text,
         }
     }

@@ -44,5 +44,6 @@ pub fn paced(provider: &str, effect: Effect) {
         Effect::Suspend { .. } => "suspend",
         Effect::Slow { .. } => "slow",
     };
-    metrics::counter!("postroad_paced_total", "provider" => provider.to_owned(), "effect" => effect).increment(1);
+    metrics::counter!("postroad_paced_total", "provider" => provider.to_owned(), "effect" => effect)
+        .increment(1);
 }

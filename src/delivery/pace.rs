@@ -1,11 +1,11 @@
-//! The pace of one site: its policy's limits, what its replies have changed of them for a while, and what it has
-//! earned. The owner of a site's queue asks it under the site's own lock; it knows no mail and no network.
+//! The pace of one site, or of all sites of a provider: its policy's limits, and what replies have changed of them
+//! for a while. It knows no mail and no network.
 
 use std::collections::VecDeque;
 
 use time::{Duration, OffsetDateTime};
 
-use crate::domain::pacing::{Bucket, Effect, Limits, Rate, Window};
+use crate::domain::pacing::{Bucket, Effect, Limits, Rate};
 
 use super::policy::Rule;
 
@@ -13,7 +13,6 @@ use super::policy::Rule;
 #[derive(Debug)]
 pub struct Pace {
     limits: Limits,
-    window: Window,
     mails: Option<Bucket>,
     dials: Option<Bucket>,
     /// The part of every rate that is this process's: other processes have the rest.
@@ -43,11 +42,10 @@ pub struct Slowed {
 const LONGEST_WAIT: Duration = Duration::minutes(10);
 
 impl Pace {
-    /// Of a site with these limits that has earned nothing yet.
+    /// With these limits.
     pub fn new(limits: Limits) -> Pace {
         Pace {
             limits,
-            window: Window::new(limits.start, limits.connections),
             mails: None,
             dials: None,
             part: 1.0,
@@ -66,11 +64,6 @@ impl Pace {
         self.limits.connections.min(slowed)
     }
 
-    /// How many connections of this process are worth having now.
-    pub fn cap(&mut self, now: OffsetDateTime) -> usize {
-        self.allowed(now).min(self.window.size()) as usize
-    }
-
     /// Until when nothing goes there.
     pub fn suspended_until(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         self.suspended_until.filter(|until| *until > now)
@@ -82,8 +75,14 @@ impl Pace {
     }
 
     /// Whether mails are counted at all: if not, nobody needs to know the time.
-    pub fn is_timed(&self) -> bool {
-        self.limits.mails.is_some() || self.slowed.is_some() || self.suspended_until.is_some()
+    pub fn is_timed(&mut self, now: OffsetDateTime) -> bool {
+        self.forget(now);
+        self.limits.mails.is_some() || self.slowed.is_some() || self.suspended_until(now).is_some()
+    }
+
+    /// Other limits from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// How many mails may go now; `None`: as many as there are.
@@ -131,21 +130,6 @@ impl Pace {
         }
         self.booked = slot;
         slot
-    }
-
-    /// A mail was carried.
-    pub fn succeeded(&mut self) {
-        self.window.succeeded();
-    }
-
-    /// A connection broke, or the peer closed it.
-    pub fn failed(&mut self) {
-        self.window.failed();
-    }
-
-    /// No connection could be had.
-    pub fn collapse(&mut self) {
-        self.window.collapse();
     }
 
     /// A reply matched a rule; what follows from it, if the rule has been matched often enough.
@@ -302,7 +286,7 @@ mod tests {
     #[test]
     fn a_slow_down_holds_for_its_time_and_the_slower_one_wins() {
         let mut pace = Pace::new(limits(None));
-        assert_eq!((pace.cap(NOW), pace.ready(NOW), pace.is_timed()), (3, None, false));
+        assert_eq!((pace.allowed(NOW), pace.ready(NOW), pace.is_timed(NOW)), (10, None, false));
         pace.apply(slow("10/min", 2, 30), NOW);
         pace.apply(slow("1/min", 5, 10), NOW);
         assert_eq!((pace.allowed(NOW), pace.ready(NOW)), (2, Some(1)));
@@ -349,7 +333,8 @@ mod tests {
         };
         let mut pace = Pace::new(limits(None));
         let minutes = [0, 30, 61, 90, 91];
-        let followed = minutes.map(|minute| pace.matched(2, &rule, NOW + Duration::minutes(minute)).is_some());
+        let followed =
+            minutes.map(|minute| pace.matched(2, &rule, NOW + Duration::minutes(minute)).is_some());
         assert_eq!(followed, [false, false, false, true, false], "and then it begins anew");
     }
 

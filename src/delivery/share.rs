@@ -1,15 +1,21 @@
-//! Shares: how many of a site's connections are this process's. A connection is opened only on a seat, and there
+//! Shares: how many of a site's connections are this process's, and the pace that goes with them. Sites of one
+//! provider have one share together. A connection is opened only on a seat, and there
 //! are as many seats as the database has granted; so all processes together never have more than the limit,
 //! whoever joins, leaves or dies (`delivery/apportion` asks, `store/sites` keeps).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
+
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::pacing::SiteKey;
+use crate::domain::pacing::{Effect, Limits, SiteKey};
 use crate::store::sites::SiteState;
+
+use super::pace::{Pace, Slowed};
 
 /// This process's share of one site.
 #[derive(Debug)]
@@ -17,6 +23,11 @@ pub struct Share {
     /// Of what.
     pub key: SiteKey,
     seats: Mutex<Seats>,
+    pace: Mutex<Pace>,
+    /// Looked at for every mail, so that nothing is locked while mails are not counted.
+    timed: AtomicBool,
+    /// The same of seats.
+    over: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -71,10 +82,65 @@ const REFUSED: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(5);
 
 impl Share {
-    fn new(key: SiteKey, limit: u32) -> Share {
-        let seats =
-            Seats { limit, granted: 0, taken: 0, leaving: 0, wanted: None, refused_until: None };
-        Share { key, seats: Mutex::new(seats) }
+    fn new(key: SiteKey, limits: Limits) -> Share {
+        let limit = limits.connections;
+        let seats = Seats { limit, granted: 0, taken: 0, leaving: 0, wanted: None, refused_until: None };
+        Share {
+            key,
+            seats: Mutex::new(seats),
+            pace: Mutex::new(Pace::new(limits)),
+            timed: AtomicBool::new(limits.mails.is_some()),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// How fast it may be used.
+    pub fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its mails are counted. If not, its pace need not be asked for each.
+    pub fn is_timed(&self) -> bool {
+        self.timed.load(Ordering::Relaxed)
+    }
+
+    /// Slows or suspends it.
+    pub fn apply(&self, effect: Effect, now: OffsetDateTime) {
+        let mut pace = self.pace();
+        pace.apply(effect, now);
+        self.fit_to(&mut pace, now);
+    }
+
+    /// Takes over what other processes have learnt at the moment `told`.
+    pub fn learn(
+        &self,
+        suspended: Option<OffsetDateTime>,
+        slowed: Option<Slowed>,
+        told: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) {
+        self.pace().learn(suspended, slowed, told, now);
+    }
+
+    /// Fits limits and rates to what holds now.
+    pub fn fit(&self, now: OffsetDateTime) {
+        let mut pace = self.pace();
+        pace.set_part(self.part(), now);
+        self.fit_to(&mut pace, now);
+    }
+
+    fn fit_to(&self, pace: &mut Pace, now: OffsetDateTime) {
+        self.timed.store(pace.is_timed(now), Ordering::Relaxed);
+        let limit = pace.allowed(now);
+        let mut seats = self.seats();
+        seats.limit = limit;
+        // More than the limit is never taken, whatever has been granted; what is in use is given back soon.
+        seats.granted = seats.granted.min(limit);
+        self.note(&seats);
+    }
+
+    fn note(&self, seats: &Seats) {
+        self.over.store(seats.taken > seats.granted, Ordering::Relaxed);
     }
 
     /// A seat, if one is free.
@@ -99,17 +165,14 @@ impl Share {
         let mut seats = self.seats();
         seats.refused_until = (granted <= seats.taken).then(|| Instant::now() + REFUSED);
         seats.granted = granted;
-    }
-
-    /// Another limit over all processes.
-    pub fn set_limit(&self, limit: u32) {
-        self.seats().limit = limit;
+        self.note(&seats);
     }
 
     /// Lowers what may be taken to `fair`; gives what must still be noted as ours: no less than is in use.
     pub fn lower(&self, fair: u32) -> u32 {
         let mut seats = self.seats();
         seats.granted = seats.granted.min(fair);
+        self.note(&seats);
         seats.granted.max(seats.taken)
     }
 
@@ -131,8 +194,7 @@ impl Share {
 
     /// Whether there are more connections than seats.
     pub fn is_over(&self) -> bool {
-        let seats = self.seats();
-        seats.taken > seats.granted
+        self.over.load(Ordering::Relaxed)
     }
 
     /// The part of every rate that goes with the seats.
@@ -155,6 +217,9 @@ impl Seats {
 impl Seat {
     /// Whether there are more connections than seats: then this one must end.
     pub fn must_leave(&mut self) -> bool {
+        if !self.share.is_over() {
+            return self.leaving;
+        }
         let mut seats = self.share.seats();
         if !self.leaving && seats.taken - seats.leaving > seats.granted {
             seats.leaving += 1;
@@ -169,6 +234,7 @@ impl Drop for Seat {
         let mut seats = self.share.seats();
         seats.taken -= 1;
         seats.leaving -= u32::from(self.leaving);
+        self.share.note(&seats);
     }
 }
 
@@ -186,12 +252,12 @@ impl Shares {
         (Arc::new(Shares { known: Mutex::default(), asks }), asked)
     }
 
-    /// The share of a site, with its limit over all processes.
-    pub fn of(&self, key: SiteKey, limit: u32) -> Arc<Share> {
+    /// The share of a site, or of all sites of a provider, with its limits over all processes.
+    pub fn of(&self, key: SiteKey, limits: Limits) -> Arc<Share> {
         let mut known = self.known();
-        let share = known.entry(key.clone()).or_insert_with(|| Arc::new(Share::new(key, limit)));
-        // Whoever names the site last knows its limit best.
-        share.set_limit(limit);
+        let share = known.entry(key.clone()).or_insert_with(|| Arc::new(Share::new(key, limits)));
+        // Whoever names the site last knows its limits best.
+        share.pace().set_limits(limits);
         Arc::clone(share)
     }
 
@@ -239,9 +305,13 @@ impl Shares {
 mod tests {
     use super::*;
 
+    fn limits() -> Limits {
+        Limits { connections: 8, start: 8, mails_per_connection: 100, dials: None, mails: None, idle: None }
+    }
+
     fn share(granted: u32) -> Arc<Share> {
         let key = SiteKey { site: "mx.example".to_owned(), source: String::new() };
-        let share = Arc::new(Share::new(key, 8));
+        let share = Arc::new(Share::new(key, limits()));
         share.grant(granted);
         share
     }
@@ -274,7 +344,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_is_not_asked_about_again_at_once() {
         let (shares, mut asked) = Shares::new();
-        let share = shares.of(SiteKey { site: "mx.example".to_owned(), source: String::new() }, 8);
+        let share = shares.of(SiteKey { site: "mx.example".to_owned(), source: String::new() }, limits());
         let answer = async {
             let Some(Ask::Seat { share, answered }) = asked.recv().await else { panic!("a question") };
             share.grant(0);

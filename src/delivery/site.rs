@@ -11,20 +11,21 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::domain::handoff::Leased;
 use crate::domain::id::TenantId;
-use crate::domain::pacing::{Effect, SiteKey};
+use crate::domain::pacing::{Effect, Window};
 use crate::domain::relay::Endpoint;
 use crate::mail::reply::SmtpReply;
 
 use super::fair::FairQueue;
-use super::pace::{Pace, Slowed};
-use super::policy::{Policies, Policy};
-use super::share::{Share, Shares};
+use super::mx::MxSite;
+use super::pace::Pace;
+use super::policy::Policy;
+use super::share::{Seat, Share};
 
 /// A next hop.
 #[derive(Debug)]
 pub struct Site {
     /// Where it is and how it wants to be spoken to.
-    pub endpoint: Endpoint,
+    pub target: Target,
     /// Which addresses its name may lead to.
     pub reach: Reach,
     /// What is asked of us there.
@@ -35,25 +36,43 @@ pub struct Site {
     work: Notify,
 }
 
+/// What kind of next hop it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// One server that was named.
+    Relay(Endpoint),
+    /// The servers that some domains name for their mail.
+    Mx(MxSite),
+}
+
+impl Target {
+    /// Its host, or the best of them.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Target::Relay(endpoint) => Some(&endpoint.host),
+            Target::Mx(exchange) => exchange.hosts.first().map(|mx| mx.host.as_str()),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct State {
     queue: FairQueue<TenantId, Leased>,
-    pace: Pace,
+    window: Window,
     connections: usize,
-    /// Connections that end, since there are too many.
-    leaving: usize,
     idle: usize,
     paused_until: Option<OffsetDateTime>,
     failures: u32,
+    turns: u64,
     closed: bool,
 }
 
 /// Which addresses a next hop may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reach {
-    /// Any: the operator named it.
+    /// Any: the operator named it, or said so.
     Anywhere,
-    /// Public ones only: a tenant named it, and must not reach into the operator's network.
+    /// Public ones only: a tenant or a stranger named it, and must not reach into the operator's network.
     Public,
 }
 
@@ -87,64 +106,70 @@ const SHARE_WAIT: Duration = Duration::seconds(2);
 /// The first pause after a failed connection, doubled each time up to the longest.
 const FIRST_PAUSE: Duration = Duration::seconds(2);
 const LONGEST_PAUSE: Duration = Duration::minutes(5);
+/// So long after a pause a site is known to have failed.
+const REMEMBERED: Duration = Duration::HOUR;
 /// Waiting mail that justifies one more connection.
 const MAIL_PER_CONNECTION: usize = 4;
 
 impl Site {
     /// A new site, without connections.
-    pub fn new(endpoint: Endpoint, reach: Reach, policy: Policy, share: Arc<Share>) -> Site {
+    pub fn new(target: Target, reach: Reach, policy: Policy, share: Arc<Share>) -> Site {
         let state = State {
             queue: FairQueue::default(),
-            pace: Pace::new(policy.limits),
+            window: Window::new(policy.limits.start, policy.limits.connections),
             connections: 0,
-            leaving: 0,
             idle: 0,
             paused_until: None,
             failures: 0,
+            turns: 0,
             closed: false,
         };
-        Site { endpoint, reach, policy, share, state: Mutex::new(state), work: Notify::new() }
+        Site { target, reach, policy, share, state: Mutex::new(state), work: Notify::new() }
     }
 
     /// Brings mail. What finds no room, or no moment, is given back.
     pub fn bring(&self, mails: Vec<Leased>, now: OffsetDateTime) -> Brought {
         let mut state = self.state();
-        if let Some(due_at) = state.refusal(now) {
+        let mut pace = self.share.pace();
+        if let Some(due_at) = state.refusal(&pace, now) {
             return Brought { open: 0, refused: refuse(mails, due_at) };
         }
         let mut refused = Vec::new();
-        let room = self.room(&mut state, mails.len(), now);
+        let room = state.room(&mut pace, mails.len(), now);
         for leased in mails {
             if state.queue.len() < room {
                 state.queue.push(leased.message.tenant, leased.priority, leased);
             } else {
-                let due_at = state.later(&leased, now);
+                let due_at = later(&mut pace, &leased, state.queue.len(), now);
                 refused.push(Refused { leased, due_at });
             }
         }
-        let open = self.wanted(&mut state, now);
+        let open = self.wanted(&state, &mut pace, now);
         state.connections += open;
-        refused.extend(state.stranded(now));
+        refused.extend(state.stranded(&mut pace, now));
         let wake = state.idle.min(state.queue.len());
-        drop(state);
+        drop((pace, state));
         for _ in 0..wake {
             self.work.notify_one();
         }
         Brought { open, refused }
     }
 
-    /// The next mail for a connection; waits for it while the connection may idle. `None`: close it.
-    pub async fn next(&self, idle: std::time::Duration, clock: &Clock) -> Option<Leased> {
+    /// The next mail for a connection on this seat; waits for it while the connection may idle. `None`: close it.
+    pub async fn next(&self, idle: std::time::Duration, seat: &mut Seat, clock: &Clock) -> Option<Leased> {
         let deadline = tokio::time::Instant::now() + idle;
         loop {
             let woken = self.work.notified();
             tokio::pin!(woken);
             // Registered before the queue is looked at, so that no push in between is missed.
             woken.as_mut().enable();
+            if seat.must_leave() {
+                return None;
+            }
             let mut until = deadline;
             {
                 let mut state = self.state();
-                match state.take(clock) {
+                match self.take(&mut state, clock) {
                     Taken::Mail(leased) => return Some(*leased),
                     Taken::Leave => return None,
                     Taken::Nothing => {}
@@ -158,7 +183,7 @@ impl Site {
             state.idle -= 1;
             if waited.is_err() && until == deadline {
                 // A push may have come with the deadline.
-                return match state.take(clock) {
+                return match self.take(&mut state, clock) {
                     Taken::Mail(leased) => Some(*leased),
                     _ => None,
                 };
@@ -166,31 +191,41 @@ impl Site {
         }
     }
 
+    fn take(&self, state: &mut State, clock: &Clock) -> Taken {
+        if state.closed {
+            return Taken::Leave;
+        }
+        if self.share.is_timed() {
+            let now = clock.now();
+            let mut pace = self.share.pace();
+            if pace.suspended_until(now).is_some() {
+                return Taken::Leave;
+            }
+            if !state.queue.is_empty()
+                && let Err(next) = pace.take_mail(now)
+            {
+                return Taken::At((next - now).try_into().unwrap_or(std::time::Duration::ZERO));
+            }
+        }
+        state.queue.pop().map_or(Taken::Nothing, |leased| Taken::Mail(Box::new(leased)))
+    }
+
     /// A connection of this site has ended, and its seat is free.
     pub fn connection_ended(&self, now: OffsetDateTime) -> Brought {
         let mut state = self.state();
         state.connections -= 1;
-        state.leaving = state.leaving.saturating_sub(1);
         if state.closed {
             return Brought::default();
         }
-        let open = self.wanted(&mut state, now).min(1);
+        let mut pace = self.share.pace();
+        let open = self.wanted(&state, &mut pace, now).min(1);
         state.connections += open;
-        Brought { open, refused: state.stranded(now) }
+        Brought { open, refused: state.stranded(&mut pace, now) }
     }
 
     /// A connection is gone without a word: its courier was cut off.
     pub fn connection_lost(&self) {
         self.state().connections -= 1;
-    }
-
-    /// Takes the right to open one connection more in place of one that the peer has closed.
-    ///
-    /// # Errors
-    /// When there will be one.
-    pub fn redial(&self, now: OffsetDateTime) -> Result<(), OffsetDateTime> {
-        let mut state = self.state();
-        if state.pace.take_dials(1, now) == 1 { Ok(()) } else { Err(state.pace.next_dial(now)) }
     }
 
     /// A connection was not opened, since other processes have all there are: if there is no other, what waits
@@ -201,6 +236,15 @@ impl Site {
         if state.connections > 0 { Vec::new() } else { refuse(state.queue.drain(), now + SHARE_WAIT) }
     }
 
+    /// Takes the right to open one connection more in place of one that the peer has closed.
+    ///
+    /// # Errors
+    /// When there will be one.
+    pub fn redial(&self, now: OffsetDateTime) -> Result<(), OffsetDateTime> {
+        let mut pace = self.share.pace();
+        if pace.take_dials(1, now) == 1 { Ok(()) } else { Err(pace.next_dial(now)) }
+    }
+
     /// A connection could not be opened: pauses the site and gives back what waits there, with the moment at
     /// which it may come again.
     pub fn unreachable(&self, now: OffsetDateTime) -> (Vec<Leased>, OffsetDateTime) {
@@ -209,7 +253,7 @@ impl Site {
         let until = already.unwrap_or_else(|| {
             let pause = FIRST_PAUSE * 2i32.pow(state.failures.min(16));
             state.failures += 1;
-            state.pace.collapse();
+            state.window.collapse();
             now + pause.min(LONGEST_PAUSE)
         });
         state.paused_until = Some(until);
@@ -220,7 +264,7 @@ impl Site {
     pub fn succeeded(&self) {
         let mut state = self.state();
         state.lives();
-        state.pace.succeeded();
+        state.window.succeeded();
     }
 
     /// The site lives, whatever it said.
@@ -228,58 +272,41 @@ impl Site {
         self.state().lives();
     }
 
-    /// A connection broke amid a mail.
+    /// A connection broke amid a mail, or the peer has had too much.
     pub fn failed(&self) {
-        self.state().pace.failed();
+        self.state().window.failed();
     }
 
-    /// What a negative reply changes here, if anything, and what must be given back for it. The rule that it
-    /// matched is told to the other processes.
+    /// What a negative reply changes here, if anything, and what must be given back for it.
     pub fn heard(&self, reply: &SmtpReply, now: OffsetDateTime) -> Option<Heard> {
         let (index, rule) = self.policy.feedback.on(reply)?;
-        let mut state = self.state();
-        let effect = state.pace.matched(index, rule, now)?;
-        state.pace.apply(effect, now);
-        let refused = match effect {
-            Effect::Suspend { lasting } => refuse(state.queue.drain(), now + lasting),
-            Effect::Slow { .. } => state.overflow(now),
-        };
-        drop(state);
-        self.work.notify_waiters();
-        Some(Heard { effect, refused })
+        let effect = self.share.pace().matched(index, rule, now)?;
+        self.share.apply(effect, now);
+        Some(Heard { effect, refused: self.adjust(now) })
     }
 
-    /// Takes over what other processes have learnt at the moment `told`. Gives what must go back.
-    pub fn learn(
-        &self,
-        suspended: Option<OffsetDateTime>,
-        slowed: Option<Slowed>,
-        told: Option<OffsetDateTime>,
-        now: OffsetDateTime,
-    ) -> Vec<Refused> {
-        let mut state = self.state();
-        state.pace.learn(suspended, slowed, told, now);
-        match state.pace.suspended_until(now) {
-            Some(until) => refuse(state.queue.drain(), until),
-            None => state.overflow(now),
+    /// Obeys its pace, which may have changed. Gives what must go back for it.
+    pub fn adjust(&self, now: OffsetDateTime) -> Vec<Refused> {
+        let mut refused = Vec::new();
+        if self.share.is_timed() {
+            let mut state = self.state();
+            let mut pace = self.share.pace();
+            refused = match pace.suspended_until(now) {
+                Some(until) => refuse(state.queue.drain(), until),
+                None => state.overflow(&mut pace, now),
+            };
         }
-    }
-
-    /// Takes over its part of the rates, and lets connections go that are too many. Gives what must go back.
-    pub fn fit(&self, now: OffsetDateTime) -> Vec<Refused> {
-        let mut state = self.state();
-        state.pace.set_part(self.share.part(), now);
-        let refused = state.overflow(now);
-        drop(state);
-        if self.share.is_over() {
+        if self.share.is_over() || !refused.is_empty() {
             self.work.notify_waiters();
         }
         refused
     }
 
-    /// How many connections the policy and the peer allow now, over all processes.
-    pub fn allowed(&self, now: OffsetDateTime) -> u32 {
-        self.state().pace.allowed(now)
+    /// The number of a connection's opening: equal servers take turns by it.
+    pub fn next_turn(&self) -> u64 {
+        let mut state = self.state();
+        state.turns += 1;
+        state.turns
     }
 
     /// No more mail is taken; gives back what waits. Connections end after the mail they have.
@@ -298,28 +325,25 @@ impl Site {
         (state.connections, state.queue.len())
     }
 
-    /// How much may wait here. Whole batches are taken while nothing waits, unless they go at a rate.
-    fn room(&self, state: &mut State, coming: usize, now: OffsetDateTime) -> usize {
-        let room = QUEUE_PER_CONNECTION * state.pace.allowed(now) as usize;
-        match state.pace.room(now, RATE_HORIZON) {
-            Some(soon) => room.min(soon.max(1)),
-            None if state.queue.is_empty() => room.max(coming),
-            None => room,
-        }
+    /// It has mail or connections, or failed not long ago.
+    pub fn is_worth_knowing(&self, now: OffsetDateTime) -> bool {
+        let state = self.state();
+        let failed = state.paused_until.is_some_and(|until| until + REMEMBERED > now);
+        state.connections > 0 || !state.queue.is_empty() || failed
     }
 
     /// How many connections more are wanted: one for the first mail, then one for every few that wait. After a
     /// failure one alone, as a probe.
-    fn wanted(&self, state: &mut State, now: OffsetDateTime) -> usize {
-        let limit = if state.failures > 0 { 1 } else { state.pace.cap(now) };
-        let limit = self.share.worth(limit);
+    fn wanted(&self, state: &State, pace: &mut Pace, now: OffsetDateTime) -> usize {
+        let earned = if state.failures > 0 { 1 } else { state.window.size().min(pace.allowed(now)) as usize };
+        let limit = self.share.worth(earned);
         let mut waiting = state.queue.len().saturating_sub(state.idle);
-        if let Some(ready) = state.pace.ready(now) {
+        if let Some(ready) = pace.ready(now) {
             waiting = waiting.min(ready);
         }
         let useful = waiting.div_ceil(MAIL_PER_CONNECTION);
         let wanted = useful.min(limit.saturating_sub(state.connections));
-        if wanted == 0 { 0 } else { state.pace.take_dials(wanted, now) }
+        if wanted == 0 { 0 } else { pace.take_dials(wanted, now) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -344,86 +368,69 @@ enum Taken {
     Nothing,
     /// Something waits, and may go in so long.
     At(std::time::Duration),
-    /// There are too many connections.
+    /// The connection shall end.
     Leave,
 }
 
 impl State {
-    fn take(&mut self, clock: &Clock) -> Taken {
-        if self.closed {
-            return Taken::Leave;
-        }
-        if self.pace.is_timed() {
-            return self.take_in_time(clock.now());
-        }
-        self.queue.pop().map_or(Taken::Nothing, |leased| Taken::Mail(Box::new(leased)))
-    }
-
-    fn take_in_time(&mut self, now: OffsetDateTime) -> Taken {
-        let suspended = self.pace.suspended_until(now).is_some();
-        if suspended || self.connections - self.leaving > self.pace.allowed(now) as usize {
-            self.leaving += 1;
-            return Taken::Leave;
-        }
-        if self.queue.is_empty() {
-            return Taken::Nothing;
-        }
-        match self.pace.take_mail(now) {
-            Ok(()) => self.queue.pop().map_or(Taken::Nothing, |leased| Taken::Mail(Box::new(leased))),
-            Err(next) => Taken::At((next - now).try_into().unwrap_or(std::time::Duration::ZERO)),
-        }
-    }
-
     fn lives(&mut self) {
         self.failures = 0;
         self.paused_until = None;
     }
 
     /// When mail may come again that comes now, if nothing is taken now.
-    fn refusal(&mut self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    fn refusal(&self, pace: &Pace, now: OffsetDateTime) -> Option<OffsetDateTime> {
         if self.closed {
             return Some(now);
         }
         let paused = self.paused_until.filter(|until| *until > now);
-        paused.max(self.pace.suspended_until(now))
+        paused.max(pace.suspended_until(now))
     }
 
-    /// When a mail may come again for which there is no room.
-    fn later(&mut self, leased: &Leased, now: OffsetDateTime) -> OffsetDateTime {
-        if self.pace.ready(now).is_none() {
-            return now + FULL_WAIT;
+    /// How much may wait here. Whole batches are taken while nothing waits, unless they go at a rate.
+    fn room(&self, pace: &mut Pace, coming: usize, now: OffsetDateTime) -> usize {
+        let room = QUEUE_PER_CONNECTION.saturating_mul(pace.allowed(now) as usize);
+        match pace.room(now, RATE_HORIZON) {
+            Some(soon) => room.min(soon.max(1)),
+            None if self.queue.is_empty() => room.max(coming),
+            None => room,
         }
-        let waiting = self.queue.len();
-        self.pace.book(now, waiting, spread(leased))
     }
 
     /// Mail that waits with no connection to carry it, since none may be opened now.
-    fn stranded(&mut self, now: OffsetDateTime) -> Vec<Refused> {
+    fn stranded(&mut self, pace: &mut Pace, now: OffsetDateTime) -> Vec<Refused> {
         if self.connections > 0 || self.queue.is_empty() {
             return Vec::new();
         }
-        let dial = self.pace.next_dial(now);
+        let dial = pace.next_dial(now);
         let mails = self.queue.drain().into_iter().enumerate();
-        mails
-            .map(|(waiting, leased)| {
-                let slot = if self.pace.ready(now).is_none() { now } else { self.pace.book(now, waiting, spread(&leased)) };
-                Refused { due_at: dial.max(slot), leased }
-            })
-            .collect()
+        let moment = |(waiting, leased): (usize, Leased)| {
+            let slot = pace.ready(now).map_or(now, |_| pace.book(now, waiting, spread(&leased)));
+            Refused { due_at: dial.max(slot), leased }
+        };
+        mails.map(moment).collect()
     }
 
     /// What waits beyond what may go soon, once the rate is lower.
-    fn overflow(&mut self, now: OffsetDateTime) -> Vec<Refused> {
-        let Some(room) = self.pace.room(now, RATE_HORIZON) else { return Vec::new() };
-        if self.queue.len() <= room.max(1) {
+    fn overflow(&mut self, pace: &mut Pace, now: OffsetDateTime) -> Vec<Refused> {
+        let Some(room) = pace.room(now, RATE_HORIZON).map(|room| room.max(1)) else { return Vec::new() };
+        if self.queue.len() <= room {
             return Vec::new();
         }
         let mut waiting = self.queue.drain();
-        let over = waiting.split_off(room.max(1));
+        let over = waiting.split_off(room);
         for leased in waiting {
             self.queue.push(leased.message.tenant, leased.priority, leased);
         }
-        over.into_iter().map(|leased| Refused { due_at: self.later(&leased, now), leased }).collect()
+        over.into_iter().map(|leased| Refused { due_at: later(pace, &leased, room, now), leased }).collect()
+    }
+}
+
+/// When a mail may come again for which there is no room.
+fn later(pace: &mut Pace, leased: &Leased, waiting: usize, now: OffsetDateTime) -> OffsetDateTime {
+    match pace.ready(now) {
+        Some(_) => pace.book(now, waiting, spread(leased)),
+        None => now + FULL_WAIT,
     }
 }
 
@@ -437,63 +444,20 @@ fn spread(leased: &Leased) -> f64 {
     (mixed >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The sites of this process.
-#[derive(Debug)]
-pub struct Sites {
-    known: Mutex<Vec<Arc<Site>>>,
-    policies: Policies,
-    shares: Arc<Shares>,
-}
-
-impl Sites {
-    /// None yet; each will have what these policies say.
-    pub fn new(policies: Policies, shares: Arc<Shares>) -> Sites {
-        Sites { known: Mutex::default(), policies, shares }
-    }
-
-    /// The site of an endpoint, made at its first use. An endpoint that changed is another one: the old site
-    /// ends when its mail is gone.
-    pub fn of(&self, endpoint: &Endpoint, reach: Reach) -> Arc<Site> {
-        let mut sites = self.sites();
-        sites.retain(|site| Arc::strong_count(site) > 1 || site.load() != (0, 0));
-        let known = sites.iter().find(|site| site.endpoint == *endpoint && site.reach == reach);
-        if let Some(site) = known {
-            return Arc::clone(site);
-        }
-        let site = Arc::new(self.make(endpoint, reach));
-        sites.push(Arc::clone(&site));
-        site
-    }
-
-    fn make(&self, endpoint: &Endpoint, reach: Reach) -> Site {
-        let connections = endpoint.max_connections.into();
-        let policy = self.policies.of_relay(&endpoint.host, endpoint.port, connections);
-        let key = SiteKey { site: endpoint.site_name(), source: String::new() };
-        let share = self.shares.of(key, policy.limits.connections);
-        Site::new(endpoint.clone(), reach, policy, share)
-    }
-
-    /// All of them.
-    pub fn all(&self) -> Vec<Arc<Site>> {
-        self.sites().clone()
-    }
-
-    fn sites(&self) -> MutexGuard<'_, Vec<Arc<Site>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::policy::Policies;
+    use crate::delivery::share::Shares;
+    use crate::delivery::sites::Sites;
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-24 10:00 UTC);
 
-    fn site() -> Site {
+    fn site() -> Arc<Site> {
         let (shares, _asked) = Shares::new();
         let endpoint = Endpoint::parse("smtp://127.0.0.1:2525?connections=4").expect("an endpoint");
-        Sites::new(Policies::shipped(), shares).make(&endpoint, Reach::Anywhere)
+        Sites::new(Policies::shipped(), shares).relay(&endpoint, Reach::Anywhere)
     }
 
     #[test]
@@ -522,7 +486,10 @@ mod tests {
     #[tokio::test]
     async fn a_closed_site_lets_its_connections_go() {
         let site = site();
+        site.share.grant(1);
+        let mut seat = site.share.take().expect("a seat");
         site.close();
-        assert!(site.next(std::time::Duration::from_secs(60), &Clock::stopped_at(NOW)).await.is_none());
+        let hour = std::time::Duration::from_secs(3600);
+        assert!(site.next(hour, &mut seat, &Clock::stopped_at(NOW)).await.is_none());
     }
 }

@@ -27,7 +27,8 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Rate, BadRate> {
         let (count, unit) = text.split_once('/').ok_or(BadRate)?;
-        let count = count.trim().parse().ok().filter(|count| (1..=MOST_COUNT).contains(count)).ok_or(BadRate)?;
+        let count =
+            count.trim().parse().ok().filter(|count| (1..=MOST_COUNT).contains(count)).ok_or(BadRate)?;
         let per = match unit.trim() {
             "s" => Duration::SECOND,
             "min" => Duration::MINUTE,
@@ -41,10 +42,10 @@ impl FromStr for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.per {
-            Duration::SECOND => "s",
-            Duration::MINUTE => "min",
-            Duration::HOUR => "h",
+        let unit = match self.per.whole_seconds() {
+            1 => "s",
+            60 => "min",
+            3600 => "h",
             _ => "d",
         };
         write!(f, "{}/{unit}", self.count)
@@ -295,7 +296,7 @@ mod tests {
             let rate = rate(text);
             let taken = greedy(Bucket::new(rate, START), rate.per);
             for first in &taken {
-                let within = taken.iter().filter(|at| (*first..*first + rate.per).contains(at)).count();
+                let within = taken.iter().filter(|at| (*first..*first + rate.per).contains(*at)).count();
                 assert!(within <= rate.count as usize, "{text}: {within} within one length");
             }
             let fastest = rate.count as usize * 3;
@@ -317,7 +318,10 @@ mod tests {
         }
         let mut nothing = Bucket::new(whole, START);
         nothing.set(whole, 0.0, START);
-        assert_eq!((nothing.ready(START + Duration::HOUR), nothing.take(START + Duration::HOUR).is_err()), (0, true));
+        assert_eq!(
+            (nothing.ready(START + Duration::HOUR), nothing.take(START + Duration::HOUR).is_err()),
+            (0, true)
+        );
     }
 
     #[test]

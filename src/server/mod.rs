@@ -8,6 +8,7 @@ mod capture;
 mod master_key;
 mod observe;
 mod role;
+mod roots;
 mod tasks;
 
 use std::collections::{BTreeSet, HashSet};
@@ -26,18 +27,24 @@ use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::apportion::Noted;
+use crate::delivery::direct::Direct;
+use crate::delivery::domains::Domains;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
 use crate::delivery::record::Recorder;
+use crate::delivery::resolve::Finder;
 use crate::delivery::route::Router;
 use crate::delivery::share::{Ask, Shares};
-use crate::delivery::site::{Reach, Sites};
+use crate::delivery::site::Reach;
+use crate::delivery::sites::Sites;
 use crate::delivery::tls::PeerTls;
 use crate::delivery::{Delivery, LEASE, Tokens};
+use crate::dns::Resolver;
+use crate::domain::handling::Transport;
 use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::id::TenantId;
 use crate::domain::incarnation::Incarnation;
 use crate::domain::key::KeySecret;
-use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, DefaultRoute, Endpoint, TlsMode};
+use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, DefaultRoute, Endpoint, Hop, TlsMode};
 use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
 use crate::feedback::capture::Keeper;
@@ -164,6 +171,7 @@ struct Building {
     live: Live,
     known: watch::Receiver<Known>,
     seal: Subkey,
+    resolver: Resolver,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -291,6 +299,7 @@ impl Building {
         let mut building = Building {
             lanes: Lanes::new(config.lanes),
             seal: opened.master.derive(Purpose::Seal),
+            resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),
@@ -345,7 +354,7 @@ impl Building {
     async fn worker(&mut self) -> Result<(Arc<Delivery>, Handoff)> {
         let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
         let return_paths = ReturnPaths::new(&self.opened.master, &self.config.bounce_domain);
-        let endpoint = self.endpoint(&return_paths).await?;
+        let hop = self.hop(&return_paths).await?;
         let reach = if self.config.allow_private { Reach::Anywhere } else { Reach::Public };
         let (complaints, complained) = tokio::sync::mpsc::unbounded_channel();
         let capacity = Capacity { deliveries: FIRST_CAPACITY, bytes: IN_HAND_BYTES };
@@ -364,9 +373,11 @@ impl Building {
             hostname: self.config.hostname.clone(),
             deadlines: self.config.deadlines,
             return_paths,
-            tls: PeerTls::new().context("no trusted roots for TLS")?,
+            tls: PeerTls::new(roots::load(self.config.tls_roots.as_deref())?)
+                .context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
-            router: Router::new(&endpoint, reach, sites),
+            router: Router::new(&hop, reach, sites),
+            direct: self.direct(reach),
             recorder,
             fence: self.fence.clone(),
             cancels: Cancels::default(),
@@ -471,28 +482,35 @@ impl Building {
         }
     }
 
+    /// What mail needs that goes to the recipients' own servers.
+    fn direct(&self, reach: Reach) -> Direct {
+        let finder = Finder {
+            resolver: self.resolver.clone(),
+            port: self.config.direct_port,
+            reach,
+            ourselves: self.config.hostname.to_ascii_lowercase(),
+        };
+        Direct { finder, domains: Domains::default() }
+    }
+
     /// Where mail goes unless a tenant says otherwise.
-    async fn endpoint(&mut self, return_paths: &ReturnPaths) -> Result<Endpoint> {
+    async fn hop(&mut self, return_paths: &ReturnPaths) -> Result<Hop> {
         match &self.config.route {
-            DefaultRoute::Relay(endpoint) => Ok(endpoint.clone()),
-            DefaultRoute::Direct => {
-                anyhow::bail!(
-                    "POSTROAD_ROUTE=direct: this version cannot do that yet; use a relay, or capture"
-                )
-            }
+            DefaultRoute::Relay(endpoint) => Ok(Hop::Relay(endpoint.clone())),
+            DefaultRoute::Direct => Ok(Hop::Direct(Transport::AsOffered)),
             DefaultRoute::Capture => {
                 let keeper = Keeper::new(self.opened.database.clone(), Arc::new(return_paths.clone()));
                 let listener =
                     capture::Listening::bind(&self.config, keeper, self.opened.clock.clone()).await?;
                 let port = listener.port();
                 self.capture.spawn("capture", listener.serve(self.stop_capture.clone()));
-                Ok(Endpoint {
+                Ok(Hop::Kept(Endpoint {
                     host: "127.0.0.1".to_owned(),
                     port,
                     tls: TlsMode::None,
                     auth: Auth::None,
                     max_connections: DEFAULT_CONNECTIONS,
-                })
+                }))
             }
         }
     }
@@ -539,6 +557,7 @@ impl Building {
             limits: RateLimits::new(self.config.key_rate),
             budget: Budget::new(BODY_BYTES),
             seal: self.seal.clone(),
+            resolver: self.resolver.clone(),
             live: self.live.clone(),
             metrics,
             roles: self.shown.clone(),

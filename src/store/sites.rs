@@ -154,7 +154,8 @@ pub async fn set_shares(
 ) -> Result<(), StoreError> {
     let keys: Vec<SiteKey> = shares.iter().map(|(key, _)| key.clone()).collect();
     let (sites, sources) = columns(&keys);
-    let connections: Vec<i32> = shares.iter().map(|(_, count)| i32::try_from(*count).unwrap_or(i32::MAX)).collect();
+    let connections: Vec<i32> =
+        shares.iter().map(|(_, count)| i32::try_from(*count).unwrap_or(i32::MAX)).collect();
     sqlx::query!(
         r#"
         INSERT INTO site_shares (site, source, incarnation, connections)
@@ -209,11 +210,7 @@ pub async fn leave(connection: &mut PgConnection, incarnation: i32) -> Result<()
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn succeed(
-    connection: &mut PgConnection,
-    own: i32,
-    node: uuid::Uuid,
-) -> Result<(), StoreError> {
+pub async fn succeed(connection: &mut PgConnection, own: i32, node: uuid::Uuid) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
         DELETE FROM site_shares s USING nodes n

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::store::{Link, StoreError, captured, idempotency, nodes, partitions};
+use crate::store::{Link, StoreError, captured, idempotency, nodes, partitions, sites};
 
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Answers to requests with an Idempotency-Key.
@@ -16,6 +16,8 @@ const CAPTURED: i64 = 1000;
 const CAPTURED_FOR: time::Duration = time::Duration::hours(1);
 /// Ended incarnations.
 const NODES: time::Duration = time::Duration::days(7);
+/// How long a site is remembered of which nothing is to be known any more.
+const SITES: time::Duration = time::Duration::days(1);
 const BATCH: i64 = 5000;
 
 /// What prunes.
@@ -80,5 +82,6 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
     }
     let captured = captured::prune(connection, CAPTURED, now - CAPTURED_FOR).await?;
     nodes::forget(connection, now - NODES).await?;
+    sites::forget(connection, now - SITES).await?;
     Ok(Pruned { made, dropped, idempotency: forgotten, captured })
 }

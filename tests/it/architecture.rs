@@ -16,7 +16,7 @@ use source::{Source, line_of};
 const LEVELS: [(u8, &[&str]); 9] = [
     (0, &["clock", "mail", "seal"]),
     (1, &["domain"]),
-    (2, &["store"]),
+    (2, &["dns", "store"]),
     (3, &["submission"]),
     (4, &["account", "delivery", "feedback", "live"]),
     (5, &["http", "smtp", "worker"]),
@@ -32,7 +32,7 @@ struct Home {
     why: &'static str,
 }
 
-const HOMES: [Home; 9] = [
+const HOMES: [Home; 10] = [
     Home {
         library: "lettre",
         places: &["mail/", "delivery/transmit/", "delivery/stream.rs"],
@@ -50,6 +50,11 @@ const HOMES: [Home; 9] = [
         library: "sqlx",
         places: &["store/", "embedded/", "doctor.rs", "worker/listen.rs", "http/error.rs"],
         why: "the database is known to store/ alone (embedded/ and doctor.rs name how it is reached)",
+    },
+    Home {
+        library: "hickory_resolver",
+        places: &["dns/"],
+        why: "names are looked up in one place, within its bounds",
     },
     Home {
         library: "toml",

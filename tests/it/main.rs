@@ -7,6 +7,7 @@ mod doctor;
 mod embedded;
 mod faults;
 mod openapi;
+mod pacing;
 mod packaging;
 mod smtp;
 mod store;

@@ -14,6 +14,10 @@ use crate::mail::reply::SmtpReply;
 
 pub use read::BadPacing;
 
+/// An MX host without a name in the table, and a relay without.
+const DEFAULT: &str = "default";
+const RELAY: &str = "relay";
+
 /// What holds at one site.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -45,13 +49,21 @@ pub struct Rule {
     pub within: Duration,
 }
 
+impl Policy {
+    /// Whether the table has a name for the provider.
+    pub fn is_named(&self) -> bool {
+        !matches!(self.provider.as_str(), DEFAULT | RELAY)
+    }
+}
+
 impl Feedback {
     /// Of these rules.
     ///
     /// # Errors
     /// One of them is no regular expression.
     pub fn new(rules: Vec<Rule>) -> Result<Feedback, regex::Error> {
-        let patterns = RegexSetBuilder::new(rules.iter().map(|rule| &rule.reply)).case_insensitive(true).build()?;
+        let patterns =
+            RegexSetBuilder::new(rules.iter().map(|rule| &rule.reply)).case_insensitive(true).build()?;
         Ok(Feedback { patterns, rules })
     }
 
@@ -110,9 +122,17 @@ impl Policies {
         });
         let mut policy = found.map_or_else(|| self.relay.clone(), |provider| provider.as_relay.clone());
         let named = found.is_some_and(|provider| provider.names_connections);
-        policy.limits.connections = if named { connections.min(policy.limits.connections) } else { connections };
-        policy.limits.start = if named { policy.limits.start.min(policy.limits.connections) } else { connections };
+        policy.limits.connections =
+            if named { connections.min(policy.limits.connections) } else { connections };
+        policy.limits.start =
+            if named { policy.limits.start.min(policy.limits.connections) } else { connections };
         policy
+    }
+
+    /// The provider that a recipient's domain belongs to by its own name.
+    pub fn of_domain(&self, domain: &str) -> Option<&str> {
+        best(&self.providers, |provider| longest(&provider.domains, domain))
+            .map(|provider| provider.as_mx.provider.as_str())
     }
 
     /// At these MX hosts, for mail to `domain` if it is for one alone.
@@ -205,10 +225,18 @@ mod tests {
         )
         .expect("a table");
         assert_eq!(provider(&own, "mx.acme.example").1, 7);
-        assert_eq!(provider(&own, "aspmx.l.google.com"), ("google".into(), 1, 50), "what it does not name stays");
+        assert_eq!(
+            provider(&own, "aspmx.l.google.com"),
+            ("google".into(), 1, 50),
+            "what it does not name stays"
+        );
         assert_eq!(provider(&own, "mx.inner.google.com").0, "inner");
         let google = ["aspmx.l.google.com".to_owned()];
-        assert_eq!(own.of_mx(&google, Some("mail.corner.example")).provider, "corner", "a domain before a host");
+        assert_eq!(
+            own.of_mx(&google, Some("mail.corner.example")).provider,
+            "corner",
+            "a domain before a host"
+        );
         let corner = own.of_relay("127.0.0.1", 25, 16);
         assert_eq!((corner.limits.connections, corner.limits.mails), (3, "2/min".parse::<Rate>().ok()));
         assert_eq!(own.of_relay("127.0.0.2", 25, 16).provider, "relay");
@@ -228,14 +256,23 @@ mod tests {
         let slow = |mails, connections, minutes| {
             Some(Effect::Slow { mails, connections, lasting: Duration::minutes(minutes) })
         };
-        let (yahoo, google, outlook) = ("mta5.am0.yahoodns.net", "aspmx.l.google.com", "x.olc.protection.outlook.com");
+        let (yahoo, google, outlook) =
+            ("mta5.am0.yahoodns.net", "aspmx.l.google.com", "x.olc.protection.outlook.com");
         let cases = [
             (yahoo, "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred", hours(2)),
             (yahoo, "421 4.7.1 [TSS05] Messages from 192.0.2.1 deferred", hours(4)),
             (yahoo, "553 5.7.1 [BL21] Connections not accepted", hours(2)),
-            (google, "421 4.7.28 Our system has detected an unusual rate of unsolicited mail", slow(rate("10/min"), None, 30)),
+            (
+                google,
+                "421 4.7.28 Our system has detected an unusual rate of unsolicited mail",
+                slow(rate("10/min"), None, 30),
+            ),
             (google, "550 5.1.1 The email account that you tried to reach does not exist", None),
-            (outlook, "451 4.7.650 The mail server has been temporarily rate limited (S775)", slow(rate("1/min"), Some(1), 90)),
+            (
+                outlook,
+                "451 4.7.650 The mail server has been temporarily rate limited (S775)",
+                slow(rate("1/min"), Some(1), 90),
+            ),
             (outlook, "451 4.7.500 Server busy. Please try again later", slow(rate("1/min"), Some(1), 90)),
             (outlook, "550 5.7.1 part of their network is on our block list (S3150)", hours(2)),
             (outlook, "421 RP-001 (IB007)", slow(None, Some(1), 60)),

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use crate::domain::pacing::{Effect, Limits, Rate};
 
-use super::{Feedback, Policies, Policy, Provider, Rule};
+use super::{DEFAULT, Feedback, Policies, Policy, Provider, RELAY, Rule};
 
 const SHIPPED: &str = include_str!("../../../assets/pacing.toml");
 
@@ -74,12 +74,14 @@ const MAILS_PER_CONNECTION: u32 = 100;
 
 /// The shipped table, with the operator's own laid over it.
 pub(super) fn read(own: Option<&str>) -> Result<Policies, BadPacing> {
-    let mut table: Table = SHIPPED.parse().map_err(|error: toml::de::Error| bad("the shipped table", error.message()))?;
+    let mut table: Table =
+        SHIPPED.parse().map_err(|error: toml::de::Error| bad("the shipped table", error.message()))?;
     if let Some(own) = own {
         let own: Table = own.parse().map_err(|error: toml::de::Error| bad("no TOML", error.message()))?;
         lay_over(&mut table, own);
     }
-    let file: File = table.try_into().map_err(|error: toml::de::Error| BadPacing(error.to_string().trim().to_owned()))?;
+    let file: File =
+        table.try_into().map_err(|error: toml::de::Error| BadPacing(error.to_string().trim().to_owned()))?;
     policies(file)
 }
 
@@ -104,12 +106,12 @@ fn policies(file: File) -> Result<Policies, BadPacing> {
         mails: None,
         idle: None,
     };
-    let default = policy("default", &file.default, unlimited, Vec::new())?;
-    let relay = policy("relay", &file.relay, unlimited, Vec::new())?;
+    let default = policy(DEFAULT, &file.default, unlimited, Vec::new())?;
+    let relay = policy(RELAY, &file.relay, unlimited, Vec::new())?;
     let mut providers = Vec::with_capacity(file.provider.len());
     for (name, section) in file.provider {
-        let as_mx = policy(&name, &section, default.limits, rules("default", &file.default)?)?;
-        let as_relay = policy(&name, &section, relay.limits, rules("relay", &file.relay)?)?;
+        let as_mx = policy(&name, &section, default.limits, rules(DEFAULT, &file.default)?)?;
+        let as_relay = policy(&name, &section, relay.limits, rules(RELAY, &file.relay)?)?;
         let names_connections = section.connections.is_some();
         let Section { domains, relays, mx, .. } = section;
         providers.push(Provider { domains, relays, mx, as_mx, as_relay, names_connections });
@@ -129,7 +131,11 @@ fn policy(name: &str, section: &Section, base: Limits, general: Vec<Rule>) -> Re
     let limits = Limits {
         connections: positive("connections", section.connections, base.connections)?,
         start: positive("start", section.start, base.start)?,
-        mails_per_connection: positive("mails_per_connection", section.mails_per_connection, base.mails_per_connection)?,
+        mails_per_connection: positive(
+            "mails_per_connection",
+            section.mails_per_connection,
+            base.mails_per_connection,
+        )?,
         dials: rate("new_connections", &section.new_connections, base.dials)?,
         mails: rate("mails", &section.mails, base.mails)?,
         idle: section.idle.as_deref().map(|text| duration(name, text)).transpose()?.or(base.idle),
