@@ -9,7 +9,9 @@ mod master_key;
 mod observe;
 mod role;
 mod roots;
+mod shares;
 mod tasks;
+mod way;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -26,28 +28,19 @@ use crate::account::bootstrap::{self, Bootstrap};
 use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::apportion::Noted;
-use crate::delivery::direct::Direct;
-use crate::delivery::domains::Domains;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
 use crate::delivery::record::Recorder;
-use crate::delivery::resolve::Finder;
 use crate::delivery::route::Router;
-use crate::delivery::share::{Ask, Shares};
 use crate::delivery::site::Reach;
-use crate::delivery::sites::Sites;
 use crate::delivery::tls::PeerTls;
 use crate::delivery::{Delivery, LEASE, Tokens};
 use crate::dns::Resolver;
-use crate::domain::handling::Transport;
 use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::id::TenantId;
 use crate::domain::incarnation::Incarnation;
 use crate::domain::key::KeySecret;
-use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, DefaultRoute, Endpoint, Hop, TlsMode};
 use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
-use crate::feedback::capture::Keeper;
 use crate::http::auth::{Keys, Limits as RateLimits};
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts, Roles};
@@ -55,10 +48,10 @@ use crate::live::Live;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
-use crate::store::{Database, StoreError, Use, migrate, nodes, partitions, sites, tenants};
+use crate::store::{Database, StoreError, Use, migrate, nodes, partitions, tenants};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Lanes, Limits};
-use crate::worker::{alive, apportion, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
+use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
 
 pub use role::Role;
 use tasks::{Tasks, before};
@@ -366,8 +359,7 @@ impl Building {
             self.config.record_writers,
             complaints,
         );
-        let (shares, asked) = Shares::new();
-        let sites = Sites::new(self.config.pacing.clone(), Arc::clone(&shares));
+        let (sites, shares, asked) = self.sites();
         let delivery = Arc::new(Delivery {
             clock: clock.clone(),
             hostname: self.config.hostname.clone(),
@@ -393,21 +385,6 @@ impl Building {
         self.recorders.spawn("complain", complain::run(database.clone(), clock, complained));
         self.delivery_loops(&delivery, &handoff, handed).await?;
         Ok((delivery, handoff))
-    }
-
-    /// Shares of sites, from before the first connection until after the last.
-    async fn apportion(&mut self, delivery: &Arc<Delivery>, asked: UnboundedReceiver<Ask>) -> Result<()> {
-        let mut link = self.opened.database.link(Use::Watch);
-        sites::succeed(link.get().await?, self.incarnation.current(), self.node.node_id).await?;
-        let apportion = apportion::Apportion {
-            link,
-            delivery: Arc::clone(delivery),
-            incarnation: self.incarnation.clone(),
-            asked,
-            noted: Noted::default(),
-        };
-        self.recorders.spawn("apportion", apportion::run(apportion, self.stop_loops.clone()));
-        Ok(())
     }
 
     async fn delivery_loops(
@@ -478,39 +455,6 @@ impl Building {
                     Ok(()) => seen = now,
                     Err(error) => tracing::warn!(error = %error, "could not read what has changed"),
                 }
-            }
-        }
-    }
-
-    /// What mail needs that goes to the recipients' own servers.
-    fn direct(&self, reach: Reach) -> Direct {
-        let finder = Finder {
-            resolver: self.resolver.clone(),
-            port: self.config.direct_port,
-            reach,
-            ourselves: self.config.hostname.to_ascii_lowercase(),
-        };
-        Direct { finder, domains: Domains::default() }
-    }
-
-    /// Where mail goes unless a tenant says otherwise.
-    async fn hop(&mut self, return_paths: &ReturnPaths) -> Result<Hop> {
-        match &self.config.route {
-            DefaultRoute::Relay(endpoint) => Ok(Hop::Relay(endpoint.clone())),
-            DefaultRoute::Direct => Ok(Hop::Direct(Transport::AsOffered)),
-            DefaultRoute::Capture => {
-                let keeper = Keeper::new(self.opened.database.clone(), Arc::new(return_paths.clone()));
-                let listener =
-                    capture::Listening::bind(&self.config, keeper, self.opened.clock.clone()).await?;
-                let port = listener.port();
-                self.capture.spawn("capture", listener.serve(self.stop_capture.clone()));
-                Ok(Hop::Kept(Endpoint {
-                    host: "127.0.0.1".to_owned(),
-                    port,
-                    tls: TlsMode::None,
-                    auth: Auth::None,
-                    max_connections: DEFAULT_CONNECTIONS,
-                }))
             }
         }
     }

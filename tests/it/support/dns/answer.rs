@@ -42,7 +42,18 @@ pub(super) async fn answer(zones: &Mutex<Zones>, question: &Message, over: Over)
     }
     let wants_proof = question.metadata.authentic_data || question.edns.as_ref().is_some_and(wants_dnssec);
     zones.lock().expect("nobody panics with it").fill(&mut response, &query, wants_proof);
-    octets(&response)
+    let room = match &question.edns {
+        Some(edns) => usize::from(edns.max_payload()),
+        None => 512,
+    };
+    let whole = octets(&response)?;
+    if over == Over::Udp && whole.len() > room {
+        // RFC 2181 §9: what does not fit is asked for again, over TCP.
+        response.answers.clear();
+        response.metadata.truncation = true;
+        return octets(&response);
+    }
+    Some(whole)
 }
 
 fn wants_dnssec(edns: &Edns) -> bool {

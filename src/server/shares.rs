@@ -1,0 +1,42 @@
+//! Sites of this process, and its shares of them: from before the first connection until after the last.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::delivery::Delivery;
+use crate::delivery::apportion::Noted;
+use crate::delivery::share::{Ask, Shares};
+use crate::delivery::sites::Sites;
+use crate::store::{Use, sites};
+use crate::worker::apportion;
+
+use super::Building;
+
+impl Building {
+    /// No sites yet, their shares, and where couriers' questions come out.
+    pub(super) fn sites(&self) -> (Sites, Arc<Shares>, UnboundedReceiver<Ask>) {
+        let (shares, asked) = Shares::new();
+        (Sites::new(self.config.pacing.clone(), Arc::clone(&shares)), shares, asked)
+    }
+
+    /// Answers couriers until the last has ended. What an earlier life of this node had is free: its process is gone.
+    pub(super) async fn apportion(
+        &mut self,
+        delivery: &Arc<Delivery>,
+        asked: UnboundedReceiver<Ask>,
+    ) -> Result<()> {
+        let mut link = self.opened.database.link(Use::Watch);
+        sites::succeed(link.get().await?, self.incarnation.current(), self.node.node_id).await?;
+        let apportion = apportion::Apportion {
+            link,
+            delivery: Arc::clone(delivery),
+            incarnation: self.incarnation.clone(),
+            asked,
+            noted: Noted::default(),
+        };
+        self.recorders.spawn("apportion", apportion::run(apportion, self.stop_loops.clone()));
+        Ok(())
+    }
+}
