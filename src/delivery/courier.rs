@@ -19,7 +19,7 @@ use crate::mail::reply::{SmtpReply, printable};
 
 use super::Delivery;
 use super::apportion;
-use super::classify::{classify, no_reply, outcome_unknown};
+use crate::domain::classify::{classify, no_reply, outcome_unknown};
 use super::conclude::{conclude, expired, stopped};
 use super::dial;
 use super::observe;

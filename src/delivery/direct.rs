@@ -13,7 +13,7 @@ use crate::domain::outcome::{AttemptReport, BounceClass, Hardness, Ruling, Step,
 use crate::mail::reply::{EnhancedStatus, SmtpReply, printable};
 
 use super::Delivery;
-use super::classify::{classify, no_reply};
+use crate::domain::classify::{classify, no_reply};
 use super::conclude::conclude;
 use super::domains::{ABSENCE, Domains, Look};
 use super::record::Finished;

@@ -6,7 +6,6 @@
 //! and leaves as a result to the [`record::Recorder`].
 
 pub mod apportion;
-pub mod classify;
 mod conclude;
 pub mod control;
 mod courier;
@@ -44,6 +43,7 @@ use crate::domain::delivery::Ending;
 use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
+pub use crate::domain::classify;
 pub use load::{Loaded, claim_lane, claim_suspect, terms};
 pub use oauth::Tokens;
 

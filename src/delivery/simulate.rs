@@ -7,7 +7,7 @@ use crate::domain::handoff::Leased;
 use crate::domain::outcome::{AttemptReport, BounceClass, Hardness, Ruling, Step, Suppress};
 use crate::mail::reply::SmtpReply;
 
-use super::classify::classify;
+use crate::domain::classify::classify;
 use super::conclude::{conclude, deferred, stopped};
 use super::record::{Completed, Finished, Sequel};
 

@@ -46,6 +46,10 @@ pub mod kind {
     pub enum Captured {}
     /// An entry of the audit log.
     pub enum Audit {}
+    /// What a tenant wants done with mail that comes in.
+    pub enum InboundRoute {}
+    /// A mail that came in.
+    pub enum Inbound {}
 
     impl Kind for Tenant {
         const PREFIX: &'static str = "ten";
@@ -74,6 +78,12 @@ pub mod kind {
     impl Kind for Audit {
         const PREFIX: &'static str = "aud";
     }
+    impl Kind for InboundRoute {
+        const PREFIX: &'static str = "inr";
+    }
+    impl Kind for Inbound {
+        const PREFIX: &'static str = "inb";
+    }
 }
 
 /// Names a tenant.
@@ -94,6 +104,10 @@ pub type RelayId = Id<kind::Relay>;
 pub type CapturedId = Id<kind::Captured>;
 /// Names an entry of the audit log.
 pub type AuditId = Id<kind::Audit>;
+/// Names an inbound route.
+pub type InboundRouteId = Id<kind::InboundRoute>;
+/// Names a mail that came in.
+pub type InboundId = Id<kind::Inbound>;
 
 /// The most deliveries one message may have: the ordinal's ten bits, rounded down.
 pub const MAX_DELIVERIES: usize = 1000;

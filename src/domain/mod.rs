@@ -1,11 +1,13 @@
 //! The nouns of postroad and its pure rules: what can be answered without clock, database or network.
 //! Domain types carry no serde and no SQL: each door owns its wire types, and `store` owns the rows.
 
+pub mod classify;
 pub mod delivery;
 pub mod event;
 pub mod handling;
 pub mod handoff;
 pub mod id;
+pub mod inbound;
 pub mod incarnation;
 pub mod key;
 pub mod message;
@@ -17,3 +19,5 @@ pub mod retry;
 pub mod return_path;
 pub mod submission;
 pub mod tenant;
+pub mod token;
+pub mod unsubscribe;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Postgres, Transaction};
 
 use super::StoreError;
 
@@ -102,6 +102,15 @@ impl Database {
     /// For what callers of the API wait for.
     pub fn serve(&self) -> &PgPool {
         &self.serve
+    }
+
+    /// For reading several things as they stood at one moment: what commits between two statements is seen by
+    /// neither. It only reads; dropping it ends it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn snapshot(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        Ok(self.serve.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
     }
 
     /// For work on the queue.

@@ -137,6 +137,7 @@ impl Client {
         let began = Instant::now();
         loop {
             let answer = self.get(&format!("/v1/messages/{id}")).await;
+            check_moment(&answer.body);
             if answer.status.is_success() && wanted(&answer.body) {
                 return answer.body;
             }
@@ -178,6 +179,19 @@ fn check_answer(method: &Method, path: &str, answer: &Answer) {
         let is_whole =
             |error: &Value| ["pointer", "code", "message"].iter().all(|name| error[*name].is_string());
         assert!(!errors.is_empty() && errors.iter().all(is_whole), "{}", context());
+    }
+}
+
+/// A message is shown as it stood at one moment: what is being sent has no result of that attempt yet.
+fn check_moment(message: &Value) {
+    let deliveries = message.pointer("/deliveries").and_then(Value::as_array).into_iter().flatten();
+    for delivery in deliveries.filter(|delivery| delivery["status"] == "sending") {
+        let attempts = delivery["attempts"].as_array().into_iter().flatten();
+        let of_now =
+            attempts.filter(|attempt| attempt["result"] != "stale").map(|attempt| &attempt["attempt"]);
+        for number in of_now {
+            assert!(number.as_i64() < delivery["attempt_count"].as_i64(), "two moments in one: {message:#}");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod database;
 pub mod dns;
 pub mod mailbag;
 pub mod oracle;
+pub mod peer;
 pub mod program;
 pub mod routes;
 pub mod sink;

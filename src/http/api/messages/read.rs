@@ -26,7 +26,8 @@ pub async fn one(
 ) -> Result<Json<Value>, Problem> {
     let id: MessageId = extract::id(&id, WHAT)?;
     let tenant = principal.tenant();
-    let mut connection = app.database.serve().acquire().await?;
+    // One moment for all three: else an attempt could be there whose delivery is still shown as being sent.
+    let mut connection = app.database.snapshot().await?;
     let row = messages::find(&mut connection, tenant, id).await?.ok_or_else(|| Problem::not_found(WHAT))?;
     let deliveries = messages::deliveries(&mut connection, tenant, id).await?;
     let attempts = messages::attempts(&mut connection, tenant, id).await?;
