@@ -19,7 +19,6 @@ use crate::mail::reply::{SmtpReply, printable};
 
 use super::Delivery;
 use super::apportion;
-use crate::domain::classify::{classify, no_reply, outcome_unknown};
 use super::conclude::{conclude, expired, stopped};
 use super::dial;
 use super::observe;
@@ -28,6 +27,7 @@ use super::record::Finished;
 use super::share::Seat;
 use super::site::{Brought, Reach, Refused, Site, Target};
 use super::transmit::{self, Circle, Connection, Credentials, Dial, Failure, Peer, Trouble};
+use crate::domain::classify::{classify, no_reply, outcome_unknown};
 
 /// When mail comes again whose courier panicked.
 const ABANDONED_WAIT: Duration = Duration::seconds(30);
