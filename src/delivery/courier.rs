@@ -225,6 +225,10 @@ impl Courier {
         if self.delivery.suspended.contain(leased.message.tenant) {
             return self.delivery.hand_back(vec![leased], now);
         }
+        let pauses = &self.delivery.pauses;
+        if let Some(pause) = pauses.of_mail(&leased).or_else(|| pauses.of_site(&self.site)) {
+            return self.delivery.recorder.record(Finished::hold(leased, pause));
+        }
         if leased.expires_at <= now {
             let completion = expired(&leased, None, None, now);
             return self.delivery.recorder.record(Finished::completed(leased, completion));

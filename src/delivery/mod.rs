@@ -19,6 +19,7 @@ pub mod mx;
 mod oauth;
 mod observe;
 mod pace;
+pub mod pauses;
 pub mod policy;
 mod prepare;
 pub mod record;
@@ -49,6 +50,7 @@ pub use oauth::Tokens;
 
 use direct::{Bundling, Direct};
 use fence::{Cancels, Fence, Suspended};
+use pauses::Pauses;
 use record::{Finished, Recorder};
 use route::{Router, Way};
 use share::Shares;
@@ -91,6 +93,8 @@ pub struct Delivery {
     pub cancels: Cancels,
     /// Whose mail is held.
     pub suspended: Suspended,
+    /// What is held.
+    pub pauses: Pauses,
     /// How many of each site's connections are ours.
     pub shares: Arc<Shares>,
     /// The couriers that run.
@@ -108,6 +112,10 @@ impl Delivery {
         for leased in mails {
             if simulate::is_simulated(&leased) {
                 self.recorder.record(simulate::simulate(leased, now));
+                continue;
+            }
+            if let Some(pause) = self.pauses.of_mail(&leased) {
+                self.recorder.record(Finished::hold(leased, pause));
                 continue;
             }
             let site = match self.router.way(&leased) {
@@ -129,6 +137,10 @@ impl Delivery {
     }
 
     fn bring(self: &Arc<Self>, site: Arc<Site>, mails: Vec<Leased>, now: OffsetDateTime) {
+        if let Some(pause) = self.pauses.of_site(&site) {
+            mails.into_iter().for_each(|leased| self.recorder.record(Finished::hold(leased, pause)));
+            return;
+        }
         let brought = site.bring(mails, now);
         self.follow(&site, brought);
     }

@@ -42,6 +42,8 @@ pub mod kind {
     pub enum Suppression {}
     /// A tenant's route.
     pub enum Relay {}
+    /// Mail that is held.
+    pub enum Pause {}
     /// A mail kept by the capture route.
     pub enum Captured {}
     /// An entry of the audit log.
@@ -72,6 +74,9 @@ pub mod kind {
     impl Kind for Relay {
         const PREFIX: &'static str = "rly";
     }
+    impl Kind for Pause {
+        const PREFIX: &'static str = "pau";
+    }
     impl Kind for Captured {
         const PREFIX: &'static str = "cap";
     }
@@ -100,6 +105,8 @@ pub type EventId = Id<kind::Event>;
 pub type SuppressionId = Id<kind::Suppression>;
 /// Names a relay.
 pub type RelayId = Id<kind::Relay>;
+/// Names a pause.
+pub type PauseId = Id<kind::Pause>;
 /// Names a captured mail.
 pub type CapturedId = Id<kind::Captured>;
 /// Names an entry of the audit log.

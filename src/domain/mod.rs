@@ -14,6 +14,7 @@ pub mod message;
 pub mod netguard;
 pub mod outcome;
 pub mod pacing;
+pub mod pause;
 pub mod relay;
 pub mod retry;
 pub mod return_path;

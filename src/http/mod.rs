@@ -33,7 +33,7 @@ use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, health, keys, messages, relays, tenants};
+use api::{captured, docs, events, health, keys, messages, pauses, queue, relays, tenants};
 use auth::{Demand, Keys, Limits, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
@@ -173,12 +173,19 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
+        .route("/v1/pauses", on(manage, post(pauses::create).get(pauses::list)))
+        .route("/v1/pauses/{id}", on(manage, get(pauses::one).delete(pauses::delete)))
         // The installation.
         .route("/v1/tenants", on(operate, post(tenants::create).get(tenants::list)))
         .route(
             "/v1/tenants/{id}",
             on(operate, get(tenants::one).patch(tenants::update)).merge(on(operate, delete(tenants::delete))),
         )
+        .route("/v1/queue", on(operate, get(queue::destinations)))
+        .route("/v1/sites", on(operate, get(queue::sites)))
+        .route("/v1/sites/resume", on(operate, post(queue::resume)))
+        .route("/v1/site-pauses", on(operate, post(pauses::create_for_site).get(pauses::list_of_sites)))
+        .route("/v1/site-pauses/{id}", on(operate, get(pauses::one_of_site).delete(pauses::delete_of_site)))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(from_fn(around))

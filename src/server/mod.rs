@@ -31,6 +31,7 @@ use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
+use crate::delivery::pauses::Pauses;
 use crate::delivery::record::Recorder;
 use crate::delivery::route::Router;
 use crate::delivery::site::Reach;
@@ -389,11 +390,13 @@ impl Building {
             fence: self.fence.clone(),
             cancels: Cancels::default(),
             suspended: Suspended::default(),
+            pauses: Pauses::default(),
             shares,
             couriers: tokio_util::task::TaskTracker::new(),
             cut: std::sync::Mutex::default(),
         });
         self.apportion(&delivery, asked).await?;
+        self.hold(&delivery).await?;
         for writer in writers {
             self.recorders.spawn("record", writer.run());
         }

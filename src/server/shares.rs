@@ -1,4 +1,5 @@
-//! Sites of this process, and its shares of them: from before the first connection until after the last.
+//! Sites of this process, and its shares of them: from before the first connection until after the last. And what is
+//! held on its way to them.
 
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use crate::delivery::Delivery;
 use crate::delivery::apportion::Noted;
 use crate::delivery::share::{Ask, Shares};
 use crate::delivery::sites::Sites;
-use crate::store::{Use, sites};
-use crate::worker::apportion;
+use crate::store::{Use, pauses, sites};
+use crate::worker::{apportion, release};
 
 use super::Building;
 
@@ -37,6 +38,15 @@ impl Building {
             noted: Noted::default(),
         };
         self.recorders.spawn("apportion", apportion::run(apportion, self.stop_loops.clone()));
+        Ok(())
+    }
+
+    /// Knows what is held before anything is sent, and lets it go on when it is not held any more.
+    pub(super) async fn hold(&mut self, delivery: &Arc<Delivery>) -> Result<()> {
+        let mut link = self.opened.database.link(Use::Claim);
+        delivery.pauses.replace(pauses::of_all_tenants(link.get().await?).await?);
+        let clock = self.opened.clock.clone();
+        self.loops.spawn("release", release::run(link, clock, self.stop_loops.clone()));
         Ok(())
     }
 }

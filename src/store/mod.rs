@@ -22,6 +22,7 @@ pub mod messages;
 pub mod migrate;
 pub mod nodes;
 pub mod partitions;
+pub mod pauses;
 pub mod queue;
 pub mod record;
 pub mod relays;

@@ -13,6 +13,8 @@ pub enum Revised {
     Credentials,
     /// Tenants' relays.
     Relays,
+    /// What is held.
+    Pauses,
 }
 
 impl Revised {
@@ -20,6 +22,7 @@ impl Revised {
         match self {
             Revised::Credentials => "credentials",
             Revised::Relays => "relays",
+            Revised::Pauses => "pauses",
         }
     }
 }
@@ -31,6 +34,8 @@ pub struct Revisions {
     pub credentials: i64,
     /// Tenants' relays.
     pub relays: i64,
+    /// What is held.
+    pub pauses: i64,
 }
 
 /// What a process knows of the revisions, and as of when.
@@ -61,5 +66,9 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
     let rows = sqlx::query!("SELECT name, value FROM revisions").fetch_all(connection).await?;
     let value =
         |revised: Revised| rows.iter().find(|row| row.name == revised.name()).map_or(0, |row| row.value);
-    Ok(Revisions { credentials: value(Revised::Credentials), relays: value(Revised::Relays) })
+    Ok(Revisions {
+        credentials: value(Revised::Credentials),
+        relays: value(Revised::Relays),
+        pauses: value(Revised::Pauses),
+    })
 }

@@ -9,6 +9,7 @@ pub mod follow;
 pub mod listen;
 pub mod prune;
 pub mod reclaim;
+pub mod release;
 pub mod rescue;
 pub mod revise;
 

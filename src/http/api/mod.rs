@@ -6,6 +6,8 @@ pub mod events;
 pub mod health;
 pub mod keys;
 pub mod messages;
+pub mod pauses;
+pub mod queue;
 pub mod relays;
 pub mod tenants;
 mod wire;

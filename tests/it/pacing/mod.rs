@@ -3,6 +3,7 @@
 
 mod limits;
 mod nodes;
+mod pauses;
 mod replies;
 
 use std::time::Duration;

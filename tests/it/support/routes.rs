@@ -27,6 +27,10 @@ pub enum Named {
     Key,
     /// A relay.
     Relay,
+    /// A pause of a tenant's mail.
+    Pause,
+    /// A pause of a site.
+    SitePause,
     /// A tenant.
     Tenant,
 }
@@ -36,7 +40,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 26] = [
+pub const ROUTES: [Route; 37] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -58,6 +62,17 @@ pub const ROUTES: [Route; 26] = [
     route("GET", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
     route("DELETE", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
+    route("POST", "/v1/pauses", Scope::Manage, None),
+    route("GET", "/v1/pauses", Scope::Manage, None),
+    route("GET", "/v1/pauses/{id}", Scope::Manage, Some(Named::Pause)),
+    route("DELETE", "/v1/pauses/{id}", Scope::Manage, Some(Named::Pause)),
+    route("GET", "/v1/queue", Scope::Operate, None),
+    route("GET", "/v1/sites", Scope::Operate, None),
+    route("POST", "/v1/sites/resume", Scope::Operate, None),
+    route("POST", "/v1/site-pauses", Scope::Operate, None),
+    route("GET", "/v1/site-pauses", Scope::Operate, None),
+    route("GET", "/v1/site-pauses/{id}", Scope::Operate, Some(Named::SitePause)),
+    route("DELETE", "/v1/site-pauses/{id}", Scope::Operate, Some(Named::SitePause)),
     route("POST", "/v1/tenants", Scope::Operate, None),
     route("GET", "/v1/tenants", Scope::Operate, None),
     route("GET", "/v1/tenants/{id}", Scope::Operate, Some(Named::Tenant)),
