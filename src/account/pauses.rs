@@ -1,19 +1,16 @@
 //! Pauses: mail that is held, by its tenant or, for a site, by an operator.
 
 use serde_json::json;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::domain::id::{PauseId, TenantId};
 use crate::domain::pacing::SiteKey;
 use crate::domain::pause::{Held, Pause};
 use crate::store::audit::{self, Entry};
 use crate::store::revisions::{self, Revised};
-use crate::store::{Database, PgConnection, StoreError, pauses, queue, sites};
+use crate::store::{Database, PgConnection, StoreError, pauses, sites};
 
 use super::Actor;
-
-/// Mail that is given back until a moment comes within this time after it.
-const SPREAD: Duration = Duration::seconds(3);
 
 /// Holds mail from now on. `by`: in whose log it is noted.
 ///
@@ -55,7 +52,8 @@ pub async fn delete(
     Ok(true)
 }
 
-/// Lifts what a site's own replies have changed. False: there is no such site.
+/// Lifts what a site's own replies have changed; the processes that put mail off for it make it due as they learn of
+/// it. False: there is no such site.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -67,14 +65,8 @@ pub async fn lift(
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
     let mut transaction = database.serve().begin().await?;
-    let Some(state) = sites::states(&mut transaction, std::slice::from_ref(key)).await?.pop() else {
-        return Ok(false);
-    };
     if !sites::lift(&mut transaction, key, now).await? {
         return Ok(false);
-    }
-    if let Some(until) = state.suspended_until {
-        queue::hasten(&mut transaction, until, SPREAD, now).await?;
     }
     let details = json!({ "site": key.site, "source": key.source });
     let entry = Entry { actor: &actor.name, ip: actor.ip, action: "site.resume", target: &key.site, details };

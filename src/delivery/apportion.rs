@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::domain::pacing::{Effect, SiteKey};
 use crate::store::sites::{self, ShareRow, SiteState};
-use crate::store::{Link, StoreError};
+use crate::store::{Link, StoreError, queue};
 
 use super::Delivery;
 use super::pace::Slowed;
@@ -23,6 +23,9 @@ use super::site::Site;
 
 /// A share nobody wants is kept for so long: mail to the site may come again.
 const KEPT: Duration = Duration::from_secs(300);
+
+/// Mail that is given back until a moment comes within this time after it.
+const SPREAD: time::Duration = time::Duration::seconds(3);
 
 /// What a process has noted in the database.
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ pub struct Noted {
 /// # Errors
 /// What was asked is answered with what is there; the rest waits for the next round.
 pub async fn round(
-    delivery: &Delivery,
+    delivery: &Arc<Delivery>,
     link: &mut Link,
     noted: &mut Noted,
     incarnation: i32,
@@ -70,7 +73,7 @@ fn answer(seats: Vec<(Arc<Share>, oneshot::Sender<()>)>, result: &Result<(), Sto
 }
 
 async fn work(
-    delivery: &Delivery,
+    delivery: &Arc<Delivery>,
     link: &mut Link,
     noted: &mut Noted,
     incarnation: i32,
@@ -98,7 +101,10 @@ async fn work(
     let now = delivery.clock.now();
     let shares: HashMap<SiteKey, Arc<Share>> =
         delivery.shares.all().into_iter().map(|share| (share.key.clone(), share)).collect();
-    learn(&shares, sites::states(link.get().await?, &keys).await?, now);
+    for lifted in learn(&shares, sites::states(link.get().await?, &keys).await?, now) {
+        // What we have put off until then, we put off no more.
+        queue::hasten(link.get().await?, lifted, SPREAD, now).await?;
+    }
     let rows = by_site(sites::shares(link.get().await?, &keys, now).await?);
     give_back(delivery, link, noted, &shares, &rows).await?;
     let wanting = keys.iter().filter(|key| {
@@ -114,13 +120,19 @@ async fn work(
         share.fit(now);
     }
     for site in delivery.router.sites() {
-        delivery.refuse(site.adjust(now));
+        delivery.follow(&site, site.adjust(now));
     }
     Ok(())
 }
 
-/// Takes over what other processes have learnt of these sites.
-fn learn(shares: &HashMap<SiteKey, Arc<Share>>, states: Vec<SiteState>, now: OffsetDateTime) {
+/// Takes over what other processes have learnt of these sites. Gives the moments until which some were suspended
+/// that are so no more.
+fn learn(
+    shares: &HashMap<SiteKey, Arc<Share>>,
+    states: Vec<SiteState>,
+    now: OffsetDateTime,
+) -> Vec<OffsetDateTime> {
+    let mut lifted = Vec::new();
     for state in states {
         let Some(share) = shares.get(&state.key) else { continue };
         let slowed = state.slowed_until.map(|until| Slowed {
@@ -128,9 +140,10 @@ fn learn(shares: &HashMap<SiteKey, Arc<Share>>, states: Vec<SiteState>, now: Off
             mails: state.slow_mails.as_deref().and_then(|text| text.parse().ok()),
             connections: state.slow_connections.and_then(|number| u32::try_from(number).ok()),
         });
-        share.learn(state.suspended_until, slowed, state.told_at, now);
+        lifted.extend(share.learn(state.suspended_until, slowed, state.told_at, now));
         share.fit(now);
     }
+    lifted
 }
 
 /// Gives back what is more than a fair share, and what nobody has wanted for a while.

@@ -261,7 +261,8 @@ impl Courier {
         let report = self.report(result.as_ref(), None, started_at, began);
         match result {
             Ok(_) => {
-                self.site.succeeded();
+                let open = self.site.succeeded(&self.delivery.clock);
+                self.delivery.follow(&self.site, Brought { open, refused: Vec::new() });
                 self.finish(leased, report, Ruling::Delivered);
             }
             Err(failure) => {
@@ -324,7 +325,7 @@ impl Courier {
         let text = reply.to_string();
         tracing::warn!(site = self.site.share.key.site, effect = ?heard.effect, reply = text, "a peer wants less");
         self.delivery.shares.tell(apportion::told(&self.site, heard.effect, text, now));
-        self.delivery.refuse(heard.refused);
+        self.delivery.follow(&self.site, heard.brought);
     }
 
     fn rule(&self, failure: &Failure) -> Ruling {

@@ -173,20 +173,22 @@ impl Pace {
     }
 
     /// Holds from now on what other processes have learnt, or an operator has lifted, at the moment `told`; but
-    /// not if we know something newer.
+    /// not if we know something newer. Gives until when it was suspended, if it is so no more.
     pub fn learn(
         &mut self,
         suspended_until: Option<OffsetDateTime>,
         slowed: Option<Slowed>,
         told: Option<OffsetDateTime>,
         now: OffsetDateTime,
-    ) {
+    ) -> Option<OffsetDateTime> {
         if told <= self.changed_at {
-            return;
+            return None;
         }
+        let before = self.suspended_until(now);
         self.changed_at = told;
         self.suspended_until = suspended_until.filter(|until| *until > now);
         self.take_over(slowed.filter(|slowed| slowed.until > now), now);
+        before.filter(|_| self.suspended_until.is_none())
     }
 
     /// This process's part of every rate.
@@ -304,9 +306,9 @@ mod tests {
         pace.apply(Effect::Suspend { lasting: Duration::MINUTE }, NOW);
         assert_eq!(pace.suspended_until(NOW), Some(NOW + Duration::HOUR));
         assert_eq!(pace.suspended_until(NOW + Duration::HOUR), None);
-        pace.learn(None, None, Some(NOW - Duration::SECOND), NOW);
+        assert_eq!(pace.learn(None, None, Some(NOW - Duration::SECOND), NOW), None);
         assert_eq!(pace.suspended_until(NOW), Some(NOW + Duration::HOUR), "older news change nothing");
-        pace.learn(None, None, Some(NOW + Duration::SECOND), NOW);
+        assert_eq!(pace.learn(None, None, Some(NOW + Duration::SECOND), NOW), Some(NOW + Duration::HOUR));
         assert_eq!(pace.suspended_until(NOW), None, "an operator lifts it");
     }
 

@@ -111,15 +111,16 @@ impl Share {
         self.fit_to(&mut pace, now);
     }
 
-    /// Takes over what other processes have learnt at the moment `told`.
+    /// Takes over what other processes have learnt at the moment `told`. Gives until when it was suspended, if it is
+    /// so no more.
     pub fn learn(
         &self,
         suspended: Option<OffsetDateTime>,
         slowed: Option<Slowed>,
         told: Option<OffsetDateTime>,
         now: OffsetDateTime,
-    ) {
-        self.pace().learn(suspended, slowed, told, now);
+    ) -> Option<OffsetDateTime> {
+        self.pace().learn(suspended, slowed, told, now)
     }
 
     /// Fits limits and rates to what holds now.

@@ -260,11 +260,17 @@ impl Site {
         (state.queue.drain(), until)
     }
 
-    /// A mail was carried: the site lives, and has earned something.
-    pub fn succeeded(&self) {
+    /// A mail was carried: the site lives, and has earned something. Gives the connections to open for it.
+    pub fn succeeded(&self, clock: &Clock) -> usize {
         let mut state = self.state();
         state.lives();
-        state.window.succeeded();
+        if !state.window.succeeded() || state.queue.is_empty() || state.closed {
+            return 0;
+        }
+        let now = clock.now();
+        let open = self.wanted(&state, &mut self.share.pace(), now);
+        state.connections += open;
+        open
     }
 
     /// The site lives, whatever it said.
@@ -282,24 +288,27 @@ impl Site {
         let (index, rule) = self.policy.feedback.on(reply)?;
         let effect = self.share.pace().matched(index, rule, now)?;
         self.share.apply(effect, now);
-        Some(Heard { effect, refused: self.adjust(now) })
+        Some(Heard { effect, brought: self.adjust(now) })
     }
 
-    /// Obeys its pace, which may have changed. Gives what must go back for it.
-    pub fn adjust(&self, now: OffsetDateTime) -> Vec<Refused> {
-        let mut refused = Vec::new();
-        if self.share.is_timed() {
-            let mut state = self.state();
+    /// Obeys its pace and its share, which may have changed.
+    pub fn adjust(&self, now: OffsetDateTime) -> Brought {
+        let mut state = self.state();
+        let mut brought = Brought::default();
+        if !state.queue.is_empty() && !state.closed {
             let mut pace = self.share.pace();
-            refused = match pace.suspended_until(now) {
+            brought.refused = match pace.suspended_until(now) {
                 Some(until) => refuse(state.queue.drain(), until),
                 None => state.overflow(&mut pace, now),
             };
+            brought.open = self.wanted(&state, &mut pace, now);
+            state.connections += brought.open;
         }
-        if self.share.is_over() || !refused.is_empty() {
+        drop(state);
+        if self.share.is_timed() || self.share.is_over() {
             self.work.notify_waiters();
         }
-        refused
+        brought
     }
 
     /// The number of a connection's opening: equal servers take turns by it.
@@ -357,8 +366,8 @@ impl Site {
 pub struct Heard {
     /// In what way.
     pub effect: Effect,
-    /// What must be given back for it.
-    pub refused: Vec<Refused>,
+    /// What must be done for it.
+    pub brought: Brought,
 }
 
 /// What a connection gets when it asks for mail.

@@ -180,16 +180,18 @@ impl Window {
         self.size
     }
 
-    /// A mail was carried.
-    pub fn succeeded(&mut self) {
+    /// A mail was carried. Whether that has earned one more.
+    pub fn succeeded(&mut self) -> bool {
         if self.size == self.most && self.credit >= 0 {
-            return;
+            return false;
         }
         self.credit += 1;
-        if self.credit >= i64::from(self.size) {
+        let earned = self.credit >= i64::from(self.size);
+        if earned {
             self.size = (self.size + 1).min(self.most);
             self.credit = 0;
         }
+        earned
     }
 
     /// A connection broke, or the peer closed it.
