@@ -69,6 +69,8 @@ pub struct Config {
     pub retention: time::Duration,
     /// `POSTROAD_CONTENT_DAYS` (`45`): how long content is kept.
     pub content: time::Duration,
+    /// `POSTROAD_STATS_DAYS` (`400`): how long daily figures are kept; hourly ones as long as history.
+    pub figures: time::Duration,
     /// `POSTROAD_LANES` (`16`): lanes in use, 1 to 4096.
     pub lanes: u16,
     /// `POSTROAD_ACCEPT_WRITERS` (`2`): group-commit writers.
@@ -144,6 +146,7 @@ impl Config {
             max_message_bytes: source.number("MAX_MESSAGE_BYTES", 26_214_400, 1024..=268_435_456) as usize,
             retention: time::Duration::days(source.number("RETENTION_DAYS", 45, 1..=3650) as i64),
             content: time::Duration::days(source.number("CONTENT_DAYS", 45, 1..=3650) as i64),
+            figures: time::Duration::days(source.number("STATS_DAYS", 400, 1..=3650) as i64),
             lanes: source.number("LANES", 16, 1..=4096) as u16,
             accept_writers: source.number("ACCEPT_WRITERS", intake::DEFAULT_WRITERS as u64, 1..=16) as usize,
             record_writers: source.number("RECORD_WRITERS", 1, 1..=16) as usize,

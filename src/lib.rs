@@ -20,6 +20,7 @@ pub mod account;
 pub mod delivery;
 pub mod feedback;
 pub mod live;
+pub mod reporting;
 // 5: doors and loops.
 pub mod http;
 pub mod smtp;

@@ -33,7 +33,7 @@ use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, health, keys, messages, pauses, queue, relays, tenants};
+use api::{captured, docs, events, export, health, keys, messages, pauses, queue, relays, stats, tenants};
 use auth::{Demand, Keys, Limits, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
@@ -165,6 +165,9 @@ pub fn router(app: App) -> Router {
         // Events.
         .route("/v1/events", on(read, get(events::list)))
         .route("/v1/events/stream", on(read, get(events::stream)))
+        .route("/v1/events/export", on(read, get(export::export)))
+        // Figures.
+        .route("/v1/stats", on(read, get(stats::read)))
         // What the capture route kept.
         .route("/v1/captured", on(read, get(captured::list)))
         .route("/v1/captured/{id}/raw", on(read, get(captured::raw)))

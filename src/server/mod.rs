@@ -48,13 +48,14 @@ use crate::http::auth::{Keys, Limits as RateLimits};
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts, Roles};
 use crate::live::Live;
+use crate::reporting::rollup::Memory;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Lanes, Limits};
-use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
+use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise, rollup};
 
 pub use role::Role;
 use tasks::{Tasks, before};
@@ -451,7 +452,14 @@ impl Building {
             clock: self.opened.clock.clone(),
             history: self.config.retention,
             content: self.config.content,
+            figures: self.config.figures,
         };
+        let rollup = rollup::Rollup {
+            link: database.link(Use::Claim),
+            clock: self.opened.clock.clone(),
+            memory: Memory::default(),
+        };
+        self.loops.spawn("rollup", rollup::run(rollup, stop.clone()));
         self.loops.spawn("prune", prune::run(prune, stop));
         Ok(())
     }

@@ -187,12 +187,12 @@ impl Link {
         Ok(self.connection.insert(connection))
     }
 
-    /// A transaction on it. The caller ends it.
+    /// A transaction on the connection. Dropped without commit, it is undone.
     ///
     /// # Errors
     /// As [`Link::get`].
-    pub async fn begin(&mut self) -> Result<sqlx::Transaction<'_, sqlx::Postgres>, StoreError> {
-        Ok(Connection::begin(self.get().await?).await?)
+    pub async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, StoreError> {
+        Ok(self.get().await?.begin().await?)
     }
 
     /// Forgets the connection: after an error nobody knows what state it is in.

@@ -28,6 +28,7 @@ pub mod record;
 pub mod relays;
 pub mod revisions;
 pub mod sites;
+pub mod stats;
 pub mod suppressions;
 pub mod tenants;
 

@@ -12,6 +12,7 @@ pub mod reclaim;
 pub mod release;
 pub mod rescue;
 pub mod revise;
+pub mod rollup;
 
 use std::future::Future;
 use std::time::Duration;

@@ -12,5 +12,6 @@ mod openapi;
 mod pacing;
 mod packaging;
 mod smtp;
+mod stats;
 mod store;
 mod support;

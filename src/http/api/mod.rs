@@ -3,11 +3,13 @@
 pub mod captured;
 pub mod docs;
 pub mod events;
+pub mod export;
 pub mod health;
 pub mod keys;
 pub mod messages;
 pub mod pauses;
 pub mod queue;
 pub mod relays;
+pub mod stats;
 pub mod tenants;
 mod wire;
