@@ -1,21 +1,29 @@
 //! From a leased delivery to what goes over the wire. Pure: a second copy of the same delivery is
 //! byte-identical, because nothing here comes from a clock or from chance.
 
+use crate::domain::handling::Bounces;
 use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
-use super::transmit::Mail;
+use super::list_fields::Leave;
+use super::transmit::{Mail, Notices};
 
 /// A delivery ready to be sent.
 #[derive(Debug)]
 pub struct Prepared<'a> {
     return_path: String,
     leased: &'a Leased,
+    /// This delivery's own form of the message; `None`: what all get.
+    marked: Option<Vec<u8>>,
 }
 
-/// Gives the delivery its return path.
-pub fn prepare<'a>(leased: &'a Leased, return_paths: &ReturnPaths) -> Prepared<'a> {
-    Prepared { return_path: return_paths.of(leased.id), leased }
+/// Gives the delivery its return path, and says in its header how to leave its stream.
+pub fn prepare<'a>(leased: &'a Leased, return_paths: &ReturnPaths, leave: &Leave) -> Prepared<'a> {
+    let return_path = match leased.message.handling.bounces {
+        Bounces::ToUs => return_paths.of(leased.id),
+        Bounces::ToNobody => String::new(),
+    };
+    Prepared { return_path, leased, marked: leave.marked(leased) }
 }
 
 impl Prepared<'_> {
@@ -25,10 +33,21 @@ impl Prepared<'_> {
         Mail {
             from: &self.return_path,
             to: self.leased.recipient.as_str(),
-            content: &message.raw,
+            content: self.marked.as_deref().unwrap_or(&message.raw),
             needs_smtputf8: message.needs_smtputf8 || self.leased.recipient.needs_smtputf8(),
             eight_bit: message.eight_bit,
             protected: message.protected,
+            notices: self.notices(),
+        }
+    }
+
+    fn notices(&self) -> Notices<'_> {
+        let (envelope, own) = (self.leased.message.handling.envelope.as_ref(), &self.leased.particulars);
+        Notices {
+            ret: envelope.and_then(|envelope| envelope.ret),
+            envid: envelope.and_then(|envelope| envelope.envid.as_deref()),
+            notify: own.notify,
+            orcpt: own.orcpt.as_deref(),
         }
     }
 }

@@ -15,6 +15,10 @@ pub enum Revised {
     Relays,
     /// What is held.
     Pauses,
+    /// Tenants' webhooks.
+    Webhooks,
+    /// Tenants' streams.
+    Streams,
 }
 
 impl Revised {
@@ -23,6 +27,8 @@ impl Revised {
             Revised::Credentials => "credentials",
             Revised::Relays => "relays",
             Revised::Pauses => "pauses",
+            Revised::Webhooks => "webhooks",
+            Revised::Streams => "streams",
         }
     }
 }
@@ -36,6 +42,10 @@ pub struct Revisions {
     pub relays: i64,
     /// What is held.
     pub pauses: i64,
+    /// Tenants' webhooks.
+    pub webhooks: i64,
+    /// Tenants' streams.
+    pub streams: i64,
 }
 
 /// What a process knows of the revisions, and as of when.
@@ -70,5 +80,7 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
         credentials: value(Revised::Credentials),
         relays: value(Revised::Relays),
         pauses: value(Revised::Pauses),
+        webhooks: value(Revised::Webhooks),
+        streams: value(Revised::Streams),
     })
 }

@@ -14,4 +14,8 @@ mod packaging;
 mod smtp;
 mod stats;
 mod store;
+mod submission;
 mod support;
+mod suppressions;
+mod unsubscribe;
+mod webhooks;

@@ -11,5 +11,8 @@ pub mod pauses;
 pub mod queue;
 pub mod relays;
 pub mod stats;
+pub mod streams;
+pub mod suppressions;
 pub mod tenants;
+pub mod webhooks;
 mod wire;
