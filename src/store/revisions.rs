@@ -15,6 +15,8 @@ pub enum Revised {
     Relays,
     /// What is held.
     Pauses,
+    /// Tenants' inbound routes.
+    Inbound,
     /// Tenants' webhooks.
     Webhooks,
     /// Tenants' streams.
@@ -27,6 +29,7 @@ impl Revised {
             Revised::Credentials => "credentials",
             Revised::Relays => "relays",
             Revised::Pauses => "pauses",
+            Revised::Inbound => "inbound",
             Revised::Webhooks => "webhooks",
             Revised::Streams => "streams",
         }
@@ -42,6 +45,8 @@ pub struct Revisions {
     pub relays: i64,
     /// What is held.
     pub pauses: i64,
+    /// Tenants' inbound routes.
+    pub inbound: i64,
     /// Tenants' webhooks.
     pub webhooks: i64,
     /// Tenants' streams.
@@ -80,6 +85,7 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
         credentials: value(Revised::Credentials),
         relays: value(Revised::Relays),
         pauses: value(Revised::Pauses),
+        inbound: value(Revised::Inbound),
         webhooks: value(Revised::Webhooks),
         streams: value(Revised::Streams),
     })

@@ -31,6 +31,10 @@ pub enum Named {
     Pause,
     /// A pause of a site.
     SitePause,
+    /// A mail that came in.
+    Inbound,
+    /// An inbound route.
+    InboundRoute,
     /// A suppression.
     Suppression,
     /// A webhook.
@@ -46,7 +50,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 63] = [
+pub const ROUTES: [Route; 70] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -81,6 +85,13 @@ pub const ROUTES: [Route; 63] = [
     route("GET", "/v1/site-pauses", Scope::Operate, None),
     route("GET", "/v1/site-pauses/{id}", Scope::Operate, Some(Named::SitePause)),
     route("DELETE", "/v1/site-pauses/{id}", Scope::Operate, Some(Named::SitePause)),
+    route("GET", "/v1/inbound", Scope::Read, None),
+    route("GET", "/v1/inbound/{id}", Scope::Read, Some(Named::Inbound)),
+    route("GET", "/v1/inbound/{id}/raw", Scope::Read, Some(Named::Inbound)),
+    route("POST", "/v1/inbound-routes", Scope::Manage, None),
+    route("GET", "/v1/inbound-routes", Scope::Manage, None),
+    route("GET", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
+    route("DELETE", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
     route("POST", "/v1/suppressions", Scope::Manage, None),
     route("GET", "/v1/suppressions", Scope::Manage, None),
     route("POST", "/v1/suppressions/batch", Scope::Manage, None),
