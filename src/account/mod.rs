@@ -1,4 +1,4 @@
-//! What an account consists of: tenants, their keys, relays, inbound routes and sender domains. Each change is one transaction that also
+//! What an account consists of: tenants, their keys, relays, inbound routes, pauses and sender domains. Each change is one transaction that also
 //! writes the audit log and raises the revision by which nodes learn of it.
 
 pub mod bootstrap;
@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod domains;
 pub mod inbound_routes;
 pub mod keys;
+pub mod pauses;
 pub mod rates;
 pub mod relays;
 pub mod streams;

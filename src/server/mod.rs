@@ -14,6 +14,7 @@ mod mx;
 mod observe;
 mod role;
 mod roots;
+mod shares;
 mod streams;
 mod tasks;
 mod way;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +36,7 @@ use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
+use crate::delivery::pauses::Pauses;
 use crate::delivery::record::Recorder;
 use crate::delivery::route::Router;
 use crate::delivery::site::Reach;
@@ -400,6 +403,7 @@ impl Building {
             self.config.record_writers,
             complaints,
         );
+        let (sites, shares, asked) = self.sites();
         let delivery = Arc::new(Delivery {
             clock: clock.clone(),
             hostname: self.config.hostname.clone(),
@@ -410,14 +414,19 @@ impl Building {
             tls: PeerTls::new(roots::load(self.config.tls_roots.as_deref())?)
                 .context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
-            router: Router::new(&hop, reach),
+            router: Router::new(&hop, reach, sites),
             direct: self.direct(reach),
             recorder,
             fence: self.fence.clone(),
             cancels: Cancels::default(),
             suspended: Suspended::default(),
+            pauses: Pauses::default(),
+            shares,
             couriers: tokio_util::task::TaskTracker::new(),
+            cut: std::sync::Mutex::default(),
         });
+        self.apportion(&delivery, asked).await?;
+        self.hold(&delivery).await?;
         for writer in writers {
             self.recorders.spawn("record", writer.run());
         }
@@ -431,7 +440,7 @@ impl Building {
         &mut self,
         delivery: &Arc<Delivery>,
         handoff: &Handoff,
-        handed: tokio::sync::mpsc::UnboundedReceiver<Vec<crate::domain::handoff::Leased>>,
+        handed: UnboundedReceiver<Vec<crate::domain::handoff::Leased>>,
     ) -> Result<()> {
         let (database, stop) = (self.opened.database.clone(), self.stop_loops.clone());
         delivery.router.replace_relays(relays::open_all(&database, &self.seal).await?);

@@ -15,6 +15,8 @@ pub enum Revised {
     Relays,
     /// Sender domains and their keys.
     Domains,
+    /// What is held.
+    Pauses,
     /// Tenants' inbound routes.
     Inbound,
     /// Tenants' webhooks.
@@ -29,6 +31,7 @@ impl Revised {
             Revised::Credentials => "credentials",
             Revised::Relays => "relays",
             Revised::Domains => "domains",
+            Revised::Pauses => "pauses",
             Revised::Inbound => "inbound",
             Revised::Webhooks => "webhooks",
             Revised::Streams => "streams",
@@ -45,6 +48,8 @@ pub struct Revisions {
     pub relays: i64,
     /// Sender domains and their keys.
     pub domains: i64,
+    /// What is held.
+    pub pauses: i64,
     /// Tenants' inbound routes.
     pub inbound: i64,
     /// Tenants' webhooks.
@@ -97,6 +102,7 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
         credentials: value(Revised::Credentials),
         relays: value(Revised::Relays),
         domains: value(Revised::Domains),
+        pauses: value(Revised::Pauses),
         inbound: value(Revised::Inbound),
         webhooks: value(Revised::Webhooks),
         streams: value(Revised::Streams),

@@ -2,6 +2,7 @@
 //! that tests call. What they do lives in `delivery`, `feedback` and `store`.
 
 pub mod alive;
+pub mod apportion;
 pub mod complain;
 pub mod deliver;
 pub mod follow;
@@ -11,6 +12,7 @@ pub mod post;
 pub mod prune;
 pub mod recheck;
 pub mod reclaim;
+pub mod release;
 pub mod rescue;
 pub mod revise;
 pub mod rollup;

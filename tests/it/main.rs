@@ -10,6 +10,7 @@ mod faults;
 mod identity;
 mod inbound;
 mod openapi;
+mod pacing;
 mod packaging;
 mod smtp;
 mod stats;

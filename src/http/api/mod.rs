@@ -10,6 +10,8 @@ pub mod inbound;
 pub mod inbound_routes;
 pub mod keys;
 pub mod messages;
+pub mod pauses;
+pub mod queue;
 pub mod relays;
 pub mod stats;
 pub mod streams;

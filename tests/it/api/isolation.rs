@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use postroad::domain::id::{
-    CapturedId, DomainId, InboundId, InboundRouteId, KeyId, Lane, MessageId, RelayId, StreamId,
+    CapturedId, DomainId, InboundId, InboundRouteId, KeyId, Lane, MessageId, PauseId, RelayId, StreamId,
     SuppressionId, TenantId, WebhookId,
 };
 use postroad::domain::key::Scope;
@@ -26,6 +26,7 @@ struct Belongings {
     key: String,
     relay: String,
     domain: String,
+    pause: String,
     inbound: String,
     inbound_route: String,
     suppression: String,
@@ -46,6 +47,7 @@ impl Belongings {
         let key = client.make_key(json!({ "name": "another", "scopes": ["read"] })).await.id;
         let body = json!({ "host": "smtp.acme.example", "match": { "domain": "nowhere.example" } });
         let relay = client.post("/v1/relays", body).await.text("/id");
+        let pause = client.post("/v1/pauses", json!({ "stream": "held" })).await.text("/id");
         let domain = format!("{name}.example");
         let body = json!({ "match": domain, "action": "store" });
         let inbound_route = client.post("/v1/inbound-routes", body).await.text("/id");
@@ -69,6 +71,7 @@ impl Belongings {
             suppression,
             webhook,
             stream,
+            pause,
         }
     }
 
@@ -79,6 +82,9 @@ impl Belongings {
             Named::Key => &self.key,
             Named::Relay => &self.relay,
             Named::Domain => &self.domain,
+            Named::Pause => &self.pause,
+            // The installation's: no tenant has one.
+            Named::SitePause => "pau_none",
             Named::Inbound => &self.inbound,
             Named::InboundRoute => &self.inbound_route,
             Named::Suppression => &self.suppression,
@@ -98,6 +104,7 @@ fn unknown(named: Named) -> String {
         Named::Key => KeyId::new(now).to_string(),
         Named::Relay => RelayId::new(now).to_string(),
         Named::Domain => DomainId::new(now).to_string(),
+        Named::Pause | Named::SitePause => PauseId::new(now).to_string(),
         Named::Inbound => InboundId::new(now).to_string(),
         Named::InboundRoute => InboundRouteId::new(now).to_string(),
         Named::Suppression => SuppressionId::new(now).to_string(),
@@ -177,7 +184,7 @@ async fn the_things_of_others_are_unknown_on_every_route_and_stay_as_they_are() 
         tried += 1;
     }
 
-    assert_eq!(tried, 33, "every route with an id of a tenant's own");
+    assert_eq!(tried, 35, "every route with an id of a tenant's own");
     assert_eq!(sight(&theirs).await, before);
     let moved = app.database.count("SELECT count(*) FROM messages").await;
     assert_eq!(moved, 2, "nothing was sent again");
@@ -218,6 +225,7 @@ async fn lists_filters_and_cursors_show_nothing_of_others() {
         format!("/v1/captured?cursor=cap_v{}", &theirs.captured[5..]),
         "/v1/relays".to_owned(),
         "/v1/domains".to_owned(),
+        "/v1/pauses".to_owned(),
         "/v1/inbound".to_owned(),
         "/v1/inbound?recipient=ann@theirs.example".to_owned(),
         format!("/v1/inbound?cursor=inb_v{}", &theirs.inbound[5..]),
