@@ -13,12 +13,12 @@ use crate::domain::outcome::{AttemptReport, BounceClass, Hardness, Ruling, Step,
 use crate::mail::reply::{EnhancedStatus, SmtpReply, printable};
 
 use super::Delivery;
-use super::classify::{classify, no_reply};
 use super::conclude::conclude;
 use super::domains::{ABSENCE, Domains, Look};
 use super::record::Finished;
 use super::resolve::{Finder, Plan, Refusal};
 use super::transmit::UNSAFE;
+use crate::domain::classify::{classify, no_reply};
 
 /// What mail that goes directly needs.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Delivery {
         match plan {
             Plan::To(exchange) => {
                 self.direct.domains.well(&domain);
-                self.bring(self.router.exchange(exchange, now), mails, now);
+                self.bring(self.router.exchange(exchange, &domain, now), mails, now);
             }
             Plan::Never(refusal) => {
                 self.direct.domains.well(&domain);

@@ -42,10 +42,24 @@ pub mod kind {
     pub enum Suppression {}
     /// A tenant's route.
     pub enum Relay {}
+    /// Mail that is held.
+    pub enum Pause {}
+    /// A domain a tenant sends as.
+    pub enum Domain {}
+    /// A DKIM key of a domain.
+    pub enum DkimKey {}
+    /// A line of a domain's history.
+    pub enum DomainNote {}
     /// A mail kept by the capture route.
     pub enum Captured {}
     /// An entry of the audit log.
     pub enum Audit {}
+    /// An endpoint of a tenant's.
+    pub enum Webhook {}
+    /// A request that was made to a webhook.
+    pub enum Post {}
+    /// A kind of a tenant's mail.
+    pub enum Stream {}
     /// What a tenant wants done with mail that comes in.
     pub enum InboundRoute {}
     /// A mail that came in.
@@ -72,11 +86,32 @@ pub mod kind {
     impl Kind for Relay {
         const PREFIX: &'static str = "rly";
     }
+    impl Kind for Pause {
+        const PREFIX: &'static str = "pau";
+    }
+    impl Kind for Domain {
+        const PREFIX: &'static str = "dom";
+    }
+    impl Kind for DkimKey {
+        const PREFIX: &'static str = "dkm";
+    }
+    impl Kind for DomainNote {
+        const PREFIX: &'static str = "dmn";
+    }
     impl Kind for Captured {
         const PREFIX: &'static str = "cap";
     }
     impl Kind for Audit {
         const PREFIX: &'static str = "aud";
+    }
+    impl Kind for Webhook {
+        const PREFIX: &'static str = "whk";
+    }
+    impl Kind for Post {
+        const PREFIX: &'static str = "whp";
+    }
+    impl Kind for Stream {
+        const PREFIX: &'static str = "str";
     }
     impl Kind for InboundRoute {
         const PREFIX: &'static str = "inr";
@@ -100,10 +135,24 @@ pub type EventId = Id<kind::Event>;
 pub type SuppressionId = Id<kind::Suppression>;
 /// Names a relay.
 pub type RelayId = Id<kind::Relay>;
+/// Names a pause.
+pub type PauseId = Id<kind::Pause>;
+/// Names a domain a tenant sends as.
+pub type DomainId = Id<kind::Domain>;
+/// Names a DKIM key.
+pub type DkimKeyId = Id<kind::DkimKey>;
+/// Names a line of a domain's history.
+pub type DomainNoteId = Id<kind::DomainNote>;
 /// Names a captured mail.
 pub type CapturedId = Id<kind::Captured>;
 /// Names an entry of the audit log.
 pub type AuditId = Id<kind::Audit>;
+/// Names a webhook.
+pub type WebhookId = Id<kind::Webhook>;
+/// Names a request that was made to a webhook.
+pub type PostId = Id<kind::Post>;
+/// Names a stream that a tenant has described.
+pub type StreamId = Id<kind::Stream>;
 /// Names an inbound route.
 pub type InboundRouteId = Id<kind::InboundRoute>;
 /// Names a mail that came in.

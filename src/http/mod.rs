@@ -10,6 +10,7 @@ mod patience;
 pub mod request_id;
 pub mod serve;
 mod strict_json;
+mod unsubscribe;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,16 +27,22 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::credentials::Keys;
+use crate::account::domains::Domains;
 use crate::account::rates::Rates;
 use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::domain::key::Scope;
+use crate::domain::unsubscribe_link::UnsubscribeLinks;
 use crate::live::Live;
+use crate::outbound::Outbound;
 use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, export, health, keys, messages, relays, stats, tenants};
+use api::{
+    captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue,
+    relays, stats, streams, suppressions, tenants, webhooks,
+};
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
@@ -60,6 +67,12 @@ pub struct AppParts {
     pub budget: Budget,
     /// Seals relays' credentials.
     pub seal: Subkey,
+    /// Works on sender domains.
+    pub domains: Domains,
+    /// Reads the links by which recipients leave.
+    pub unsubscribes: UnsubscribeLinks,
+    /// Looks where tenants' URLs lead, and posts there.
+    pub outbound: Outbound,
     /// Looks names up.
     pub resolver: Resolver,
     /// Events as they happen.
@@ -150,6 +163,7 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/u/{token}", get(unsubscribe::show).post(unsubscribe::act))
         // Messages.
         .route(
             "/v1/messages",
@@ -176,14 +190,56 @@ pub fn router(app: App) -> Router {
         // The tenant's own affairs.
         .route("/v1/keys", on(manage, post(keys::create).get(keys::list)))
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
+        .route("/v1/domains", on(manage, post(domains::create).get(domains::list)))
+        .route(
+            "/v1/domains/{id}",
+            on(manage, get(domains::one).patch(domains::update)).merge(on(manage, delete(domains::delete))),
+        )
+        .route("/v1/domains/{id}/verify", on(manage, post(domains::verify)))
+        .route("/v1/domains/{id}/rotate", on(manage, post(domains::rotate)))
+        .route("/v1/domains/{id}/keys", on(manage, post(domains::import_key)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
+        .route("/v1/pauses", on(manage, post(pauses::create).get(pauses::list)))
+        .route("/v1/pauses/{id}", on(manage, get(pauses::one).delete(pauses::delete)))
+        // Mail that comes in.
+        .route("/v1/inbound", on(read, get(inbound::list)))
+        .route("/v1/inbound/{id}", on(read, get(inbound::one)))
+        .route("/v1/inbound/{id}/raw", on(read, get(inbound::raw)))
+        .route("/v1/inbound-routes", on(manage, post(inbound_routes::create).get(inbound_routes::list)))
+        .route("/v1/inbound-routes/{id}", on(manage, get(inbound_routes::one).delete(inbound_routes::delete)))
+        .route("/v1/streams", on(manage, post(streams::create).get(streams::list)))
+        .route("/v1/streams/policy", on(manage, get(streams::policy).patch(streams::set_policy)))
+        .route(
+            "/v1/streams/{id}",
+            on(manage, get(streams::one).patch(streams::update).delete(streams::delete)),
+        )
+        .route("/v1/suppressions", on(manage, post(suppressions::create).get(suppressions::list)))
+        .route("/v1/suppressions/batch", on(manage, post(suppressions::create_many)))
+        .route("/v1/suppressions/delete", on(manage, post(suppressions::delete_many)))
+        .route("/v1/suppressions/import", upload(manage, post(suppressions::import)))
+        .route("/v1/suppressions/export", upload(manage, get(suppressions::export)))
+        .route("/v1/suppressions/{id}", on(manage, get(suppressions::one).delete(suppressions::delete)))
+        .route("/v1/webhooks", on(manage, post(webhooks::create).get(webhooks::list)))
+        .route(
+            "/v1/webhooks/{id}",
+            on(manage, get(webhooks::one).patch(webhooks::update).delete(webhooks::delete)),
+        )
+        .route("/v1/webhooks/{id}/test", upload(manage, post(webhooks::test)))
+        .route("/v1/webhooks/{id}/rotate", on(manage, post(webhooks::rotate)))
+        .route("/v1/webhooks/{id}/deliveries", on(manage, get(webhooks::deliveries)))
+        .route("/v1/webhooks/{id}/replay", on(manage, post(webhooks::replay)))
         // The installation.
         .route("/v1/tenants", on(operate, post(tenants::create).get(tenants::list)))
         .route(
             "/v1/tenants/{id}",
             on(operate, get(tenants::one).patch(tenants::update)).merge(on(operate, delete(tenants::delete))),
         )
+        .route("/v1/queue", on(operate, get(queue::destinations)))
+        .route("/v1/sites", on(operate, get(queue::sites)))
+        .route("/v1/sites/resume", on(operate, post(queue::resume)))
+        .route("/v1/site-pauses", on(operate, post(pauses::create_for_site).get(pauses::list_of_sites)))
+        .route("/v1/site-pauses/{id}", on(operate, get(pauses::one_of_site).delete(pauses::delete_of_site)))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(from_fn(around))

@@ -21,7 +21,7 @@ use crate::submission::{Accept, Limits};
 use crate::worker::{follow, notify};
 
 use super::certificate::{Certificate, Shown};
-use super::{Building, Role, changes, observe};
+use super::{Building, Role, changes, observe, streams};
 
 /// Octets of request bodies in memory.
 const BODY_BYTES: usize = 256 << 20;
@@ -94,6 +94,8 @@ impl Building {
             limits: Limits {
                 max_message_bytes: self.config.max_message_bytes,
                 sender_policy: self.config.sender_policy,
+                senders: self.identities.senders().clone(),
+                streams: self.streams.clone(),
             },
             lanes: self.lanes.clone(),
             intake,
@@ -141,7 +143,10 @@ impl Building {
             limits: Arc::clone(&front.rates),
             budget: Budget::new(BODY_BYTES),
             seal: self.seal.clone(),
+            unsubscribes: streams::links(&self.config, &self.opened.master),
+            outbound: self.outbound.clone(),
             resolver: self.resolver.clone(),
+            domains: self.domains.clone(),
             live: self.live.clone(),
             metrics,
             roles: self.shown.clone(),

@@ -11,6 +11,7 @@ pub mod intake;
 mod lanes;
 mod rejected;
 pub mod resend;
+mod streams;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use time::OffsetDateTime;
 
 use crate::clock::Clock;
 use crate::domain::id::{DeliveryId, KeyId, MessageId, TenantId};
+use crate::domain::identity::senders::Senders;
 use crate::domain::key::{KeyLimits, KeyMode};
 use crate::domain::message::NewMessage;
 use crate::domain::submission::Submission;
@@ -29,6 +31,7 @@ pub use check::SenderPolicy;
 pub use idempotency::IdempotencyKey;
 pub use lanes::Lanes;
 pub use rejected::{Rejected, Rejection, Violation};
+pub use streams::Streams;
 
 use idempotency::Earlier;
 use intake::{Intake, Receipt};
@@ -116,6 +119,10 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Who may send as whom.
     pub sender_policy: SenderPolicy,
+    /// Who has proved which domain.
+    pub senders: Senders,
+    /// What a mail's stream asks of it.
+    pub streams: Streams,
 }
 
 /// Accepts mail. Cheap to clone.

@@ -27,6 +27,22 @@ pub enum Named {
     Key,
     /// A relay.
     Relay,
+    /// A sender domain.
+    Domain,
+    /// A pause of a tenant's mail.
+    Pause,
+    /// A pause of a site.
+    SitePause,
+    /// A mail that came in.
+    Inbound,
+    /// An inbound route.
+    InboundRoute,
+    /// A suppression.
+    Suppression,
+    /// A webhook.
+    Webhook,
+    /// A stream.
+    Stream,
     /// A tenant.
     Tenant,
 }
@@ -36,7 +52,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 28] = [
+pub const ROUTES: [Route; 78] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -56,10 +72,60 @@ pub const ROUTES: [Route; 28] = [
     route("GET", "/v1/keys", Scope::Manage, None),
     route("GET", "/v1/keys/{id}", Scope::Manage, Some(Named::Key)),
     route("DELETE", "/v1/keys/{id}", Scope::Manage, Some(Named::Key)),
+    route("POST", "/v1/domains", Scope::Manage, None),
+    route("GET", "/v1/domains", Scope::Manage, None),
+    route("GET", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
+    route("PATCH", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
+    route("DELETE", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/domains/{id}/verify", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/domains/{id}/rotate", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/domains/{id}/keys", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
     route("DELETE", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
+    route("POST", "/v1/pauses", Scope::Manage, None),
+    route("GET", "/v1/pauses", Scope::Manage, None),
+    route("GET", "/v1/pauses/{id}", Scope::Manage, Some(Named::Pause)),
+    route("DELETE", "/v1/pauses/{id}", Scope::Manage, Some(Named::Pause)),
+    route("GET", "/v1/queue", Scope::Operate, None),
+    route("GET", "/v1/sites", Scope::Operate, None),
+    route("POST", "/v1/sites/resume", Scope::Operate, None),
+    route("POST", "/v1/site-pauses", Scope::Operate, None),
+    route("GET", "/v1/site-pauses", Scope::Operate, None),
+    route("GET", "/v1/site-pauses/{id}", Scope::Operate, Some(Named::SitePause)),
+    route("DELETE", "/v1/site-pauses/{id}", Scope::Operate, Some(Named::SitePause)),
+    route("GET", "/v1/inbound", Scope::Read, None),
+    route("GET", "/v1/inbound/{id}", Scope::Read, Some(Named::Inbound)),
+    route("GET", "/v1/inbound/{id}/raw", Scope::Read, Some(Named::Inbound)),
+    route("POST", "/v1/inbound-routes", Scope::Manage, None),
+    route("GET", "/v1/inbound-routes", Scope::Manage, None),
+    route("GET", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
+    route("DELETE", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
+    route("POST", "/v1/suppressions", Scope::Manage, None),
+    route("GET", "/v1/suppressions", Scope::Manage, None),
+    route("POST", "/v1/suppressions/batch", Scope::Manage, None),
+    route("POST", "/v1/suppressions/delete", Scope::Manage, None),
+    route("POST", "/v1/suppressions/import", Scope::Manage, None),
+    route("GET", "/v1/suppressions/export", Scope::Manage, None),
+    route("GET", "/v1/suppressions/{id}", Scope::Manage, Some(Named::Suppression)),
+    route("DELETE", "/v1/suppressions/{id}", Scope::Manage, Some(Named::Suppression)),
+    route("POST", "/v1/webhooks", Scope::Manage, None),
+    route("GET", "/v1/webhooks", Scope::Manage, None),
+    route("GET", "/v1/webhooks/{id}", Scope::Manage, Some(Named::Webhook)),
+    route("PATCH", "/v1/webhooks/{id}", Scope::Manage, Some(Named::Webhook)),
+    route("DELETE", "/v1/webhooks/{id}", Scope::Manage, Some(Named::Webhook)),
+    route("POST", "/v1/webhooks/{id}/test", Scope::Manage, Some(Named::Webhook)),
+    route("POST", "/v1/webhooks/{id}/rotate", Scope::Manage, Some(Named::Webhook)),
+    route("GET", "/v1/webhooks/{id}/deliveries", Scope::Manage, Some(Named::Webhook)),
+    route("POST", "/v1/webhooks/{id}/replay", Scope::Manage, Some(Named::Webhook)),
+    route("POST", "/v1/streams", Scope::Manage, None),
+    route("GET", "/v1/streams", Scope::Manage, None),
+    route("GET", "/v1/streams/policy", Scope::Manage, None),
+    route("PATCH", "/v1/streams/policy", Scope::Manage, None),
+    route("GET", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
+    route("PATCH", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
+    route("DELETE", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
     route("POST", "/v1/tenants", Scope::Operate, None),
     route("GET", "/v1/tenants", Scope::Operate, None),
     route("GET", "/v1/tenants/{id}", Scope::Operate, Some(Named::Tenant)),
