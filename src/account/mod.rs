@@ -6,7 +6,11 @@ pub mod credentials;
 pub mod keys;
 pub mod rates;
 pub mod relays;
+pub mod streams;
+pub mod suppressions;
 pub mod tenants;
+pub mod unsubscribe;
+pub mod webhooks;
 
 use std::net::IpAddr;
 

@@ -5,6 +5,7 @@ use crate::domain::handling::Bounces;
 use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
+use super::list_fields::Leave;
 use super::transmit::{Mail, Notices};
 
 /// A delivery ready to be sent.
@@ -12,15 +13,17 @@ use super::transmit::{Mail, Notices};
 pub struct Prepared<'a> {
     return_path: String,
     leased: &'a Leased,
+    /// This delivery's own form of the message; `None`: what all get.
+    marked: Option<Vec<u8>>,
 }
 
-/// Gives the delivery its return path.
-pub fn prepare<'a>(leased: &'a Leased, return_paths: &ReturnPaths) -> Prepared<'a> {
+/// Gives the delivery its return path, and says in its header how to leave its stream.
+pub fn prepare<'a>(leased: &'a Leased, return_paths: &ReturnPaths, leave: &Leave) -> Prepared<'a> {
     let return_path = match leased.message.handling.bounces {
         Bounces::ToUs => return_paths.of(leased.id),
         Bounces::ToNobody => String::new(),
     };
-    Prepared { return_path, leased }
+    Prepared { return_path, leased, marked: leave.marked(leased) }
 }
 
 impl Prepared<'_> {
@@ -30,7 +33,7 @@ impl Prepared<'_> {
         Mail {
             from: &self.return_path,
             to: self.leased.recipient.as_str(),
-            content: &message.raw,
+            content: self.marked.as_deref().unwrap_or(&message.raw),
             needs_smtputf8: message.needs_smtputf8 || self.leased.recipient.needs_smtputf8(),
             eight_bit: message.eight_bit,
             protected: message.protected,

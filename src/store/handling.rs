@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::handling::{Bounces, Handling, Particulars, Ret, SubmittedEnvelope, Tracking, Transport};
+use crate::domain::handling::{
+    Bounces, Handling, Particulars, Ret, SubmittedEnvelope, Tracking, Transport, Unsubscribe,
+};
 
 /// As the column holds it; `None`: nothing is asked for.
 pub fn handling_text(handling: &Handling) -> Option<String> {
@@ -13,6 +15,7 @@ pub fn handling_text(handling: &Handling) -> Option<String> {
     flag(&mut object, "opens", handling.tracking.opens);
     flag(&mut object, "clicks", handling.tracking.clicks);
     flag(&mut object, "require_tls", handling.transport == Transport::RequireTls);
+    flag(&mut object, "unsubscribe", handling.unsubscribe == Unsubscribe::OneClick);
     flag(&mut object, "notice", handling.bounces == Bounces::ToNobody);
     if let Some(envelope) = &handling.envelope {
         object.insert("envelope".to_owned(), envelope_value(envelope));
@@ -26,6 +29,7 @@ pub fn handling(stored: Option<&Value>) -> Handling {
     Handling {
         tracking: Tracking { opens: set("opens"), clicks: set("clicks") },
         transport: if set("require_tls") { Transport::RequireTls } else { Transport::AsOffered },
+        unsubscribe: if set("unsubscribe") { Unsubscribe::OneClick } else { Unsubscribe::None },
         bounces: if set("notice") { Bounces::ToNobody } else { Bounces::ToUs },
         envelope: stored.and_then(|value| value.get("envelope")).map(envelope),
     }
@@ -127,6 +131,7 @@ mod tests {
             transport: Transport::RequireTls,
             envelope: Some(envelope),
             bounces: Bounces::ToNobody,
+            unsubscribe: Unsubscribe::OneClick,
         };
         assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
         let silent = Handling { envelope: Some(SubmittedEnvelope::default()), ..Handling::default() };

@@ -66,8 +66,9 @@ impl Canon {
         } else {
             ""
         });
-        // Neither the envelope nor how notices are wanted: clients make a new ENVID for each try.
-        let Handling { tracking, transport, envelope: _, bounces: _ } = &options.handling;
+        // Neither the envelope nor how notices are wanted: clients make a new ENVID for each try. How recipients may
+        // leave is the stream's affair, which is in the fingerprint.
+        let Handling { tracking, transport, envelope: _, bounces: _, unsubscribe: _ } = &options.handling;
         self.count(usize::from(tracking.opens) + 2 * usize::from(tracking.clicks));
         self.count(usize::from(*transport == Transport::RequireTls));
     }

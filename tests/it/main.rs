@@ -15,3 +15,6 @@ mod stats;
 mod store;
 mod submission;
 mod support;
+mod suppressions;
+mod unsubscribe;
+mod webhooks;
