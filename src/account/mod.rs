@@ -1,8 +1,9 @@
-//! What an account consists of: tenants, their keys, their relays. Each change is one transaction that also
+//! What an account consists of: tenants, their keys, relays and inbound routes. Each change is one transaction that also
 //! writes the audit log and raises the revision by which nodes learn of it.
 
 pub mod bootstrap;
 pub mod credentials;
+pub mod inbound_routes;
 pub mod keys;
 pub mod rates;
 pub mod relays;

@@ -39,8 +39,8 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    captured, docs, events, export, health, keys, messages, relays, stats, streams, suppressions, tenants,
-    webhooks,
+    captured, docs, events, export, health, inbound, inbound_routes, keys, messages, relays, stats, streams,
+    suppressions, tenants, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -189,6 +189,12 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
+        // Mail that comes in.
+        .route("/v1/inbound", on(read, get(inbound::list)))
+        .route("/v1/inbound/{id}", on(read, get(inbound::one)))
+        .route("/v1/inbound/{id}/raw", on(read, get(inbound::raw)))
+        .route("/v1/inbound-routes", on(manage, post(inbound_routes::create).get(inbound_routes::list)))
+        .route("/v1/inbound-routes/{id}", on(manage, get(inbound_routes::one).delete(inbound_routes::delete)))
         .route("/v1/streams", on(manage, post(streams::create).get(streams::list)))
         .route("/v1/streams/policy", on(manage, get(streams::policy).patch(streams::set_policy)))
         .route(

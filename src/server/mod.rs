@@ -44,6 +44,7 @@ use crate::domain::incarnation::Incarnation;
 use crate::domain::key::KeySecret;
 use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
+use crate::feedback::directory::Directory;
 use crate::http::Roles;
 use crate::live::Live;
 use crate::outbound::Outbound;
@@ -170,6 +171,7 @@ struct Building {
     outbound: Outbound,
     streams: Streams,
     resolver: Resolver,
+    directory: Directory,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -195,6 +197,7 @@ impl Server {
         let mut building = Building::enter(config, roles, opened).await?;
         let delivery =
             if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
+        building.inbound().await?;
         let ports = building.open_doors(tenant, delivery.as_ref()).await?;
         let delivery = delivery.map(|(delivery, _)| delivery);
         Ok(building.finish(ports, delivery, tenant, first_key))
@@ -309,6 +312,7 @@ impl Building {
             outbound: webhooks::outbound(&config)?,
             streams: Streams::default(),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
+            directory: mx::directory(&config, &opened.master),
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),

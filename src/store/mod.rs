@@ -16,6 +16,8 @@ pub mod handling;
 pub mod health;
 pub mod idempotency;
 pub mod inbound;
+pub mod inbound_calls;
+pub mod inbound_routes;
 pub mod installation;
 pub mod keys;
 mod link;

@@ -13,6 +13,8 @@ pub enum Revised {
     Credentials,
     /// Tenants' relays.
     Relays,
+    /// Tenants' inbound routes.
+    Inbound,
     /// Tenants' webhooks.
     Webhooks,
     /// Tenants' streams.
@@ -24,6 +26,7 @@ impl Revised {
         match self {
             Revised::Credentials => "credentials",
             Revised::Relays => "relays",
+            Revised::Inbound => "inbound",
             Revised::Webhooks => "webhooks",
             Revised::Streams => "streams",
         }
@@ -37,6 +40,8 @@ pub struct Revisions {
     pub credentials: i64,
     /// Tenants' relays.
     pub relays: i64,
+    /// Tenants' inbound routes.
+    pub inbound: i64,
     /// Tenants' webhooks.
     pub webhooks: i64,
     /// Tenants' streams.
@@ -74,6 +79,7 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
     Ok(Revisions {
         credentials: value(Revised::Credentials),
         relays: value(Revised::Relays),
+        inbound: value(Revised::Inbound),
         webhooks: value(Revised::Webhooks),
         streams: value(Revised::Streams),
     })

@@ -7,6 +7,7 @@ pub mod deliver;
 pub mod follow;
 pub mod listen;
 pub mod notify;
+pub mod post;
 pub mod prune;
 pub mod reclaim;
 pub mod rescue;

@@ -27,6 +27,10 @@ pub enum Named {
     Key,
     /// A relay.
     Relay,
+    /// A mail that came in.
+    Inbound,
+    /// An inbound route.
+    InboundRoute,
     /// A suppression.
     Suppression,
     /// A webhook.
@@ -42,7 +46,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 52] = [
+pub const ROUTES: [Route; 59] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -66,6 +70,13 @@ pub const ROUTES: [Route; 52] = [
     route("GET", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
     route("DELETE", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
+    route("GET", "/v1/inbound", Scope::Read, None),
+    route("GET", "/v1/inbound/{id}", Scope::Read, Some(Named::Inbound)),
+    route("GET", "/v1/inbound/{id}/raw", Scope::Read, Some(Named::Inbound)),
+    route("POST", "/v1/inbound-routes", Scope::Manage, None),
+    route("GET", "/v1/inbound-routes", Scope::Manage, None),
+    route("GET", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
+    route("DELETE", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
     route("POST", "/v1/suppressions", Scope::Manage, None),
     route("GET", "/v1/suppressions", Scope::Manage, None),
     route("POST", "/v1/suppressions/batch", Scope::Manage, None),
