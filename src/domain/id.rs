@@ -42,6 +42,8 @@ pub mod kind {
     pub enum Suppression {}
     /// A tenant's route.
     pub enum Relay {}
+    /// Mail that is held.
+    pub enum Pause {}
     /// A domain a tenant sends as.
     pub enum Domain {}
     /// A DKIM key of a domain.
@@ -83,6 +85,9 @@ pub mod kind {
     }
     impl Kind for Relay {
         const PREFIX: &'static str = "rly";
+    }
+    impl Kind for Pause {
+        const PREFIX: &'static str = "pau";
     }
     impl Kind for Domain {
         const PREFIX: &'static str = "dom";
@@ -130,6 +135,8 @@ pub type EventId = Id<kind::Event>;
 pub type SuppressionId = Id<kind::Suppression>;
 /// Names a relay.
 pub type RelayId = Id<kind::Relay>;
+/// Names a pause.
+pub type PauseId = Id<kind::Pause>;
 /// Names a domain a tenant sends as.
 pub type DomainId = Id<kind::Domain>;
 /// Names a DKIM key.
