@@ -403,7 +403,8 @@ mod tests {
             if let Ok(out) = to_seven_bit(&message) {
                 prop_assert!(out.is_ascii());
                 prop_assert_eq!(&lines::to_crlf(&out), &out);
-                prop_assert_eq!(out.ends_with(b"\r\n"), message.ends_with(b"\r\n"));
+                // A body that is no base64 at all may vanish, and leave the header's line end.
+                prop_assert!(out.ends_with(b"\r\n") || !message.ends_with(b"\r\n"));
             }
         }
     }

@@ -93,3 +93,22 @@ async fn the_api_answers_over_tls_with_the_same_certificate() {
     assert!(plain.is_err(), "in clear it is not spoken there");
     doors.close().await;
 }
+
+#[tokio::test]
+async fn the_door_for_the_world_offers_tls_and_no_logins() {
+    let doors = Doors::of(TestApp::builder().set("POSTROAD_MX_ADDR", "127.0.0.1:0")).await;
+    let mut client = Raw::connect(doors.app.server().mx_addr().expect("it is open")).await;
+    assert_eq!(client.ask("").await, GREETING);
+    let offered = client.lines("EHLO client.test\r\n").await;
+    assert!(offered.contains(&"250-STARTTLS".to_owned()), "{offered:?}");
+    let mut client = client.starttls(&doors.root).await;
+    let offered = client.lines("EHLO client.test\r\n").await;
+    let is_ours = |line: &String| line.contains("AUTH") || line.contains("DSN") || line.contains("STARTTLS");
+    assert!(!offered.iter().any(is_ours), "{offered:?}");
+    assert_eq!(client.log_in(KEY).await, "502 5.5.1 Not offered here");
+    assert_eq!(
+        client.ask("MAIL FROM:<a@acme.example> RET=FULL\r\n").await,
+        "555 5.5.4 Parameter not offered here"
+    );
+    doors.close().await;
+}

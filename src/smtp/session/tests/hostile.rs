@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{CipherSuite, ProtocolVersion};
 use super::support::{PEER, Room, Script, converse, dialogue};
 use super::*;
 use crate::smtp::mailroom::TlsSession;
-use crate::smtp::settings::Door;
+use crate::smtp::settings::{Door, Limits, Memory};
 
 const OPEN: &str = "HELO c\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@mx.example>\r\nDATA\r\n";
 
@@ -131,6 +131,21 @@ async fn two_gibibytes_without_a_line_end_are_neither_stored_nor_read() {
     assert_eq!(said.lines().next_back(), Some("552 5.3.4 The mail is larger than this host accepts"));
     assert!(matches!(end, End::TurnedAway), "{end}");
     assert!(reader.largest <= 128 * 1024, "a read of {}", reader.largest);
+}
+
+#[tokio::test]
+async fn mail_beyond_the_memory_of_all_sessions_is_refused_for_now() {
+    let limits = Limits { message: 1 << 20, ..settings().limits };
+    let settings = Settings { memory: Memory::new(128 * 1024), limits, ..settings() };
+    let mail =
+        |text: &str| format!("MAIL FROM:<a@c.example>\r\nRCPT TO:<b@mx.example>\r\nDATA\r\n{text}.\r\n");
+    let wire = format!("HELO c\r\n{}{}QUIT\r\n", mail(&"x\r\n".repeat(200_000)), mail("small\r\n"));
+    let room = Room::default();
+    let (said, end) = converse(&settings, &room, vec![wire.into_bytes()]).await;
+    assert!(said.contains("452 4.3.1 Too much mail is coming in at once, try again\r\n"), "{said}");
+    assert!(matches!(end, End::Quit), "the session goes on: {end}");
+    let texts: Vec<String> = room.mails().into_iter().map(|mail| mail.text).collect();
+    assert_eq!(texts, ["small\r\n"], "what was held is free again");
 }
 
 #[tokio::test]
