@@ -10,6 +10,7 @@ mod courier;
 mod fair;
 pub mod fence;
 mod load;
+pub mod mark;
 mod oauth;
 mod observe;
 mod prepare;
@@ -36,6 +37,7 @@ pub use load::{Loaded, claim_lane, claim_suspect, terms};
 pub use oauth::Tokens;
 
 use fence::{Cancels, Fence, Suspended};
+use mark::Marker;
 use record::{Finished, Recorder};
 use route::Router;
 use site::{Brought, Site};
@@ -58,6 +60,8 @@ pub struct Delivery {
     pub deadlines: Deadlines,
     /// Makes return paths.
     pub return_paths: ReturnPaths,
+    /// Marks mail whose opens and clicks are wanted.
+    pub marker: Marker,
     /// Encrypts connections.
     pub tls: PeerTls,
     /// Tokens for relays.

@@ -4,6 +4,7 @@
 use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
+use super::mark::Marker;
 use super::transmit::Mail;
 
 /// A delivery ready to be sent.
@@ -11,11 +12,13 @@ use super::transmit::Mail;
 pub struct Prepared<'a> {
     return_path: String,
     leased: &'a Leased,
+    marked: Option<Vec<u8>>,
 }
 
-/// Gives the delivery its return path.
-pub fn prepare<'a>(leased: &'a Leased, return_paths: &ReturnPaths) -> Prepared<'a> {
-    Prepared { return_path: return_paths.of(leased.id), leased }
+/// Gives the delivery its return path, and its links and pixel if they are wanted.
+pub fn prepare<'a>(leased: &'a Leased, return_paths: &ReturnPaths, marker: &Marker) -> Prepared<'a> {
+    let marked = marker.mark(&leased.message, leased.id, &leased.message.raw);
+    Prepared { return_path: return_paths.of(leased.id), leased, marked }
 }
 
 impl Prepared<'_> {
@@ -25,7 +28,7 @@ impl Prepared<'_> {
         Mail {
             from: &self.return_path,
             to: self.leased.recipient.as_str(),
-            content: &message.raw,
+            content: self.marked.as_deref().unwrap_or(&message.raw),
             needs_smtputf8: message.needs_smtputf8 || self.leased.recipient.needs_smtputf8(),
             eight_bit: message.eight_bit,
             protected: message.protected,

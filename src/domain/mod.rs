@@ -21,4 +21,6 @@ pub mod stats;
 pub mod submission;
 pub mod tenant;
 pub mod token;
+pub mod tracking;
 pub mod unsubscribe;
+pub mod visitor;

@@ -12,3 +12,4 @@ pub mod directory;
 pub mod inbox;
 pub mod kept;
 pub mod unsubscribe;
+pub mod visits;

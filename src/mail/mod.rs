@@ -8,6 +8,7 @@
 //! - [`text`]: what may stand in a header field; [`headers`]: which fields a caller may add.
 //! - [`mod@compose`]: parts into a mail; [`attachment`]: a file as a part.
 //! - [`raw`]: a message that comes composed; [`transcode`]: making one fit a narrower way.
+//! - [`html_part`]: changing the HTML of a message; [`links`]: finding what to change in it.
 //! - [`returned`]: what a mail that comes back is: bounce, complaint, automatic answer.
 //! - `words`, `lines`, `encoding` and `structure` are what these share: encoded words and folding, line ends,
 //!   transfer encodings, and where the parts of a message are.
@@ -18,8 +19,10 @@ pub mod attachment;
 pub mod compose;
 mod encoding;
 pub mod headers;
+pub mod html_part;
 pub mod identity;
 mod lines;
+pub mod links;
 pub mod mailbox;
 pub mod raw;
 pub mod reply;

@@ -11,6 +11,7 @@ mod mx;
 mod observe;
 mod role;
 mod tasks;
+mod tracking;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -375,6 +376,7 @@ impl Building {
             hostname: self.config.hostname.clone(),
             deadlines: self.config.deadlines,
             return_paths,
+            marker: self.marker(),
             tls: PeerTls::new().context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
             router: Router::new(&endpoint, reach),
@@ -504,6 +506,7 @@ impl Building {
             "metrics",
             observe::upkeep(metrics.clone(), worker.map(|(d, _)| Arc::clone(d)), self.stop_loops.clone()),
         );
+        let tracking = self.tracking()?;
         let app = App(Arc::new(AppParts {
             accept: Accept {
                 clock: clock.clone(),
@@ -523,6 +526,7 @@ impl Building {
             roles: self.shown.clone(),
             trusted_proxies: self.config.trusted_proxies.clone(),
             stopping: self.stop_doors.clone(),
+            tracking,
             depth_counted: std::sync::Mutex::default(),
         }));
         self.doors.spawn("http", http::serve::serve(listener, http::router(app), self.stop_doors.clone()));

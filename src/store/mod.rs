@@ -29,6 +29,7 @@ pub mod revisions;
 pub mod stats;
 pub mod suppressions;
 pub mod tenants;
+pub mod visits;
 
 pub use error::StoreError;
 pub use link::{Database, Link, Use};

@@ -32,7 +32,7 @@ struct Home {
     why: &'static str,
 }
 
-const HOMES: [Home; 9] = [
+const HOMES: [Home; 12] = [
     Home {
         library: "lettre",
         places: &["mail/", "delivery/transmit/", "delivery/stream.rs"],
@@ -50,6 +50,13 @@ const HOMES: [Home; 9] = [
         library: "sqlx",
         places: &["store/", "embedded/", "doctor.rs", "worker/listen.rs", "http/error.rs"],
         why: "the database is known to store/ alone (embedded/ and doctor.rs name how it is reached)",
+    },
+    Home { library: "lol_html", places: &["mail/links.rs"], why: "HTML is read in one place" },
+    Home { library: "woothee", places: &["domain/visitor.rs"], why: "user agents are read in one place" },
+    Home {
+        library: "maxminddb",
+        places: &["feedback/visits.rs"],
+        why: "countries are looked up in one place",
     },
     Home { library: "toml", places: &["config.rs"], why: "config.rs is the only reader of settings" },
     Home { library: "clap", places: &["cli.rs", "main.rs"], why: "the command line is read in one place" },

@@ -13,3 +13,4 @@ mod smtp;
 mod stats;
 mod store;
 mod support;
+mod tracking;
