@@ -14,6 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::delivery::transmit::Deadlines;
+use crate::dns;
 use crate::domain::relay::DefaultRoute;
 use crate::domain::visitor::KeptAddress;
 use crate::mail::EmailAddress;
@@ -33,10 +34,17 @@ pub struct Config {
     pub mx_addr: Option<SocketAddr>,
     /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For` is believed, separated by commas.
     pub trusted_proxies: Vec<IpNet>,
-    /// `POSTROAD_ROUTE` (`capture`): `capture`, `smtp://…` or `smtps://…`.
+    /// `POSTROAD_ROUTE` (`capture`): `capture`, `direct`, `smtp://…` or `smtps://…`.
     pub route: DefaultRoute,
-    /// `POSTROAD_ALLOW_PRIVATE` (`false`): tenants' relays may be at private addresses.
+    /// `POSTROAD_DIRECT_PORT` (`25`): the port of `direct`.
+    pub direct_port: u16,
+    /// `POSTROAD_ALLOW_PRIVATE` (`false`): `direct` and tenants' relays may be at private addresses.
     pub allow_private: bool,
+    /// `POSTROAD_DNS_SERVER` (the system's): resolvers, `address[:port]`, separated by commas; and
+    /// `POSTROAD_DNS_TRUST` (`loopback`): whose word about signatures (DNSSEC) is taken: `loopback`, `always`, `never`.
+    pub dns: dns::Settings,
+    /// `POSTROAD_TLS_ROOTS` (none): a PEM file with certificates trusted besides the machine's.
+    pub tls_roots: Option<PathBuf>,
     /// `POSTROAD_SENDER_POLICY` (`any` with `capture`, else `verified`).
     pub sender_policy: SenderPolicy,
     /// `POSTROAD_API_KEY` (unset): this key exists with every scope in the tenant `default`; 8 characters or more.
@@ -118,6 +126,13 @@ impl Config {
             http_addr: source.parsed("HTTP_ADDR", "127.0.0.1:8080", address).unwrap_or(NOWHERE),
             mx_addr: source.parsed("MX_ADDR", "127.0.0.1:2525", address_or_off).unwrap_or(None),
             trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
+            direct_port: source.number("DIRECT_PORT", 25, 1..=65_535) as u16,
+            dns: dns::Settings {
+                servers: source.parsed("DNS_SERVER", "", dns::Servers::parse).unwrap_or_default(),
+                trust: source.parsed("DNS_TRUST", "loopback", dns_trust).unwrap_or_default(),
+                ..dns::Settings::default()
+            },
+            tls_roots: source.text("TLS_ROOTS").map(PathBuf::from),
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
@@ -309,6 +324,15 @@ fn sender_policy(text: &str) -> Result<SenderPolicy, &'static str> {
         "any" => Ok(SenderPolicy::Any),
         "verified" => Ok(SenderPolicy::Verified),
         _ => Err("any or verified is needed"),
+    }
+}
+
+fn dns_trust(text: &str) -> Result<dns::Trust, &'static str> {
+    match text {
+        "loopback" => Ok(dns::Trust::Loopback),
+        "always" => Ok(dns::Trust::Always),
+        "never" => Ok(dns::Trust::Never),
+        _ => Err("loopback, always or never is needed"),
     }
 }
 

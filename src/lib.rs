@@ -10,7 +10,8 @@ pub mod mail;
 pub mod seal;
 // 1: postroad's nouns and rules. Pure.
 pub mod domain;
-// 2: all SQL.
+// 2: all SQL; names.
+pub mod dns;
 pub mod store;
 // 3: the operation everything that sends mail goes through.
 pub mod submission;

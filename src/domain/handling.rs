@@ -25,7 +25,7 @@ pub struct Tracking {
 }
 
 /// How the way to the recipient is protected.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// As the peer's own policy and the route have it.
     #[default]

@@ -27,6 +27,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::dns::Resolver;
 use crate::domain::key::Scope;
 use crate::live::Live;
 use crate::seal::Subkey;
@@ -58,6 +59,8 @@ pub struct AppParts {
     pub budget: Budget,
     /// Seals relays' credentials.
     pub seal: Subkey,
+    /// Looks names up.
+    pub resolver: Resolver,
     /// Events as they happen.
     pub live: Live,
     /// Renders the metrics.

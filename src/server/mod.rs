@@ -10,8 +10,10 @@ mod master_key;
 mod mx;
 mod observe;
 mod role;
+mod roots;
 mod tasks;
 mod tracking;
+mod way;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -33,14 +35,13 @@ use crate::delivery::route::Router;
 use crate::delivery::site::Reach;
 use crate::delivery::tls::PeerTls;
 use crate::delivery::{Delivery, LEASE, Tokens};
+use crate::dns::Resolver;
 use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::id::TenantId;
 use crate::domain::incarnation::Incarnation;
 use crate::domain::key::KeySecret;
-use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, DefaultRoute, Endpoint, TlsMode};
 use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
-use crate::feedback::capture::Keeper;
 use crate::http::auth::{Keys, Limits as RateLimits};
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts, Roles};
@@ -172,6 +173,7 @@ struct Building {
     live: Live,
     known: watch::Receiver<Known>,
     seal: Subkey,
+    resolver: Resolver,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -305,6 +307,7 @@ impl Building {
         let mut building = Building {
             lanes: Lanes::new(config.lanes),
             seal: opened.master.derive(Purpose::Seal),
+            resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),
@@ -359,7 +362,7 @@ impl Building {
     async fn worker(&mut self) -> Result<(Arc<Delivery>, Handoff)> {
         let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
         let return_paths = ReturnPaths::new(&self.opened.master, &self.config.bounce_domain);
-        let endpoint = self.endpoint(&return_paths).await?;
+        let hop = self.hop(&return_paths).await?;
         let reach = if self.config.allow_private { Reach::Anywhere } else { Reach::Public };
         let (complaints, complained) = tokio::sync::mpsc::unbounded_channel();
         let capacity = Capacity { deliveries: FIRST_CAPACITY, bytes: IN_HAND_BYTES };
@@ -377,9 +380,11 @@ impl Building {
             deadlines: self.config.deadlines,
             return_paths,
             marker: self.marker(),
-            tls: PeerTls::new().context("no trusted roots for TLS")?,
+            tls: PeerTls::new(roots::load(self.config.tls_roots.as_deref())?)
+                .context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
-            router: Router::new(&endpoint, reach),
+            router: Router::new(&hop, reach),
+            direct: self.direct(reach),
             recorder,
             fence: self.fence.clone(),
             cancels: Cancels::default(),
@@ -452,32 +457,6 @@ impl Building {
         Ok(())
     }
 
-    /// Where mail goes unless a tenant says otherwise.
-    async fn endpoint(&mut self, return_paths: &ReturnPaths) -> Result<Endpoint> {
-        match &self.config.route {
-            DefaultRoute::Relay(endpoint) => Ok(endpoint.clone()),
-            DefaultRoute::Direct => {
-                anyhow::bail!(
-                    "POSTROAD_ROUTE=direct: this version cannot do that yet; use a relay, or capture"
-                )
-            }
-            DefaultRoute::Capture => {
-                let keeper = Keeper::new(self.opened.database.clone(), Arc::new(return_paths.clone()));
-                let listener =
-                    capture::Listening::bind(&self.config, keeper, self.opened.clock.clone()).await?;
-                let port = listener.port();
-                self.capture.spawn("capture", listener.serve(self.stop_capture.clone()));
-                Ok(Endpoint {
-                    host: "127.0.0.1".to_owned(),
-                    port,
-                    tls: TlsMode::None,
-                    auth: Auth::None,
-                    max_connections: DEFAULT_CONNECTIONS,
-                })
-            }
-        }
-    }
-
     /// HTTP.
     async fn api(&mut self, worker: Option<&(Arc<Delivery>, Handoff)>) -> Result<SocketAddr> {
         let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
@@ -521,6 +500,7 @@ impl Building {
             limits: RateLimits::new(self.config.key_rate),
             budget: Budget::new(BODY_BYTES),
             seal: self.seal.clone(),
+            resolver: self.resolver.clone(),
             live: self.live.clone(),
             metrics,
             roles: self.shown.clone(),

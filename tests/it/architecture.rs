@@ -16,7 +16,7 @@ use source::{Source, line_of};
 const LEVELS: [(u8, &[&str]); 9] = [
     (0, &["clock", "mail", "seal"]),
     (1, &["domain"]),
-    (2, &["store"]),
+    (2, &["dns", "store"]),
     (3, &["submission"]),
     (4, &["account", "delivery", "feedback", "live", "reporting"]),
     (5, &["http", "smtp", "worker"]),
@@ -32,7 +32,7 @@ struct Home {
     why: &'static str,
 }
 
-const HOMES: [Home; 12] = [
+const HOMES: [Home; 13] = [
     Home {
         library: "lettre",
         places: &["mail/", "delivery/transmit/", "delivery/stream.rs"],
@@ -57,6 +57,11 @@ const HOMES: [Home; 12] = [
         library: "maxminddb",
         places: &["feedback/visits.rs"],
         why: "countries are looked up in one place",
+    },
+    Home {
+        library: "hickory_resolver",
+        places: &["dns/"],
+        why: "names are looked up in one place, within its bounds",
     },
     Home { library: "toml", places: &["config.rs"], why: "config.rs is the only reader of settings" },
     Home { library: "clap", places: &["cli.rs", "main.rs"], why: "the command line is read in one place" },

@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod crash;
+mod direct;
 mod doctor;
 mod embedded;
 mod faults;

@@ -24,7 +24,7 @@ use crate::mail::transcode;
 use super::stream::Wire;
 
 pub use auth::Credentials;
-pub use connect::{Dial, Peer, connect};
+pub use connect::{Circle, Dial, Peer, connect, converse, reach};
 
 /// How long each step may take: the minimum waits of RFC 5321 §4.5.3.2.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +102,8 @@ pub enum Trouble {
     Unmet {
         /// Of what class.
         class: BounceClass,
+        /// The enhanced status that says it best, if there is one.
+        status: Option<&'static str>,
         /// In words.
         text: String,
     },
@@ -189,6 +191,7 @@ pub struct Connection {
     wire: Wire,
     offers: Offers,
     deadlines: Deadlines,
+    host: String,
     address: SocketAddr,
     tls: Option<String>,
     used: u32,
@@ -207,6 +210,11 @@ enum State {
 }
 
 impl Connection {
+    /// The peer's name.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The peer's address.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -1,12 +1,13 @@
 //! A postroad inside the test's own process, on a database of its own.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use postroad::account::relays::NewRelay;
 use postroad::account::{Actor, bootstrap, relays};
 use postroad::config::Config;
 use postroad::delivery::transmit::Deadlines;
-use postroad::domain::relay::Endpoint;
+use postroad::domain::relay::{Endpoint, Hop};
 use postroad::seal::{MasterKey, Purpose, Secret};
 use postroad::server::{Role, Server};
 use postroad::store::{Use, nodes};
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 
 use super::client::Client;
 use super::database::TestDatabase;
+use super::dns::DnsServer;
 
 /// The key that exists in every test, with every scope.
 pub const KEY: &str = "a-key-with-every-scope";
@@ -35,6 +37,7 @@ pub struct TestApp {
 pub struct Builder {
     environment: HashMap<String, String>,
     deadlines: Deadlines,
+    dns_patience: Duration,
     database: Option<TestDatabase>,
     roles: Vec<Role>,
     relays: Vec<(String, String)>,
@@ -59,6 +62,7 @@ impl TestApp {
         Builder {
             environment: environment.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             deadlines: Deadlines::default(),
+            dns_patience: postroad::dns::Settings::default().patience,
             database: None,
             roles: Role::ALL.to_vec(),
             relays: Vec::new(),
@@ -106,6 +110,12 @@ impl Builder {
         self.set("POSTROAD_ALLOW_PRIVATE", "true")
     }
 
+    /// Names are looked up there, and a silent server is soon given up.
+    pub fn dns(mut self, dns: &DnsServer) -> Builder {
+        self.dns_patience = Duration::from_secs(2);
+        self.set("POSTROAD_DNS_SERVER", &dns.address().to_string())
+    }
+
     /// How long each step of delivery may take.
     pub fn deadlines(mut self, change: impl FnOnce(&mut Deadlines)) -> Builder {
         change(&mut self.deadlines);
@@ -131,6 +141,7 @@ impl Builder {
         make_relays(&database, &self.relays).await;
         let mut config = Config::read(self.environment, None).expect("a usable configuration");
         config.deadlines = self.deadlines;
+        config.dns.patience = self.dns_patience;
         let server = Server::start(config, &self.roles).await.expect("started");
         let url = server.http_addr().map_or_else(String::new, |address| format!("http://{address}"));
         TestApp { client: Client::new(&url, KEY), database, server: Some(server), _directory: directory }
@@ -150,7 +161,7 @@ async fn make_relays(database: &TestDatabase, wanted: &[(String, String)]) {
     for (domain, url) in wanted {
         let new = NewRelay {
             name: domain.clone(),
-            endpoint: Endpoint::parse(url).expect("a relay"),
+            hop: Hop::Relay(Endpoint::parse(url).expect("a relay")),
             match_stream: None,
             match_domain: Some(domain.clone()),
         };
