@@ -30,9 +30,18 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `POSTROAD_HTTP_ADDR` (`127.0.0.1:8080`): API and reference. Port 0: any free one.
     pub http_addr: SocketAddr,
+    /// `POSTROAD_HTTPS_ADDR` (`off`): the same over TLS.
+    pub https_addr: Option<SocketAddr>,
+    /// `POSTROAD_SUBMISSION_ADDR` (`127.0.0.1:2587`): mail from our own users by SMTP with STARTTLS; `None`: off.
+    pub submission_addr: Option<SocketAddr>,
+    /// `POSTROAD_SUBMISSIONS_ADDR` (`127.0.0.1:2465`): the same over TLS from the first octet; `None`: off.
+    pub submissions_addr: Option<SocketAddr>,
+    /// `POSTROAD_TLS_CERT` and `POSTROAD_TLS_KEY` (made for development): PEM files, read again when they change.
+    pub tls_files: Option<TlsFiles>,
     /// `POSTROAD_MX_ADDR` (`127.0.0.1:2525`): mail from the world; `off`: none is taken. Port 0: any free one.
     pub mx_addr: Option<SocketAddr>,
-    /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For` is believed, separated by commas.
+    /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For`, and PROXY header before SMTP, is believed,
+    /// separated by commas.
     pub trusted_proxies: Vec<IpNet>,
     /// `POSTROAD_ROUTE` (`capture`): `capture`, `direct`, `smtp://…` or `smtps://…`.
     pub route: DefaultRoute,
@@ -40,6 +49,8 @@ pub struct Config {
     pub direct_port: u16,
     /// `POSTROAD_ALLOW_PRIVATE` (`false`): `direct` and tenants' relays may be at private addresses.
     pub allow_private: bool,
+    /// `POSTROAD_WEBHOOK_ALLOW` (none): networks that webhooks may reach although private, separated by commas.
+    pub webhook_allow: Vec<IpNet>,
     /// `POSTROAD_DNS_SERVER` (the system's): resolvers, `address[:port]`, separated by commas; and
     /// `POSTROAD_DNS_TRUST` (`loopback`): whose word about signatures (DNSSEC) is taken: `loopback`, `always`, `never`.
     pub dns: dns::Settings,
@@ -89,6 +100,15 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+/// A certificate chain and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate of this host first, then those between it and its root.
+    pub certificate: PathBuf,
+    /// The key of the first.
+    pub key: PathBuf,
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -124,6 +144,10 @@ impl Config {
             database_url: source.database_url.take(),
             data_dir: source.text("DATA_DIR").unwrap_or_else(|| "./data".to_owned()).into(),
             http_addr: source.parsed("HTTP_ADDR", "127.0.0.1:8080", address).unwrap_or(NOWHERE),
+            https_addr: source.parsed("HTTPS_ADDR", "off", address_or_off).flatten(),
+            submission_addr: source.parsed("SUBMISSION_ADDR", "127.0.0.1:2587", address_or_off).flatten(),
+            submissions_addr: source.parsed("SUBMISSIONS_ADDR", "127.0.0.1:2465", address_or_off).flatten(),
+            tls_files: source.tls_files(),
             mx_addr: source.parsed("MX_ADDR", "127.0.0.1:2525", address_or_off).unwrap_or(None),
             trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
             direct_port: source.number("DIRECT_PORT", 25, 1..=65_535) as u16,
@@ -134,6 +158,7 @@ impl Config {
             },
             tls_roots: source.text("TLS_ROOTS").map(PathBuf::from),
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
+            webhook_allow: source.parsed("WEBHOOK_ALLOW", "", networks).unwrap_or_default(),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
             api_key: source.optional("API_KEY", api_key),
@@ -272,6 +297,19 @@ impl Source {
         self.parsed("SENDER_POLICY", default, sender_policy).unwrap_or(SenderPolicy::Verified)
     }
 
+    fn tls_files(&mut self) -> Option<TlsFiles> {
+        match (self.text("TLS_CERT"), self.text("TLS_KEY")) {
+            (Some(certificate), Some(key)) => {
+                Some(TlsFiles { certificate: certificate.into(), key: key.into() })
+            }
+            (None, None) => None,
+            _ => {
+                self.wrong.push(format!("{PREFIX}TLS_CERT and {PREFIX}TLS_KEY need each other"));
+                None
+            }
+        }
+    }
+
     fn check_domain(&mut self, key: &str, domain: &str) {
         if let Err(error) = EmailAddress::parse(&format!("x@{domain}")) {
             self.wrong.push(format!("{PREFIX}{key}: {domain:?} is no host name: {error}"));
@@ -296,10 +334,7 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 fn address_or_off(text: &str) -> Result<Option<SocketAddr>, &'static str> {
-    if text == "off" {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|_| "an address with a port is needed, such as 0.0.0.0:25, or off")
+    if text == "off" { Ok(None) } else { address(text).map(Some) }
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, String> {
@@ -376,8 +411,25 @@ mod tests {
         assert_eq!(config.route, DefaultRoute::Capture);
         assert_eq!(config.sender_policy, SenderPolicy::Any);
         assert_eq!(config.http_addr.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.https_addr, None);
+        assert_eq!(config.submission_addr.map(|address| address.port()), Some(2587));
+        assert_eq!(config.submissions_addr.map(|address| address.port()), Some(2465));
         assert_eq!(config.drain, Duration::from_secs(30));
         assert_eq!(config.log, "info");
+    }
+
+    #[test]
+    fn doors_can_be_closed_and_a_certificate_needs_its_key() {
+        let off = [("POSTROAD_SUBMISSION_ADDR", "off"), ("POSTROAD_SUBMISSIONS_ADDR", "off")];
+        let config = read(&off, None).expect("fine");
+        assert_eq!((config.submission_addr, config.submissions_addr), (None, None));
+        let pair = [("POSTROAD_TLS_CERT", "/c.pem"), ("POSTROAD_TLS_KEY", "/k.pem")];
+        let files = TlsFiles { certificate: "/c.pem".into(), key: "/k.pem".into() };
+        assert_eq!(read(&pair, None).expect("fine").tls_files, Some(files));
+        assert!(
+            read(&pair[..1], None)
+                .is_err_and(|bad| bad.0 == ["POSTROAD_TLS_CERT and POSTROAD_TLS_KEY need each other"])
+        );
     }
 
     #[test]

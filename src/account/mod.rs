@@ -2,9 +2,15 @@
 //! writes the audit log and raises the revision by which nodes learn of it.
 
 pub mod bootstrap;
+pub mod credentials;
 pub mod keys;
+pub mod rates;
 pub mod relays;
+pub mod streams;
+pub mod suppressions;
 pub mod tenants;
+pub mod unsubscribe;
+pub mod webhooks;
 
 use std::net::IpAddr;
 

@@ -230,7 +230,8 @@ impl Courier {
     }
 
     async fn transmit(&mut self, leased: &Leased) -> Result<SmtpReply, Failure> {
-        let prepared = prepare(leased, &self.delivery.return_paths, &self.delivery.marker);
+        let Delivery { return_paths, leave, marker, .. } = self.delivery.as_ref();
+        let prepared = prepare(leased, return_paths, leave, marker);
         let gone = || Failure { step: Step::Connect, trouble: Trouble::Broken("no connection".to_owned()) };
         let connection = self.connection.as_mut().ok_or_else(gone)?;
         let deadline = self.delivery.deadlines.attempt;

@@ -13,6 +13,7 @@ pub mod direct;
 pub mod domains;
 mod fair;
 pub mod fence;
+mod list_fields;
 mod load;
 pub mod mark;
 pub mod mx;
@@ -39,6 +40,7 @@ use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
 pub use crate::domain::classify;
+pub use list_fields::Leave;
 pub use load::{Loaded, claim_lane, claim_suspect, terms};
 pub use oauth::Tokens;
 
@@ -69,6 +71,8 @@ pub struct Delivery {
     pub return_paths: ReturnPaths,
     /// Marks mail whose opens and clicks are wanted.
     pub marker: Marker,
+    /// Tells recipients how to leave.
+    pub leave: Leave,
     /// Encrypts connections.
     pub tls: PeerTls,
     /// Tokens for relays.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::handling::{Handling, Particulars, Tracking, Transport};
+use crate::domain::handling::{
+    Bounces, Handling, Particulars, Ret, SubmittedEnvelope, Tracking, Transport, Unsubscribe,
+};
 
 /// As the column holds it; `None`: nothing is asked for.
 pub fn handling_text(handling: &Handling) -> Option<String> {
@@ -13,6 +15,11 @@ pub fn handling_text(handling: &Handling) -> Option<String> {
     flag(&mut object, "opens", handling.tracking.opens);
     flag(&mut object, "clicks", handling.tracking.clicks);
     flag(&mut object, "require_tls", handling.transport == Transport::RequireTls);
+    flag(&mut object, "unsubscribe", handling.unsubscribe == Unsubscribe::OneClick);
+    flag(&mut object, "notice", handling.bounces == Bounces::ToNobody);
+    if let Some(envelope) = &handling.envelope {
+        object.insert("envelope".to_owned(), envelope_value(envelope));
+    }
     text(object)
 }
 
@@ -22,6 +29,32 @@ pub fn handling(stored: Option<&Value>) -> Handling {
     Handling {
         tracking: Tracking { opens: set("opens"), clicks: set("clicks") },
         transport: if set("require_tls") { Transport::RequireTls } else { Transport::AsOffered },
+        unsubscribe: if set("unsubscribe") { Unsubscribe::OneClick } else { Unsubscribe::None },
+        bounces: if set("notice") { Bounces::ToNobody } else { Bounces::ToUs },
+        envelope: stored.and_then(|value| value.get("envelope")).map(envelope),
+    }
+}
+
+fn envelope_value(envelope: &SubmittedEnvelope) -> Value {
+    let members = [
+        ("sender", envelope.sender.clone()),
+        ("ret", envelope.ret.map(|ret| ret.as_str().to_owned())),
+        ("envid", envelope.envid.clone()),
+    ];
+    let given = members.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::String(text?))));
+    Value::Object(given.collect())
+}
+
+fn envelope(stored: &Value) -> SubmittedEnvelope {
+    let text = |name: &str| stored.get(name).and_then(Value::as_str);
+    SubmittedEnvelope {
+        sender: text("sender").map(str::to_owned),
+        ret: match text("ret") {
+            Some("FULL") => Some(Ret::Full),
+            Some("HDRS") => Some(Ret::Headers),
+            _ => None,
+        },
+        envid: text("envid").map(str::to_owned),
     }
 }
 
@@ -35,6 +68,12 @@ pub fn particulars_text(particulars: &Particulars) -> Option<String> {
         let entries = particulars.metadata.iter().map(|(key, value)| (key.clone(), value.clone().into()));
         object.insert("metadata".to_owned(), Value::Object(entries.collect()));
     }
+    if let Some(notify) = particulars.notify {
+        object.insert("notify".to_owned(), notify.keywords().into());
+    }
+    if let Some(orcpt) = &particulars.orcpt {
+        object.insert("orcpt".to_owned(), orcpt.as_str().into());
+    }
     text(object)
 }
 
@@ -46,7 +85,13 @@ pub fn particulars(stored: Option<&Value>) -> Particulars {
         .flatten()
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
         .collect();
-    Particulars { variables: object("variables").cloned().unwrap_or_default(), metadata }
+    let text = |name: &str| stored.and_then(|value| value.get(name)).and_then(Value::as_str);
+    Particulars {
+        variables: object("variables").cloned().unwrap_or_default(),
+        metadata,
+        notify: text("notify").and_then(|keywords| keywords.parse().ok()),
+        orcpt: text("orcpt").map(str::to_owned),
+    }
 }
 
 fn flag(object: &mut Map<String, Value>, name: &str, set: bool) {
@@ -62,6 +107,7 @@ fn text(object: Map<String, Value>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::handling::Notify;
     use serde_json::json;
 
     fn stored(text: Option<String>) -> Option<Value> {
@@ -75,12 +121,26 @@ mod tests {
         assert_eq!(handling(None), Handling::default());
         assert_eq!(particulars(None), Particulars::default());
 
-        let asked =
-            Handling { tracking: Tracking { opens: true, clicks: false }, transport: Transport::RequireTls };
+        let envelope = SubmittedEnvelope {
+            sender: Some("ann@acme.example".to_owned()),
+            ret: Some(Ret::Headers),
+            envid: Some("Q+2B1".to_owned()),
+        };
+        let asked = Handling {
+            tracking: Tracking { opens: true, clicks: false },
+            transport: Transport::RequireTls,
+            envelope: Some(envelope),
+            bounces: Bounces::ToNobody,
+            unsubscribe: Unsubscribe::OneClick,
+        };
         assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
+        let silent = Handling { envelope: Some(SubmittedEnvelope::default()), ..Handling::default() };
+        assert_eq!(handling(stored(handling_text(&silent)).as_ref()), silent, "it came by SMTP all the same");
         let own = Particulars {
             variables: Map::from_iter([("name".to_owned(), json!("Ann"))]),
             metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
+            notify: Some(Notify::NEVER),
+            orcpt: Some("rfc822;ann+2Bx@example.net".to_owned()),
         };
         assert_eq!(particulars(stored(particulars_text(&own)).as_ref()), own);
     }

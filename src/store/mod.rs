@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod audit;
+pub mod calls;
 pub mod captured;
 pub mod claim;
 mod error;
@@ -21,15 +22,19 @@ mod link;
 pub mod messages;
 pub mod migrate;
 pub mod nodes;
+pub mod notices;
 pub mod partitions;
+pub mod posts;
 pub mod queue;
 pub mod record;
 pub mod relays;
 pub mod revisions;
 pub mod stats;
+pub mod streams;
 pub mod suppressions;
 pub mod tenants;
 pub mod visits;
+pub mod webhooks;
 
 pub use error::StoreError;
 pub use link::{Database, Link, Use};

@@ -66,9 +66,11 @@ impl Canon {
         } else {
             ""
         });
-        let Handling { tracking, transport } = options.handling;
+        // Neither the envelope nor how notices are wanted: clients make a new ENVID for each try. How recipients may
+        // leave is the stream's affair, which is in the fingerprint.
+        let Handling { tracking, transport, envelope: _, bounces: _, unsubscribe: _ } = &options.handling;
         self.count(usize::from(tracking.opens) + 2 * usize::from(tracking.clicks));
-        self.count(usize::from(transport == Transport::RequireTls));
+        self.count(usize::from(*transport == Transport::RequireTls));
     }
 
     fn parts(&mut self, parts: &Parts) {

@@ -11,6 +11,7 @@ pub mod intake;
 mod lanes;
 mod rejected;
 pub mod resend;
+mod streams;
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub use check::SenderPolicy;
 pub use idempotency::IdempotencyKey;
 pub use lanes::Lanes;
 pub use rejected::{Rejected, Rejection, Violation};
+pub use streams::Streams;
 
 use idempotency::Earlier;
 use intake::{Intake, Receipt};
@@ -116,6 +118,8 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Who may send as whom.
     pub sender_policy: SenderPolicy,
+    /// What a mail's stream asks of it.
+    pub streams: Streams,
 }
 
 /// Accepts mail. Cheap to clone.

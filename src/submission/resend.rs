@@ -5,6 +5,7 @@ use bytes::Bytes;
 use time::Duration;
 
 use crate::domain::delivery::Priority;
+use crate::domain::handling::Handling;
 use crate::domain::id::{MessageId, TenantId};
 use crate::domain::submission::{Content, Options, Recipients, Sending, StreamName, Submission};
 use crate::mail::{EmailAddress, Mailbox, identity};
@@ -76,6 +77,7 @@ fn options(row: &MessageRow) -> Options {
     let entries = row.metadata.as_object().into_iter().flatten();
     options.metadata =
         entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
-    options.handling = row.handling();
+    // Whoever handed it in first awaits no notices about what somebody else sends again.
+    options.handling = Handling { envelope: None, ..row.handling() };
     options
 }

@@ -9,5 +9,8 @@ pub mod keys;
 pub mod messages;
 pub mod relays;
 pub mod stats;
+pub mod streams;
+pub mod suppressions;
 pub mod tenants;
+pub mod webhooks;
 mod wire;

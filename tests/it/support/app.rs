@@ -30,7 +30,7 @@ pub struct TestApp {
     /// Its database.
     pub database: TestDatabase,
     server: Option<Server>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// What a postroad is started with.
@@ -53,6 +53,8 @@ impl TestApp {
     pub fn builder() -> Builder {
         let environment = [
             ("POSTROAD_HTTP_ADDR", "127.0.0.1:0"),
+            ("POSTROAD_SUBMISSION_ADDR", "off"),
+            ("POSTROAD_SUBMISSIONS_ADDR", "off"),
             ("POSTROAD_API_KEY", KEY),
             ("POSTROAD_HOSTNAME", "mail.postroad.test"),
             ("POSTROAD_SENDER_POLICY", "any"),
@@ -72,6 +74,11 @@ impl TestApp {
     /// The server itself.
     pub fn server(&self) -> &Server {
         self.server.as_ref().expect("it runs until it is stopped")
+    }
+
+    /// Where it keeps its own files.
+    pub fn data_directory(&self) -> &std::path::Path {
+        self.directory.path()
     }
 
     /// Drains it and removes its database.
@@ -95,6 +102,12 @@ impl Builder {
     /// A setting.
     pub fn set(mut self, key: &str, value: &str) -> Builder {
         self.environment.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// What it does.
+    pub fn roles(mut self, roles: &[Role]) -> Builder {
+        self.roles = roles.to_vec();
         self
     }
 
@@ -144,7 +157,7 @@ impl Builder {
         config.dns.patience = self.dns_patience;
         let server = Server::start(config, &self.roles).await.expect("started");
         let url = server.http_addr().map_or_else(String::new, |address| format!("http://{address}"));
-        TestApp { client: Client::new(&url, KEY), database, server: Some(server), _directory: directory }
+        TestApp { client: Client::new(&url, KEY), database, server: Some(server), directory }
     }
 }
 
