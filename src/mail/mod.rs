@@ -7,8 +7,10 @@
 //! - [`address`]: `local@domain`; [`mailbox`]: an address with a display name.
 //! - [`text`]: what may stand in a header field; [`headers`]: which fields a caller may add.
 //! - [`mod@compose`]: parts into a mail; [`attachment`]: a file as a part.
+//! - [`dkim`]: signatures before a mail.
 //! - [`raw`]: a message that comes composed; [`transcode`]: making one fit a narrower way.
 //! - [`html_part`]: changing the HTML of a message; [`links`]: finding what to change in it.
+//! - [`reading`]: a mail as a program wants it.
 //! - [`returned`]: what a mail that comes back is: bounce, complaint, automatic answer; [`report`]: a notice about one of
 //!   ours; [`control`] and [`xtext`]: what clients say in a header and in SMTP.
 //! - `words`, `lines`, `encoding` and `structure` are what these share: encoded words and folding, line ends,
@@ -19,6 +21,7 @@ mod address_error;
 pub mod attachment;
 pub mod compose;
 pub mod control;
+pub mod dkim;
 mod encoding;
 pub mod headers;
 pub mod html_part;
@@ -27,6 +30,7 @@ mod lines;
 pub mod links;
 pub mod mailbox;
 pub mod raw;
+pub mod reading;
 pub mod reply;
 pub mod report;
 pub mod returned;

@@ -8,11 +8,13 @@ mod capture;
 mod certificate;
 mod changes;
 mod doors;
+mod identity;
 mod master_key;
 mod mx;
 mod observe;
 mod role;
 mod roots;
+mod shares;
 mod streams;
 mod tasks;
 mod tracking;
@@ -25,14 +27,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::account::bootstrap::{self, Bootstrap};
+use crate::account::domains::Domains;
 use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
+use crate::delivery::pauses::Pauses;
 use crate::delivery::record::Recorder;
 use crate::delivery::route::Router;
 use crate::delivery::site::Reach;
@@ -45,7 +50,9 @@ use crate::domain::incarnation::Incarnation;
 use crate::domain::key::KeySecret;
 use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
+use crate::feedback::directory::Directory;
 use crate::http::Roles;
+use crate::identities::Identities;
 use crate::live::Live;
 use crate::outbound::Outbound;
 use crate::reporting::rollup::Memory;
@@ -54,7 +61,7 @@ use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::{Lanes, Streams};
-use crate::worker::{alive, complain, deliver, listen, prune, reclaim, rescue, revise, rollup};
+use crate::worker::{alive, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup};
 
 pub use doors::Ports;
 pub use role::Role;
@@ -74,6 +81,7 @@ pub struct Server {
     tenant: TenantId,
     config: Config,
     database: Database,
+    domains: Domains,
     clock: Clock,
     incarnation: Incarnation,
     delivery: Option<Arc<Delivery>>,
@@ -168,9 +176,12 @@ struct Building {
     live: Live,
     known: watch::Receiver<Known>,
     seal: Subkey,
+    identities: Arc<Identities>,
+    domains: Domains,
     outbound: Outbound,
     streams: Streams,
     resolver: Resolver,
+    directory: Directory,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -196,6 +207,7 @@ impl Server {
         let mut building = Building::enter(config, roles, opened).await?;
         let delivery =
             if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
+        building.inbound().await?;
         let ports = building.open_doors(tenant, delivery.as_ref()).await?;
         let delivery = delivery.map(|(delivery, _)| delivery);
         Ok(building.finish(ports, delivery, tenant, first_key))
@@ -229,6 +241,11 @@ impl Server {
     /// The database, for tests that look behind the API.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// What works on sender domains.
+    pub fn domains(&self) -> &Domains {
+        &self.domains
     }
 
     /// The clock of this process.
@@ -304,12 +321,16 @@ impl Building {
         for role in &roles {
             shown.add(role.as_str(), CancellationToken::new());
         }
+        let identities = identity::identities(&opened, &roles);
         let mut building = Building {
             lanes: Lanes::new(config.lanes),
+            domains: identity::domains(&config, &opened, &identities)?,
             seal: opened.master.derive(Purpose::Seal),
             outbound: webhooks::outbound(&config)?,
             streams: Streams::default(),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
+            directory: mx::directory(&config, &opened.master, identities.senders()),
+            identities,
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),
@@ -361,6 +382,9 @@ impl Building {
         self.streams.reload(database).await?;
         self.loops.spawn("streams", self.follow_streams());
         self.loops.spawn("revise", revise::run(database.link(Use::Watch), known, stop.clone()));
+        self.identities.refresh().await?;
+        let identities = Arc::clone(&self.identities);
+        self.loops.spawn("identities", identity::follow(identities, self.known.clone(), stop.clone()));
         Ok(())
     }
 
@@ -380,24 +404,31 @@ impl Building {
             self.config.record_writers,
             complaints,
         );
+        let (sites, shares, asked) = self.sites();
         let delivery = Arc::new(Delivery {
             clock: clock.clone(),
             hostname: self.config.hostname.clone(),
             deadlines: self.config.deadlines,
             return_paths,
             marker: self.marker(),
+            signing: identity::signing(&self.config, &self.identities)?,
             leave: streams::leave(&self.config, &self.opened.master),
             tls: PeerTls::new(roots::load(self.config.tls_roots.as_deref())?)
                 .context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
-            router: Router::new(&hop, reach),
+            router: Router::new(&hop, reach, sites),
             direct: self.direct(reach),
             recorder,
             fence: self.fence.clone(),
             cancels: Cancels::default(),
             suspended: Suspended::default(),
+            pauses: Pauses::default(),
+            shares,
             couriers: tokio_util::task::TaskTracker::new(),
+            cut: std::sync::Mutex::default(),
         });
+        self.apportion(&delivery, asked).await?;
+        self.hold(&delivery).await?;
         for writer in writers {
             self.recorders.spawn("record", writer.run());
         }
@@ -411,7 +442,7 @@ impl Building {
         &mut self,
         delivery: &Arc<Delivery>,
         handoff: &Handoff,
-        handed: tokio::sync::mpsc::UnboundedReceiver<Vec<crate::domain::handoff::Leased>>,
+        handed: UnboundedReceiver<Vec<crate::domain::handoff::Leased>>,
     ) -> Result<()> {
         let (database, stop) = (self.opened.database.clone(), self.stop_loops.clone());
         delivery.router.replace_relays(relays::open_all(&database, &self.seal).await?);
@@ -455,6 +486,8 @@ impl Building {
             content: self.config.content,
             figures: self.config.figures,
         };
+        let recheck = recheck::run(self.domains.clone(), self.opened.clock.clone(), stop.clone());
+        self.loops.spawn("recheck", recheck);
         let rollup = rollup::Rollup {
             link: database.link(Use::Claim),
             clock: self.opened.clock.clone(),
@@ -488,6 +521,7 @@ impl Building {
             tenant,
             config: self.config,
             database,
+            domains: self.domains,
             clock,
             incarnation: self.incarnation,
             delivery,

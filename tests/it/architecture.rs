@@ -17,7 +17,7 @@ const LEVELS: [(u8, &[&str]); 9] = [
     (0, &["clock", "mail", "seal"]),
     (1, &["domain"]),
     (2, &["dns", "outbound", "store"]),
-    (3, &["submission"]),
+    (3, &["identities", "submission"]),
     (4, &["account", "delivery", "feedback", "live", "reporting", "webhooks"]),
     (5, &["http", "smtp", "worker"]),
     (6, &["config", "embedded"]),
@@ -63,7 +63,11 @@ const HOMES: [Home; 13] = [
         places: &["dns/"],
         why: "names are looked up in one place, within its bounds",
     },
-    Home { library: "toml", places: &["config.rs"], why: "config.rs is the only reader of settings" },
+    Home {
+        library: "toml",
+        places: &["config.rs", "delivery/policy/read.rs"],
+        why: "config.rs is the only reader of settings, but for the table of paces",
+    },
     Home { library: "clap", places: &["cli.rs", "main.rs"], why: "the command line is read in one place" },
     Home {
         library: "anyhow",

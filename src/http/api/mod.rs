@@ -2,11 +2,16 @@
 
 pub mod captured;
 pub mod docs;
+pub mod domains;
 pub mod events;
 pub mod export;
 pub mod health;
+pub mod inbound;
+pub mod inbound_routes;
 pub mod keys;
 pub mod messages;
+pub mod pauses;
+pub mod queue;
 pub mod relays;
 pub mod stats;
 pub mod streams;
