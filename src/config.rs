@@ -19,6 +19,7 @@ use crate::delivery::transmit::Deadlines;
 use crate::dns;
 use crate::domain::identity::{DomainName, self_and_above};
 use crate::domain::relay::DefaultRoute;
+use crate::domain::visitor::KeptAddress;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
 use crate::submission::{SenderPolicy, intake};
@@ -96,6 +97,10 @@ pub struct Config {
     pub content: time::Duration,
     /// `POSTROAD_STATS_DAYS` (`400`): how long daily figures are kept; hourly ones as long as history.
     pub figures: time::Duration,
+    /// `POSTROAD_TRACKING_IP` (`truncated`): what is kept of the addresses of those who open and click.
+    pub tracking_ip: KeptAddress,
+    /// `POSTROAD_GEOIP` (unset): a MaxMind database of countries.
+    pub geoip: Option<PathBuf>,
     /// `POSTROAD_LANES` (`16`): lanes in use, 1 to 4096.
     pub lanes: u16,
     /// `POSTROAD_ACCEPT_WRITERS` (`2`): group-commit writers.
@@ -205,6 +210,10 @@ impl Config {
             retention: time::Duration::days(source.number("RETENTION_DAYS", 45, 1..=3650) as i64),
             content: time::Duration::days(source.number("CONTENT_DAYS", 45, 1..=3650) as i64),
             figures: time::Duration::days(source.number("STATS_DAYS", 400, 1..=3650) as i64),
+            tracking_ip: source
+                .parsed("TRACKING_IP", "truncated", str::parse)
+                .unwrap_or(KeptAddress::Truncated),
+            geoip: source.text("GEOIP").map(PathBuf::from),
             lanes: source.number("LANES", 16, 1..=4096) as u16,
             accept_writers: source.number("ACCEPT_WRITERS", intake::DEFAULT_WRITERS as u64, 1..=16) as usize,
             record_writers: source.number("RECORD_WRITERS", 1, 1..=16) as usize,

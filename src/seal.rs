@@ -40,6 +40,8 @@ pub enum Purpose {
     Seal,
     /// Tokens in return paths.
     ReturnPath,
+    /// Tokens of opens and clicks.
+    Tracking,
     /// Tokens by which a recipient takes leave.
     Unsubscribe,
     /// Sealed tokens in the links by which a recipient takes leave.
@@ -51,6 +53,7 @@ impl Purpose {
         match self {
             Purpose::Seal => b"postroad seal v1",
             Purpose::ReturnPath => b"postroad return path v1",
+            Purpose::Tracking => b"postroad tracking v1",
             Purpose::Unsubscribe => b"postroad unsubscribe v1",
             Purpose::UnsubscribeLink => b"postroad unsubscribe link v1",
         }

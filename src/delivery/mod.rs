@@ -17,6 +17,7 @@ mod fair;
 pub mod fence;
 mod list_fields;
 mod load;
+pub mod mark;
 pub mod mta_sts;
 pub mod mx;
 mod oauth;
@@ -55,6 +56,7 @@ pub use oauth::Tokens;
 
 use direct::{Bundling, Direct};
 use fence::{Cancels, Fence, Suspended};
+use mark::Marker;
 use pauses::Pauses;
 use record::{Finished, Recorder};
 use route::{Router, Way};
@@ -83,6 +85,8 @@ pub struct Delivery {
     pub deadlines: Deadlines,
     /// Makes return paths.
     pub return_paths: ReturnPaths,
+    /// Marks mail whose opens and clicks are wanted.
+    pub marker: Marker,
     /// Knows senders, and signs for them.
     pub signing: Signing,
     /// Tells recipients how to leave.

@@ -15,6 +15,7 @@ use crate::domain::identity::senders::SenderDomain;
 use crate::domain::return_path::ReturnPaths;
 
 use super::list_fields::Leave;
+use super::mark::Marker;
 use super::transmit::{Connection, Failure, Mail, Notices};
 
 /// A delivery on its way to be sent.
@@ -76,6 +77,13 @@ fn personalise(leased: &Leased, leave: &Leave) -> Body {
 }
 
 impl Prepared<'_> {
+    /// Leads links through us and adds a pixel, if that is watched.
+    pub fn mark(&mut self, marker: &Marker) {
+        if let Some(octets) = marker.mark(&self.leased.message, self.leased.id, self.body.octets()) {
+            self.body = Body::Own(octets.into());
+        }
+    }
+
     /// Makes the message fit the peer. Before it is signed: signatures would not survive another encoding.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ pub mod submission;
 pub mod suppression;
 pub mod tenant;
 pub mod token;
+pub mod tracking;
 pub mod unsubscribe;
 pub mod unsubscribe_link;
+pub mod visitor;
 pub mod webhook;

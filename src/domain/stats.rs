@@ -384,7 +384,6 @@ impl Fact {
     /// The dimensions it counts in, with its values there.
     pub fn places(&self, provider: &str) -> Vec<(Dimension, String)> {
         let mut places = vec![
-            (Dimension::All, String::new()),
             (Dimension::Stream, self.stream.clone()),
             (Dimension::Domain, self.sender_domain.clone()),
             (Dimension::Provider, provider.to_owned()),
@@ -392,6 +391,9 @@ impl Fact {
         places.extend(self.tags.iter().map(|tag| (Dimension::Tag, tag.clone())));
         places.extend(self.template.iter().map(|template| (Dimension::Template, template.clone())));
         places.extend(self.class.iter().map(|class| (Dimension::BounceClass, class.clone())));
+        // Mail that came in has none of these.
+        places.retain(|(_, value)| !value.is_empty());
+        places.push((Dimension::All, String::new()));
         places
     }
 

@@ -15,3 +15,4 @@ pub mod kept;
 pub mod notices;
 pub mod post;
 pub mod unsubscribe;
+pub mod visits;

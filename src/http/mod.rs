@@ -10,6 +10,7 @@ mod patience;
 pub mod request_id;
 pub mod serve;
 mod strict_json;
+pub mod tracking;
 mod unsubscribe;
 
 use std::panic::AssertUnwindSafe;
@@ -85,6 +86,8 @@ pub struct AppParts {
     pub trusted_proxies: Vec<IpNet>,
     /// The process drains.
     pub stopping: CancellationToken,
+    /// Opens and clicks.
+    pub tracking: tracking::Tracking,
     /// When the queue was last counted.
     pub depth_counted: Mutex<Option<Instant>>,
 }
@@ -163,6 +166,9 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        // Where the pixels and links of mail lead.
+        .route("/t/o/{file}", get(tracking::open))
+        .route("/t/c/{token}", get(tracking::click))
         .route("/u/{token}", get(unsubscribe::show).post(unsubscribe::act))
         // Messages.
         .route(

@@ -9,6 +9,7 @@
 //! - [`mod@compose`]: parts into a mail; [`attachment`]: a file as a part.
 //! - [`dkim`]: signatures before a mail.
 //! - [`raw`]: a message that comes composed; [`transcode`]: making one fit a narrower way.
+//! - [`html_part`]: changing the HTML of a message; [`links`]: finding what to change in it.
 //! - [`reading`]: a mail as a program wants it.
 //! - [`returned`]: what a mail that comes back is: bounce, complaint, automatic answer; [`report`]: a notice about one of
 //!   ours; [`control`] and [`xtext`]: what clients say in a header and in SMTP.
@@ -23,8 +24,10 @@ pub mod control;
 pub mod dkim;
 mod encoding;
 pub mod headers;
+pub mod html_part;
 pub mod identity;
 mod lines;
+pub mod links;
 pub mod mailbox;
 pub mod mta_sts;
 pub mod raw;

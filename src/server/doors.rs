@@ -135,6 +135,7 @@ impl Building {
         let metrics = observe::recorder()?;
         self.loops
             .spawn("metrics", observe::upkeep(metrics.clone(), delivery.cloned(), self.stop_loops.clone()));
+        let tracking = self.tracking()?;
         let app = App(Arc::new(AppParts {
             accept: front.accept.clone(),
             database,
@@ -152,6 +153,7 @@ impl Building {
             roles: self.shown.clone(),
             trusted_proxies: self.config.trusted_proxies.clone(),
             stopping: self.stop_doors.clone(),
+            tracking,
             depth_counted: std::sync::Mutex::default(),
         }));
         let router = http::router(app);

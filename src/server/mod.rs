@@ -17,6 +17,7 @@ mod roots;
 mod shares;
 mod streams;
 mod tasks;
+mod tracking;
 mod way;
 mod webhooks;
 
@@ -411,6 +412,7 @@ impl Building {
             deadlines: self.config.deadlines,
             return_paths,
             direct: self.direct(reach, &roots)?,
+            marker: self.marker(),
             signing: identity::signing(&self.config, &self.identities)?,
             leave: streams::leave(&self.config, &self.opened.master),
             tls: PeerTls::new(roots).context("no trusted roots for TLS")?,

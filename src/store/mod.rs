@@ -40,6 +40,7 @@ pub mod stats;
 pub mod streams;
 pub mod suppressions;
 pub mod tenants;
+pub mod visits;
 pub mod webhooks;
 
 pub use error::StoreError;

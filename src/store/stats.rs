@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, EventId, Id, TenantId};
 use crate::domain::stats::{Cell, Counts, Dimension, Fact, Grain, Place, Tally, Times};
 
@@ -106,7 +107,10 @@ pub async fn uncounted(
         }
         let delivery: DeliveryId = Id::from_uuid(row.delivery_id);
         let message = row.stream.zip(row.tags).zip(row.sender_domain).filter(|_| row.sandbox == Some(false));
-        let (Some(((stream, tags), sender_domain)), Ok(kind)) = (message, row.kind.parse()) else { continue };
+        let Ok(kind) = row.kind.parse() else { continue };
+        // Mail that came in has no message.
+        let received = || (kind == EventType::Received).then(Default::default);
+        let Some(((stream, tags), sender_domain)) = message.or_else(received) else { continue };
         uncounted.facts.push(Fact {
             tenant: Id::from_uuid(row.tenant_id),
             kind,

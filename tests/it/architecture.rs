@@ -32,7 +32,7 @@ struct Home {
     why: &'static str,
 }
 
-const HOMES: [Home; 10] = [
+const HOMES: [Home; 13] = [
     Home {
         library: "lettre",
         places: &["mail/", "delivery/transmit/", "delivery/stream.rs"],
@@ -50,6 +50,13 @@ const HOMES: [Home; 10] = [
         library: "sqlx",
         places: &["store/", "embedded/", "doctor.rs", "worker/listen.rs", "http/error.rs"],
         why: "the database is known to store/ alone (embedded/ and doctor.rs name how it is reached)",
+    },
+    Home { library: "lol_html", places: &["mail/links.rs"], why: "HTML is read in one place" },
+    Home { library: "woothee", places: &["domain/visitor.rs"], why: "user agents are read in one place" },
+    Home {
+        library: "maxminddb",
+        places: &["feedback/visits.rs"],
+        why: "countries are looked up in one place",
     },
     Home {
         library: "hickory_resolver",

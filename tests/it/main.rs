@@ -18,5 +18,6 @@ mod store;
 mod submission;
 mod support;
 mod suppressions;
+mod tracking;
 mod unsubscribe;
 mod webhooks;

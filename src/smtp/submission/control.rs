@@ -130,13 +130,15 @@ fn tracking(value: &str) -> Result<Tracking, &'static str> {
     if value.eq_ignore_ascii_case("none") {
         return Ok(Tracking::default());
     }
-    let is_known =
-        |word: &str| ["opens", "clicks"].iter().any(|known| word.trim().eq_ignore_ascii_case(known));
-    if value.split(',').all(is_known) {
-        // Said aloud, as by HTTP: a mail without it would be another mail.
-        return Err("this version cannot do that yet");
+    let mut tracking = Tracking::default();
+    for word in value.split(',') {
+        match word.trim().to_ascii_lowercase().as_str() {
+            "opens" => tracking.opens = true,
+            "clicks" => tracking.clicks = true,
+            _ => return Err("opens, clicks or none is needed"),
+        }
     }
-    Err("opens, clicks or none is needed")
+    Ok(tracking)
 }
 
 #[cfg(test)]
@@ -172,6 +174,8 @@ mod tests {
         assert_eq!(options.send_at, Some(datetime!(2026-11-24 9:00 UTC)));
         assert_eq!(options.handling.tracking, Tracking::default());
         assert_eq!(control.key.as_ref().map(IdempotencyKey::as_str), Some("abc"));
+        let watched = read(&[("Track", "Opens, clicks")]).expect("good").options.handling.tracking;
+        assert_eq!(watched, Tracking { opens: true, clicks: true });
         assert!(read(&[]).is_ok());
     }
 
@@ -188,8 +192,7 @@ mod tests {
             ("Metadata-Long", &long),
             ("Idempotency-Key", "ü"),
             ("Track", "everything"),
-            ("Track", "opens"),
-            ("Track", "opens, clicks"),
+            ("Track", "opens, none"),
             ("", ""),
         ];
         for (name, value) in cases {

@@ -107,7 +107,7 @@ fn check_body(promised: &Promised, content_type: Option<&str>, body: &[u8]) -> R
     if content.get(&kind).is_none() {
         return Err(format!("the content type {content_type:?} is not documented"));
     }
-    let value = if kind.ends_with("json") {
+    let value = if kind == "application/json" || kind.ends_with("+json") {
         serde_json::from_slice(body).map_err(|error| format!("the body is no JSON: {error}"))?
     } else {
         Value::String(String::from_utf8_lossy(body).into_owned())

@@ -96,7 +96,7 @@ async fn control_fields_say_what_json_says_and_never_leave() {
             "X-Postroad-Stream: a stream's name is 1 to 64 of a-z, 0-9, '_' and '-'",
         ),
         ("X-Postroad-Sendat: 2026-11-24T10:00:00Z", "X-Postroad-Sendat: there is no such control field"),
-        ("X-Postroad-Track: opens", "X-Postroad-Track: this version cannot do that yet"),
+        ("X-Postroad-Track: reads", "X-Postroad-Track: opens, clicks or none is needed"),
     ] {
         let said = client.mail("a@acme.example", ANN, &format!("{field}\r\n{TEXT}")).await;
         assert_eq!(said, format!("550 5.6.0 {trouble}"));

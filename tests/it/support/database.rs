@@ -123,7 +123,8 @@ impl TestDatabase {
         id.to_string()
     }
 
-    async fn change(&self, statement: &str) {
+    /// Changes something behind the API.
+    pub async fn change(&self, statement: &str) {
         self.connect().await.execute(AssertSqlSafe(statement.to_owned())).await.expect("changed");
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use time::Duration;
 
 use crate::domain::delivery::Priority;
-use crate::domain::handling::{Handling, Transport};
+use crate::domain::handling::{Handling, Tracking, Transport};
 use crate::domain::submission::{
     Content, DEFAULT_TTL, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE,
     MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Sending, StreamName, Submission,
@@ -53,13 +53,15 @@ fn refuse_not_yet(fields: &mut Fields) {
             fields.wrong(name, "not_available_yet", "this version cannot do that yet");
         }
     }
-    let Some(mut tracking) = fields.object("tracking") else { return };
-    for name in ["opens", "clicks"] {
-        if tracking.flag(name) == Some(true) {
-            tracking.wrong(name, "not_available_yet", "this version cannot do that yet");
-        }
-    }
-    fields.absorb(tracking);
+}
+
+/// What is watched: nothing, unless it is asked for.
+fn tracking(fields: &mut Fields) -> Tracking {
+    let Some(mut object) = fields.object("tracking") else { return Tracking::default() };
+    let mut flag = |name| object.flag(name) == Some(true);
+    let tracking = Tracking { opens: flag("opens"), clicks: flag("clicks") };
+    fields.absorb(object);
+    tracking
 }
 
 fn from(fields: &mut Fields) -> Option<Mailbox> {
@@ -239,7 +241,7 @@ fn options(fields: &mut Fields) -> Options {
         send_at: fields.moment("send_at"),
         ttl: fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds),
         sending: if fields.flag("sandbox") == Some(true) { Sending::Sandbox } else { Sending::Real },
-        handling: Handling { transport: transport(fields), ..Handling::default() },
+        handling: Handling { tracking: tracking(fields), transport: transport(fields) },
         trace: None,
     }
 }

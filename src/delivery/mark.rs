@@ -1,0 +1,47 @@
+//! Marks mail so that opens and clicks lead back to its delivery: the links of its HTML lead through us, and a pixel
+//! stands at its end. Pure: the same delivery is marked alike at every try.
+//!
+//! Not for mail that is signed or encrypted, nor for links that must lead where they say: to unsubscribe, to
+//! write, to call, or those that the sender has opted out. Invariant: nothing else of the mail changes.
+
+use crate::domain::handling::Tracking;
+use crate::domain::handoff::Outgoing;
+use crate::domain::id::DeliveryId;
+use crate::domain::tracking::{Target, TrackingBase, TrackingTokens};
+use crate::mail::{html_part, links, trace};
+
+/// Marks mail.
+#[derive(Clone)]
+pub struct Marker {
+    /// Makes the tokens.
+    pub tokens: TrackingTokens,
+    /// Where they lead back to.
+    pub base: TrackingBase,
+}
+
+impl Marker {
+    /// The content for one delivery; `None`: as it is.
+    pub fn mark(&self, message: &Outgoing, delivery: DeliveryId, content: &[u8]) -> Option<Vec<u8>> {
+        let wanted = message.handling.tracking;
+        if wanted == Tracking::default() || message.protected {
+            return None;
+        }
+        let leave = trace::value(content, "List-Unsubscribe").unwrap_or_default();
+        let link = |href: &str| {
+            let target = Target::parse(href).filter(|_| wanted.clicks)?;
+            let is_exempt = target.is_unsubscribe() || self.base.owns(&target) || leave.contains(href);
+            (!is_exempt).then(|| self.base.link(&self.tokens.click(delivery, &target)))
+        };
+        let pixel = wanted.opens.then(|| {
+            let url = self.base.pixel(&self.tokens.open(delivery));
+            format!("<img src=\"{url}\" width=\"1\" height=\"1\" alt=\"\" style=\"display:block;border:0\">")
+        });
+        // The pixel stands once, in the first HTML part.
+        let mut pixel = pixel;
+        html_part::change_html(content, |html| {
+            let marked = links::mark(html, &link, pixel.as_deref())?;
+            pixel = None;
+            Some(marked)
+        })
+    }
+}
