@@ -241,7 +241,11 @@ fn options(fields: &mut Fields) -> Options {
         send_at: fields.moment("send_at"),
         ttl: fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds),
         sending: if fields.flag("sandbox") == Some(true) { Sending::Sandbox } else { Sending::Real },
-        handling: Handling { tracking: tracking(fields), transport: transport(fields) },
+        handling: Handling {
+            tracking: tracking(fields),
+            transport: transport(fields),
+            ..Handling::default()
+        },
         trace: None,
     }
 }
