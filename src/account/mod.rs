@@ -1,9 +1,10 @@
-//! What an account consists of: tenants, their keys, their relays. Each change is one transaction that also
+//! What an account consists of: tenants, their keys, their relays, their templates. Each change is one transaction that also
 //! writes the audit log and raises the revision by which nodes learn of it.
 
 pub mod bootstrap;
 pub mod keys;
 pub mod relays;
+pub mod templates;
 pub mod tenants;
 
 use std::net::IpAddr;

@@ -46,6 +46,8 @@ pub mod kind {
     pub enum Captured {}
     /// An entry of the audit log.
     pub enum Audit {}
+    /// A tenant's template.
+    pub enum Template {}
 
     impl Kind for Tenant {
         const PREFIX: &'static str = "ten";
@@ -74,6 +76,9 @@ pub mod kind {
     impl Kind for Audit {
         const PREFIX: &'static str = "aud";
     }
+    impl Kind for Template {
+        const PREFIX: &'static str = "tpl";
+    }
 }
 
 /// Names a tenant.
@@ -94,6 +99,8 @@ pub type RelayId = Id<kind::Relay>;
 pub type CapturedId = Id<kind::Captured>;
 /// Names an entry of the audit log.
 pub type AuditId = Id<kind::Audit>;
+/// Names a template.
+pub type TemplateId = Id<kind::Template>;
 
 /// The most deliveries one message may have: the ordinal's ten bits, rounded down.
 pub const MAX_DELIVERIES: usize = 1000;

@@ -15,4 +15,5 @@ pub mod relay;
 pub mod retry;
 pub mod return_path;
 pub mod submission;
+pub mod template;
 pub mod tenant;

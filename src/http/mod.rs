@@ -32,7 +32,7 @@ use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, health, keys, messages, relays, tenants};
+use api::{captured, docs, events, health, keys, messages, relays, templates, tenants};
 use auth::{Demand, Keys, Limits, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
@@ -170,6 +170,15 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
+        .route("/v1/templates", on(manage, post(templates::create)).merge(on(read, get(templates::list))))
+        .route(
+            "/v1/templates/{id}",
+            on(read, get(templates::one))
+                .merge(on(manage, patch(templates::update).delete(templates::delete))),
+        )
+        .route("/v1/templates/{id}/versions", on(read, get(templates::versions)))
+        .route("/v1/templates/{id}/publish", on(manage, post(templates::publish)))
+        .route("/v1/templates/{id}/render", on(send, post(templates::render)))
         // The installation.
         .route("/v1/tenants", on(operate, post(tenants::create).get(tenants::list)))
         .route(

@@ -173,7 +173,7 @@ fn what_cannot_be_understood_is_told_with_its_place() {
         ("{{*dec x}}", "invalid_template", "not available"),
         ("{{{{raw}}}}x{{{{/raw}}}}", "invalid_template", "raw blocks"),
         (
-            "x\n{{plural n \"a\"}}",
+            "x\n{{plural 1 \"a\"}}",
             "invalid_argument",
             "plural: two forms are needed, or three with one for nothing at all, at line 2, column 1",
         ),

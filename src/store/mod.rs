@@ -25,6 +25,7 @@ pub mod record;
 pub mod relays;
 pub mod revisions;
 pub mod suppressions;
+pub mod templates;
 pub mod tenants;
 
 pub use error::StoreError;

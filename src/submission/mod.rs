@@ -11,6 +11,7 @@ pub mod intake;
 mod lanes;
 mod rejected;
 pub mod resend;
+pub mod template;
 
 use std::time::Duration;
 

@@ -7,5 +7,7 @@ pub mod health;
 pub mod keys;
 pub mod messages;
 pub mod relays;
+pub mod templates;
 pub mod tenants;
+mod variables;
 mod wire;

@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use postroad::domain::id::{CapturedId, KeyId, Lane, MessageId, RelayId, TenantId};
+use postroad::domain::id::{CapturedId, KeyId, Lane, MessageId, RelayId, TemplateId, TenantId};
 use postroad::domain::key::Scope;
 
 use crate::support::account::Account;
@@ -22,6 +22,7 @@ struct Belongings {
     captured: String,
     key: String,
     relay: String,
+    template: String,
 }
 
 impl Belongings {
@@ -37,7 +38,9 @@ impl Belongings {
         let key = client.make_key(json!({ "name": "another", "scopes": ["read"] })).await.id;
         let body = json!({ "host": "smtp.acme.example", "match": { "domain": "nowhere.example" } });
         let relay = client.post("/v1/relays", body).await.text("/id");
-        Belongings { account, message, captured, key, relay }
+        let body = json!({ "alias": "same", "text": format!("secret of {name}") });
+        let template = client.post("/v1/templates", body).await.text("/id");
+        Belongings { account, message, captured, key, relay, template }
     }
 
     fn id(&self, named: Named) -> &str {
@@ -46,6 +49,7 @@ impl Belongings {
             Named::Captured => &self.captured,
             Named::Key => &self.key,
             Named::Relay => &self.relay,
+            Named::Template => &self.template,
             Named::Tenant => &self.account.tenant,
         }
     }
@@ -59,6 +63,7 @@ fn unknown(named: Named) -> String {
         Named::Captured => CapturedId::new(now).to_string(),
         Named::Key => KeyId::new(now).to_string(),
         Named::Relay => RelayId::new(now).to_string(),
+        Named::Template => TemplateId::new(now).to_string(),
         Named::Tenant => TenantId::new(now).to_string(),
     }
 }
@@ -67,6 +72,7 @@ fn unknown(named: Named) -> String {
 fn body(route: &Route) -> Option<Value> {
     match (route.method, route.path) {
         ("PATCH", "/v1/messages/{id}") => Some(json!({ "send_at": "2026-01-01T00:00:00Z" })),
+        ("PATCH", "/v1/templates/{id}") => Some(json!({ "text": "stolen" })),
         ("PATCH", "/v1/tenants/{id}") => Some(json!({ "suspended": true })),
         ("POST", _) => Some(json!({})),
         _ => None,
@@ -128,7 +134,7 @@ async fn the_things_of_others_are_unknown_on_every_route_and_stay_as_they_are() 
         tried += 1;
     }
 
-    assert_eq!(tried, 11, "every route with an id of a tenant's own");
+    assert_eq!(tried, 17, "every route with an id of a tenant's own");
     assert_eq!(sight(&theirs).await, before);
     let moved = app.database.count("SELECT count(*) FROM messages").await;
     assert_eq!(moved, 2, "nothing was sent again");
@@ -168,6 +174,7 @@ async fn lists_filters_and_cursors_show_nothing_of_others() {
         "/v1/captured".to_owned(),
         format!("/v1/captured?cursor=cap_v{}", &theirs.captured[5..]),
         "/v1/relays".to_owned(),
+        "/v1/templates".to_owned(),
         format!(
             "/v1/keys?cursor={}",
             mine.client.all_pages("/v1/keys", 100).await[0]["id"].as_str().expect("an id")

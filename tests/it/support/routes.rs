@@ -27,6 +27,8 @@ pub enum Named {
     Key,
     /// A relay.
     Relay,
+    /// A template.
+    Template,
     /// A tenant.
     Tenant,
 }
@@ -36,7 +38,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 26] = [
+pub const ROUTES: [Route; 34] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -58,6 +60,14 @@ pub const ROUTES: [Route; 26] = [
     route("GET", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
     route("DELETE", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
+    route("POST", "/v1/templates", Scope::Manage, None),
+    route("GET", "/v1/templates", Scope::Read, None),
+    route("GET", "/v1/templates/{id}", Scope::Read, Some(Named::Template)),
+    route("PATCH", "/v1/templates/{id}", Scope::Manage, Some(Named::Template)),
+    route("DELETE", "/v1/templates/{id}", Scope::Manage, Some(Named::Template)),
+    route("GET", "/v1/templates/{id}/versions", Scope::Read, Some(Named::Template)),
+    route("POST", "/v1/templates/{id}/publish", Scope::Manage, Some(Named::Template)),
+    route("POST", "/v1/templates/{id}/render", Scope::Send, Some(Named::Template)),
     route("POST", "/v1/tenants", Scope::Operate, None),
     route("GET", "/v1/tenants", Scope::Operate, None),
     route("GET", "/v1/tenants/{id}", Scope::Operate, Some(Named::Tenant)),
