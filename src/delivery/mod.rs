@@ -13,6 +13,7 @@ pub mod fence;
 mod load;
 mod oauth;
 mod observe;
+mod personalise;
 mod prepare;
 pub mod record;
 pub mod route;

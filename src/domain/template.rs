@@ -143,7 +143,7 @@ impl Contents {
 }
 
 /// Which template a mail is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Selection {
     /// Whose.
     pub name: TemplateName,

@@ -92,11 +92,11 @@ impl Engine {
         self.part
     }
 
-    /// Renders the part.
+    /// Renders the part; tells how many steps it took.
     ///
     /// # Errors
     /// All missing variables; else what stopped it.
-    pub fn render(&self, variables: &Variables) -> Result<String, Vec<Fault>> {
+    pub fn render(&self, variables: &Variables) -> Result<(String, u64), Vec<Fault>> {
         // Nothing is left half-done by a panic: the next rendering begins its notes anew.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.watch.begin(variables.per_partial);
@@ -106,18 +106,19 @@ impl Engine {
         } else {
             Err(super::missing::too_long())
         };
-        let (missing, in_time) = self.watch.end();
+        let (missing, steps) = self.watch.end();
         if !missing.is_empty() {
             return Err(missing
                 .into_iter()
                 .map(|path| Fault::of(self.part, Trouble::Missing(path)))
                 .collect());
         }
-        match result {
-            Ok(()) => String::from_utf8(out.0).map_err(|_| vec![self.fault_of_text("it is not UTF-8")]),
-            Err(_) if !in_time => Err(vec![too_complex(self.part, "it would run for too long")]),
-            Err(error) => Err(vec![self.fault(&error)]),
-        }
+        let Some(steps) = steps else {
+            return Err(vec![too_complex(self.part, "it would run for too long")]);
+        };
+        result.map_err(|error| vec![self.fault(&error)])?;
+        let text = String::from_utf8(out.0).map_err(|_| vec![self.fault_of_text("it is not UTF-8")])?;
+        Ok((text, steps))
     }
 
     fn fault(&self, error: &RenderError) -> Fault {

@@ -37,10 +37,10 @@ impl Watch {
         *self.notes() = Notes { missing: Vec::new(), per_partial, steps: Some(MAX_STEPS) };
     }
 
-    /// The missing variables, and whether there were steps enough.
-    pub fn end(&self) -> (Vec<Vec<String>>, bool) {
+    /// The missing variables, and the steps that were run; `None`: there were not enough.
+    pub fn end(&self) -> (Vec<Vec<String>>, Option<u64>) {
         let mut notes = self.notes();
-        (std::mem::take(&mut notes.missing), notes.steps.is_some())
+        (std::mem::take(&mut notes.missing), notes.steps.map(|left| MAX_STEPS - left))
     }
 
     /// Takes `times` the cost of something from the steps that are left. False: they do not suffice.

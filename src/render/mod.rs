@@ -125,8 +125,6 @@ pub struct Source {
 #[derive(Debug)]
 pub struct Compiled {
     engines: Vec<Engine>,
-    /// How much all sources have in common with every rendering, in octets.
-    size: usize,
 }
 
 impl Compiled {
@@ -144,12 +142,7 @@ impl Compiled {
                 None => {}
             }
         }
-        if faults.is_empty() { Ok(Compiled { engines, size: source.bodies.len() }) } else { Err(faults) }
-    }
-
-    /// How long the sources are, in octets: a measure of the work of one rendering.
-    pub fn size(&self) -> usize {
-        self.size
+        if faults.is_empty() { Ok(Compiled { engines }) } else { Err(faults) }
     }
 
     /// Puts the variables in. Whatever a part needs and is not among them is named.
@@ -162,7 +155,10 @@ impl Compiled {
         let mut faults = Vec::new();
         for engine in &self.engines {
             match engine.render(&variables) {
-                Ok(text) => *filled.bodies.get_mut(engine.part()) = Some(text),
+                Ok((text, steps)) => {
+                    *filled.bodies.get_mut(engine.part()) = Some(text);
+                    filled.steps += steps;
+                }
                 Err(found) => faults.extend(found),
             }
         }
@@ -182,6 +178,7 @@ impl Compiled {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filled {
     bodies: Bodies,
+    steps: u64,
 }
 
 impl Filled {
@@ -193,6 +190,17 @@ impl Filled {
     /// How long all parts are together, in octets.
     pub fn size(&self) -> usize {
         self.bodies.len()
+    }
+
+    /// How much work it was.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Whether [`Filled::finish`] has more to do than to hand over.
+    pub fn is_unfinished(&self) -> bool {
+        let Bodies { text, html, mjml, .. } = &self.bodies;
+        mjml.is_some() || html.as_ref().is_some_and(|html| text.is_none() || html.contains('<'))
     }
 
     /// Makes HTML of MJML, inlines CSS, and makes a plain text where there is none.

@@ -82,7 +82,10 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT e.id, e.type::text AS "kind!", e.delivery_id, e.data, d.recipient, m.stream, m.tags, m.metadata
+        SELECT e.id, e.type::text AS "kind!", e.delivery_id, e.data, d.recipient, m.stream, m.tags,
+               -- What the caller said of this recipient stands over what he said of the message.
+               CASE WHEN d.particulars IS NULL THEN m.metadata
+                    ELSE m.metadata || coalesce(d.particulars -> 'metadata', '{}') END AS "metadata!"
         FROM events e
         JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
         JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)
@@ -164,7 +167,9 @@ pub async fn follow_tenants(
     let rows = sqlx::query!(
         r#"
         SELECT e.txid, e.id, e.tenant_id, e.type::text AS "kind!", e.delivery_id, e.data, d.recipient, m.stream,
-               m.tags, m.metadata
+               m.tags,
+               CASE WHEN d.particulars IS NULL THEN m.metadata
+                    ELSE m.metadata || coalesce(d.particulars -> 'metadata', '{}') END AS "metadata!"
         FROM events e
         JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
         JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::handling::{Handling, Particulars, Tracking, Transport};
+use crate::domain::handling::{Form, Handling, OwnMail, Particulars, Tracking, Transport};
+use crate::mail::Mailbox;
 
 /// As the column holds it; `None`: nothing is asked for.
 pub fn handling_text(handling: &Handling) -> Option<String> {
@@ -13,6 +14,10 @@ pub fn handling_text(handling: &Handling) -> Option<String> {
     flag(&mut object, "opens", handling.tracking.opens);
     flag(&mut object, "clicks", handling.tracking.clicks);
     flag(&mut object, "require_tls", handling.transport == Transport::RequireTls);
+    flag(&mut object, "blueprint", handling.form == Form::Blueprint);
+    if let Some(template) = handling.template {
+        object.insert("template".to_owned(), template.to_string().into());
+    }
     text(object)
 }
 
@@ -22,6 +27,11 @@ pub fn handling(stored: Option<&Value>) -> Handling {
     Handling {
         tracking: Tracking { opens: set("opens"), clicks: set("clicks") },
         transport: if set("require_tls") { Transport::RequireTls } else { Transport::AsOffered },
+        form: if set("blueprint") { Form::Blueprint } else { Form::Finished },
+        template: stored
+            .and_then(|value| value.get("template"))
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok()),
     }
 }
 
@@ -35,6 +45,14 @@ pub fn particulars_text(particulars: &Particulars) -> Option<String> {
         let entries = particulars.metadata.iter().map(|(key, value)| (key.clone(), value.clone().into()));
         object.insert("metadata".to_owned(), Value::Object(entries.collect()));
     }
+    if let Some(own) = &particulars.own {
+        object.insert("mail".to_owned(), own.ordinal.into());
+        object.insert("to".to_owned(), own.to.to_string().into());
+        if !own.cc.is_empty() {
+            let cc: Vec<String> = own.cc.iter().map(ToString::to_string).collect();
+            object.insert("cc".to_owned(), cc.into());
+        }
+    }
     text(object)
 }
 
@@ -46,7 +64,21 @@ pub fn particulars(stored: Option<&Value>) -> Particulars {
         .flatten()
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
         .collect();
-    Particulars { variables: object("variables").cloned().unwrap_or_default(), metadata }
+    Particulars {
+        variables: object("variables").cloned().unwrap_or_default(),
+        metadata,
+        own: stored.and_then(own_mail),
+    }
+}
+
+fn own_mail(stored: &Value) -> Option<OwnMail> {
+    let mailbox = |value: &Value| Mailbox::parse(value.as_str()?).ok();
+    let cc = stored.get("cc").and_then(Value::as_array).into_iter().flatten();
+    Some(OwnMail {
+        ordinal: stored.get("mail")?.as_u64().and_then(|ordinal| u16::try_from(ordinal).ok())?,
+        to: mailbox(stored.get("to")?)?,
+        cc: cc.filter_map(mailbox).collect(),
+    })
 }
 
 fn flag(object: &mut Map<String, Value>, name: &str, set: bool) {
@@ -62,6 +94,7 @@ fn text(object: Map<String, Value>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::TemplateId;
     use serde_json::json;
 
     fn stored(text: Option<String>) -> Option<Value> {
@@ -75,12 +108,21 @@ mod tests {
         assert_eq!(handling(None), Handling::default());
         assert_eq!(particulars(None), Particulars::default());
 
-        let asked =
-            Handling { tracking: Tracking { opens: true, clicks: false }, transport: Transport::RequireTls };
+        let asked = Handling {
+            tracking: Tracking { opens: true, clicks: false },
+            transport: Transport::RequireTls,
+            form: Form::Blueprint,
+            template: Some(TemplateId::new(time::OffsetDateTime::UNIX_EPOCH)),
+        };
         assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
         let own = Particulars {
             variables: Map::from_iter([("name".to_owned(), json!("Ann"))]),
             metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
+            own: Some(OwnMail {
+                ordinal: 7,
+                to: Mailbox::parse("\"Müller, \\\"A\\\"\" <ann@example.net>").expect("a mailbox"),
+                cc: vec![Mailbox::parse("bob@example.net").expect("a mailbox")],
+            }),
         };
         assert_eq!(particulars(stored(particulars_text(&own)).as_ref()), own);
     }

@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod audit;
+pub mod blueprint;
 pub mod captured;
 pub mod claim;
 mod error;
@@ -21,6 +22,7 @@ pub mod migrate;
 pub mod nodes;
 pub mod partitions;
 pub mod queue;
+pub mod recipients;
 pub mod record;
 pub mod relays;
 pub mod revisions;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::id::TenantId;
+use crate::domain::id::{TemplateId, TenantId};
 use crate::domain::template::{Contents, Locale, Selection};
 use crate::render::limits::MAX_PARTIALS;
 use crate::render::{self, Bodies, Fault, Source, Trouble};
@@ -21,7 +21,7 @@ pub async fn select(
     tenant: TenantId,
     selection: &Selection,
     pointer: &str,
-) -> Result<Result<Source, Violation>, StoreError> {
+) -> Result<Result<(TemplateId, Source), Violation>, StoreError> {
     let Some(template) = templates::find(connection, tenant, &selection.name).await? else {
         let violation =
             Violation::new(format!("{pointer}/id"), "unknown_template", "there is no such template");
@@ -35,7 +35,8 @@ pub async fn select(
         let message = format!("there is no version {number} of this template");
         return Ok(Err(Violation::new(format!("{pointer}/version"), "unknown_version", message)));
     };
-    source(connection, tenant, &version.contents, selection.locale.as_ref()).await.map(Ok)
+    let source = source(connection, tenant, &version.contents, selection.locale.as_ref()).await?;
+    Ok(Ok((template.id, source)))
 }
 
 /// The version that a rendering for the eye shows when none is named: the published one, else the newest.

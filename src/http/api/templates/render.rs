@@ -45,7 +45,7 @@ pub async fn render(
         let selection = Selection { name, version: Some(version), locale: asked.locale };
         template::select(&mut connection, tenant, &selection, "").await?
     };
-    let source = source.map_err(|violation| Problem::invalid(vec![violation]))?;
+    let (_, source) = source.map_err(|violation| Problem::invalid(vec![violation]))?;
     let variables = asked.variables;
     // It may take some milliseconds: not on the threads that serve everybody.
     let rendered = tokio::task::spawn_blocking(move || rendered(&source, &variables))
