@@ -11,3 +11,4 @@ mod packaging;
 mod smtp;
 mod store;
 mod support;
+mod templates;

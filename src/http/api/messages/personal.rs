@@ -36,6 +36,7 @@ pub fn recipients(fields: &mut Fields) -> OwnMails {
     let Some(list) = fields.list("recipients", MAX_DELIVERIES) else { return OwnMails::default() };
     if list.is_empty() {
         fields.wrong("recipients", "required", "at least one recipient is needed");
+        return OwnMails::default();
     }
     for name in ["to", "cc", "bcc"] {
         if fields.take(name).is_some() {
