@@ -253,6 +253,7 @@ mod tests {
             to: vec![mailbox("Ann <ann@example.net>")],
             cc: vec![mailbox("ANN@EXAMPLE.NET"), mailbox("bob@example.net")],
             bcc: vec![mailbox("bob@example.net")],
+            personal: Vec::new(),
         };
         let distinct = recipients.distinct();
         let shown: Vec<_> = distinct.iter().map(|(role, address)| (*role, address.as_str())).collect();

@@ -93,7 +93,7 @@ async fn each_gets_a_mail_of_his_own_alone_in_its_to() {
     let mails = sink.wait_for(5, PATIENCE).await;
     for index in 0..5 {
         let form = stored(&app.client, &answer, index).await;
-        let same = mails.iter().filter(|mail| mail.content.ends_with(&form)).count();
+        let same = mails.iter().filter(|mail| mail.text.ends_with(&form)).count();
         assert_eq!(same, if (1..4).contains(&index) { 3 } else { 1 }, "{}", String::from_utf8_lossy(&form));
     }
     let ann = stored(&app.client, &answer, 0).await;
@@ -105,7 +105,7 @@ async fn each_gets_a_mail_of_his_own_alone_in_its_to() {
     let bob = stored(&app.client, &answer, 1).await;
     assert_eq!((field(&bob, "To"), field(&bob, "Cc")), ("bob@example.net".into(), "carl@example.net".into()));
     assert!(contains(&bob, "Servus, Bob.") && !contains(&bob, "dora") && !contains(&bob, "ann"));
-    let ids: BTreeSet<String> = mails.iter().map(|mail| field(&mail.content, "Message-ID")).collect();
+    let ids: BTreeSet<String> = mails.iter().map(|mail| field(&mail.text, "Message-ID")).collect();
     assert_eq!(ids.len(), 3, "one for each mail: {ids:?}");
     assert_eq!(app.client.download(&format!("/v1/messages/{id}/raw")).await, ann, "the first one's");
 
@@ -116,7 +116,7 @@ async fn each_gets_a_mail_of_his_own_alone_in_its_to() {
     };
     assert_eq!(who(&delivery(&answer, 0)), json!({ "campaign": "c", "who": "ann" }));
     assert_eq!(who(&delivery(&answer, 1)), json!({ "campaign": "c", "who": "all" }));
-    let raws: Vec<Vec<u8>> = mails.into_iter().map(|mail| mail.content).collect();
+    let raws: Vec<Vec<u8>> = mails.into_iter().map(|mail| mail.text).collect();
     assert_eq!(defects(&raws), "");
     assert_eq!(app.database.count("SELECT count(*) FROM bodies").await, 1, "one body for all");
     app.stop().await;
@@ -144,8 +144,8 @@ async fn a_second_copy_is_the_same_octets_from_memory_and_from_the_table() {
 
     let copies = sink.every_mail();
     assert_eq!(copies.len(), 2);
-    assert_eq!(copies[0].content, copies[1].content);
-    assert!(copies[1].content.ends_with(&stored(&app.client, &answer, 0).await));
+    assert_eq!(copies[0].text, copies[1].text);
+    assert!(copies[1].text.ends_with(&stored(&app.client, &answer, 0).await));
     app.stop().await;
 }
 
@@ -168,7 +168,7 @@ async fn scheduled_and_deferred_mail_is_composed_out_of_the_table() {
     let mails = sink.wait_for(2, PATIENCE).await;
     for index in 0..2 {
         let form = stored(&app.client, &answer, index).await;
-        assert_eq!(mails.iter().filter(|mail| mail.content.ends_with(&form)).count(), 1);
+        assert_eq!(mails.iter().filter(|mail| mail.text.ends_with(&form)).count(), 1);
     }
     app.stop().await;
 }
@@ -288,11 +288,11 @@ async fn a_thousand_recipients_in_one_call_get_a_thousand_mails() {
     let mails = sink.wait_for(1000, PATIENCE * 4).await;
     println!("delivered within {:?}", began.elapsed());
     let told: BTreeSet<(String, String)> =
-        mails.iter().map(|mail| (field(&mail.content, "To"), field(&mail.content, "Subject"))).collect();
+        mails.iter().map(|mail| (field(&mail.text, "To"), field(&mail.text, "Subject"))).collect();
     let wanted = (0..1000).map(|n| (format!("r{n}@example.net"), format!("Hi N{n}."))).collect();
     assert_eq!(told, wanted);
     for mail in mails.iter().step_by(100) {
-        assert_eq!(mail.to(), [field(&mail.content, "To").as_str()]);
+        assert_eq!(mail.to(), [field(&mail.text, "To").as_str()]);
     }
     let bodies = app.database.count("SELECT sum(length(raw)) FROM bodies").await;
     assert!(bodies < 4000, "the words are stored once: {bodies} octets");
