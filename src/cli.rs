@@ -184,7 +184,8 @@ fn announce(config: &Config, server: &Server) -> Result<()> {
         );
     }
     let mut out = std::io::stdout().lock();
-    writeln!(out, "ready http={http} submission=off submissions=off mx=off")?;
+    let mx = server.mx_addr().map_or_else(|| "off".to_owned(), |address| address.to_string());
+    writeln!(out, "ready http={http} submission=off submissions=off mx={mx}")?;
     Ok(out.flush()?)
 }
 

@@ -28,6 +28,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `POSTROAD_HTTP_ADDR` (`127.0.0.1:8080`): API and reference. Port 0: any free one.
     pub http_addr: SocketAddr,
+    /// `POSTROAD_MX_ADDR` (`127.0.0.1:2525`): mail from the world; `off`: none is taken. Port 0: any free one.
+    pub mx_addr: Option<SocketAddr>,
     /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For` is believed, separated by commas.
     pub trusted_proxies: Vec<IpNet>,
     /// `POSTROAD_ROUTE` (`capture`): `capture`, `smtp://…` or `smtps://…`.
@@ -107,6 +109,7 @@ impl Config {
             database_url: source.database_url.take(),
             data_dir: source.text("DATA_DIR").unwrap_or_else(|| "./data".to_owned()).into(),
             http_addr: source.parsed("HTTP_ADDR", "127.0.0.1:8080", address).unwrap_or(NOWHERE),
+            mx_addr: source.parsed("MX_ADDR", "127.0.0.1:2525", address_or_off).unwrap_or(None),
             trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
             sender_policy: source.sender_policy(route.as_ref()),
@@ -263,6 +266,13 @@ impl Source {
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "an address with a port is needed, such as 127.0.0.1:8080")
+}
+
+fn address_or_off(text: &str) -> Result<Option<SocketAddr>, &'static str> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| "an address with a port is needed, such as 0.0.0.0:25, or off")
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, String> {

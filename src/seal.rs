@@ -40,6 +40,8 @@ pub enum Purpose {
     Seal,
     /// Tokens in return paths.
     ReturnPath,
+    /// Tokens by which a recipient takes leave.
+    Unsubscribe,
 }
 
 impl Purpose {
@@ -47,6 +49,7 @@ impl Purpose {
         match self {
             Purpose::Seal => b"postroad seal v1",
             Purpose::ReturnPath => b"postroad return path v1",
+            Purpose::Unsubscribe => b"postroad unsubscribe v1",
         }
     }
 }

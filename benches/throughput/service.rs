@@ -181,6 +181,7 @@ fn environment(options: &Options, home: &Home, relay: SocketAddr) -> Vec<(String
     let mut environment: Vec<(String, String)> = [
         ("POSTROAD_DATA_DIR", home.data().display().to_string()),
         ("POSTROAD_HTTP_ADDR", "127.0.0.1:0".to_owned()),
+        ("POSTROAD_MX_ADDR", "off".to_owned()),
         ("POSTROAD_ROUTE", format!("smtp://{relay}?tls=none{connections}")),
         ("POSTROAD_SENDER_POLICY", "any".to_owned()),
         ("POSTROAD_API_KEY", KEY.to_owned()),

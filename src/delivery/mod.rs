@@ -4,7 +4,6 @@
 //! A leased mail comes in through [`Delivery::dispatch`], is routed to a [`site::Site`], carried by a
 //! [`courier`] over its connection, and leaves as a result to the [`record::Recorder`].
 
-pub mod classify;
 mod conclude;
 pub mod control;
 mod courier;
@@ -33,6 +32,7 @@ use crate::domain::delivery::Ending;
 use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
+pub use crate::domain::classify;
 pub use load::{Loaded, claim_lane, claim_suspect, terms};
 pub use oauth::Tokens;
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::id::{DeliveryId, EventId, MessageId};
+use super::id::{DeliveryId, EventId, InboundId, MessageId};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,11 +92,11 @@ pub struct Event {
     pub id: EventId,
     /// What happened.
     pub kind: EventType,
-    /// To which delivery.
+    /// To which delivery; of mail that came in: its own id, see [`Event::inbound`].
     pub delivery: DeliveryId,
-    /// The delivery's recipient.
+    /// The delivery's recipient, or whom the mail came for.
     pub recipient: String,
-    /// The message's stream.
+    /// The message's stream; empty for mail that came in.
     pub stream: String,
     /// The message's tags.
     pub tags: Vec<String>,
@@ -112,7 +112,12 @@ impl Event {
         self.id.at()
     }
 
-    /// The message it belongs to.
+    /// The mail that came in, if that is what it tells: there is no message and no delivery then.
+    pub fn inbound(&self) -> Option<InboundId> {
+        (self.kind == EventType::Received).then(|| InboundId::from_uuid(self.delivery.uuid()))
+    }
+
+    /// The message it belongs to, unless it tells of mail that came in.
     pub fn message(&self) -> MessageId {
         self.delivery.message()
     }

@@ -48,6 +48,10 @@ pub mod kind {
     pub enum Audit {}
     /// A tenant's template.
     pub enum Template {}
+    /// What a tenant wants done with mail that comes in.
+    pub enum InboundRoute {}
+    /// A mail that came in.
+    pub enum Inbound {}
 
     impl Kind for Tenant {
         const PREFIX: &'static str = "ten";
@@ -79,6 +83,12 @@ pub mod kind {
     impl Kind for Template {
         const PREFIX: &'static str = "tpl";
     }
+    impl Kind for InboundRoute {
+        const PREFIX: &'static str = "inr";
+    }
+    impl Kind for Inbound {
+        const PREFIX: &'static str = "inb";
+    }
 }
 
 /// Names a tenant.
@@ -101,6 +111,10 @@ pub type CapturedId = Id<kind::Captured>;
 pub type AuditId = Id<kind::Audit>;
 /// Names a template.
 pub type TemplateId = Id<kind::Template>;
+/// Names an inbound route.
+pub type InboundRouteId = Id<kind::InboundRoute>;
+/// Names a mail that came in.
+pub type InboundId = Id<kind::Inbound>;
 
 /// The most deliveries one message may have: the ordinal's ten bits, rounded down.
 pub const MAX_DELIVERIES: usize = 1000;

@@ -2,11 +2,13 @@
 //! Domain types carry no serde and no SQL: each door owns its wire types, and `store` owns the rows.
 
 pub mod blueprint;
+pub mod classify;
 pub mod delivery;
 pub mod event;
 pub mod handling;
 pub mod handoff;
 pub mod id;
+pub mod inbound;
 pub mod incarnation;
 pub mod key;
 pub mod message;
@@ -18,3 +20,5 @@ pub mod return_path;
 pub mod submission;
 pub mod template;
 pub mod tenant;
+pub mod token;
+pub mod unsubscribe;

@@ -1,5 +1,5 @@
 //! What an attempt means: whether the mail is delivered, to be tried again, or refused for good, and of what
-//! class the refusal is. The rules that decide are in `delivery/classify`; here are their words.
+//! class the refusal is. The rules that decide are in `classify`; here are their words.
 
 use std::str::FromStr;
 

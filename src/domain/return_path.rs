@@ -1,59 +1,57 @@
 //! Return paths: the MAIL FROM that brings a bounce back to its delivery.
 //!
-//! The local part is `b+` and a token: the delivery's id and a MAC over it, in lower-case base 32, because
-//! local parts travel through hosts that change their case. It is 44 octets of the 64 that RFC 5321 allows.
-//! A token tells nothing about the recipient, and no one can make one for a delivery that is not his.
-
-use aws_lc_rs::hmac;
-use data_encoding::BASE32_NOPAD;
-use uuid::Uuid;
+//! The local part is `b+` and the delivery's token: 44 octets of the 64 that RFC 5321 allows.
 
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Purpose};
 
 use super::id::DeliveryId;
+use super::token::DeliveryTokens;
 
 /// Makes and reads return paths.
 #[derive(Clone)]
 pub struct ReturnPaths {
-    key: hmac::Key,
+    tokens: DeliveryTokens,
     domain: String,
 }
 
 const PREFIX: &str = "b+";
-const ID_LEN: usize = 16;
-const MAC_LEN: usize = 10;
 
 impl ReturnPaths {
     /// For return paths at `domain`, which must be a valid domain: it came from the configuration.
     pub fn new(master: &MasterKey, domain: &str) -> ReturnPaths {
-        ReturnPaths { key: master.derive(Purpose::ReturnPath).mac(), domain: domain.to_owned() }
+        let tokens = DeliveryTokens::new(&master.derive(Purpose::ReturnPath));
+        ReturnPaths { tokens, domain: domain.to_owned() }
+    }
+
+    /// The tokens in them.
+    pub fn tokens(&self) -> &DeliveryTokens {
+        &self.tokens
     }
 
     /// The return path of a delivery: the same at every call.
     pub fn of(&self, delivery: DeliveryId) -> String {
-        let id = *delivery.uuid().as_bytes();
-        let mut token = [0u8; ID_LEN + MAC_LEN];
-        token[..ID_LEN].copy_from_slice(&id);
-        token[ID_LEN..].copy_from_slice(&hmac::sign(&self.key, &id).as_ref()[..MAC_LEN]);
-        format!("{PREFIX}{}@{}", BASE32_NOPAD.encode(&token).to_ascii_lowercase(), self.domain)
+        format!("{PREFIX}{}@{}", self.tokens.of(delivery), self.domain)
     }
 
     /// The delivery an address of ours names; `None` for every other address. The domain is not compared:
     /// who accepted the mail has done so.
     pub fn delivery(&self, address: &EmailAddress) -> Option<DeliveryId> {
-        let local = address.local();
-        let at = PREFIX.len();
-        let token = local
-            .get(..at)
-            .filter(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
-            .and_then(|_| BASE32_NOPAD.decode(local[at..].to_ascii_uppercase().as_bytes()).ok())
-            .filter(|token| token.len() == ID_LEN + MAC_LEN)?;
-        let (id, mac) = token.split_at(ID_LEN);
-        let expected = hmac::sign(&self.key, id);
-        aws_lc_rs::constant_time::verify_slices_are_equal(&expected.as_ref()[..MAC_LEN], mac).ok()?;
-        Uuid::from_slice(id).ok().map(DeliveryId::from_uuid)
+        let (prefix, token) = untagged(address.local()).split_at_checked(PREFIX.len())?;
+        if !prefix.eq_ignore_ascii_case(PREFIX) {
+            return None;
+        }
+        self.tokens.read(token)
     }
+}
+
+/// Without what a relay on the way put before it: `prvs=…=` of BATV, and `btv1==…==` of its imitator. Both are
+/// a keyword, some hash, and our local part after the last `=`, which ours has not.
+fn untagged(local: &str) -> &str {
+    let tagged = ["prvs=", "btv1="]
+        .iter()
+        .any(|tag| local.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag)));
+    if tagged { local.rsplit('=').next().unwrap_or(local) } else { local }
 }
 
 #[cfg(test)]
@@ -83,6 +81,9 @@ mod tests {
         assert_eq!(paths.delivery(&address(&path)), Some(delivery));
         assert_eq!(paths.delivery(&address(&path.to_ascii_uppercase())), Some(delivery));
         assert_eq!(paths.of(delivery), path);
+        for tag in ["prvs=1234ABCDEF=", "PRVS=0123abcdef=", "btv1==0123abcd=="] {
+            assert_eq!(paths.delivery(&address(&format!("{tag}{path}"))), Some(delivery), "{tag}");
+        }
     }
 
     #[test]

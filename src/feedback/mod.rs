@@ -1,4 +1,14 @@
-//! What comes back: complaints now; bounces, opens, clicks and unsubscribes as their doors open.
+//! What comes back, and what comes in: bounces, complaints and unsubscribes about our deliveries, and mail for
+//! tenants' inbound routes. Opens and clicks are not here, nor is the protocol by which mail comes.
+//!
+//! Invariant: what a mail brings about is committed as one transaction, before its sender is told yes.
+//!
+//! Reading order: `directory` (whom we take mail for), `inbox` (the operation), then one file for each effect.
 
+pub mod bounce;
 pub mod capture;
 pub mod complaint;
+pub mod directory;
+pub mod inbox;
+pub mod kept;
+pub mod unsubscribe;

@@ -8,6 +8,7 @@
 //! - [`text`]: what may stand in a header field; [`headers`]: which fields a caller may add.
 //! - [`mod@compose`]: parts into a mail; [`attachment`]: a file as a part.
 //! - [`raw`]: a message that comes composed; [`transcode`]: making one fit a narrower way.
+//! - [`returned`]: what a mail that comes back is: bounce, complaint, automatic answer.
 //! - `words`, `lines`, `encoding` and `structure` are what these share: encoded words and folding, line ends,
 //!   transfer encodings, and where the parts of a message are.
 
@@ -22,8 +23,10 @@ mod lines;
 pub mod mailbox;
 pub mod raw;
 pub mod reply;
+pub mod returned;
 mod structure;
 pub mod text;
+pub mod trace;
 pub mod transcode;
 mod words;
 

@@ -5,7 +5,9 @@
 //! have, the rest is given back; results are written; the node leaves; the database stops.
 
 mod capture;
+mod changes;
 mod master_key;
+mod mx;
 mod observe;
 mod role;
 mod tasks;
@@ -45,7 +47,7 @@ use crate::live::Live;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
-use crate::store::{Database, StoreError, Use, migrate, nodes, partitions, tenants};
+use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Lanes, Limits};
 use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
@@ -65,6 +67,7 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 /// A running postroad.
 pub struct Server {
     http: Option<SocketAddr>,
+    mx: Option<SocketAddr>,
     first_key: Option<KeySecret>,
     tenant: TenantId,
     config: Config,
@@ -148,6 +151,12 @@ async fn warn_of_settings(connection: &mut crate::store::PgConnection) -> Result
     Ok(())
 }
 
+/// Where the doors are; `None`: not of this process.
+struct Doors {
+    http: Option<SocketAddr>,
+    mx: Option<SocketAddr>,
+}
+
 /// What building hands from step to step.
 struct Building {
     config: Config,
@@ -189,13 +198,19 @@ impl Server {
         } else {
             None
         };
+        let mx = if building.roles.contains(&Role::Smtp) { building.mx(tenant).await? } else { None };
         let delivery = delivery.map(|(delivery, _)| delivery);
-        Ok(building.finish(http, delivery, tenant, first_key))
+        Ok(building.finish(Doors { http, mx }, delivery, tenant, first_key))
     }
 
     /// Where HTTP listens; `None`: not the role of this process.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http
+    }
+
+    /// Where mail from the world comes in; `None`: nowhere.
+    pub fn mx_addr(&self) -> Option<SocketAddr> {
+        self.mx
     }
 
     /// The key of the first start, to be shown once.
@@ -427,27 +442,6 @@ impl Building {
         Ok(())
     }
 
-    /// Takes over tenants' relays, and who is suspended, when they change.
-    fn follow_changes(&self, delivery: &Arc<Delivery>) -> impl Future<Output = ()> + use<> {
-        let (mut known, stop) = (self.known.clone(), self.stop_loops.clone());
-        let (database, seal, delivery) =
-            (self.opened.database.clone(), self.seal.clone(), Arc::clone(delivery));
-        let mut seen = known.borrow().revisions;
-        async move {
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    changed = known.changed() => if changed.is_err() { return },
-                }
-                let now = known.borrow_and_update().revisions;
-                match take_over(&database, &seal, &delivery, seen, now).await {
-                    Ok(()) => seen = now,
-                    Err(error) => tracing::warn!(error = %error, "could not read what has changed"),
-                }
-            }
-        }
-    }
-
     /// Where mail goes unless a tenant says otherwise.
     async fn endpoint(&mut self, return_paths: &ReturnPaths) -> Result<Endpoint> {
         match &self.config.route {
@@ -495,7 +489,7 @@ impl Building {
             sender_policy: self.config.sender_policy,
         };
         let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));
-        self.loops.spawn("keys", write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
+        self.loops.spawn("keys", changes::write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
         self.loops.spawn("follow", follow::run(self.live.clone(), database.clone(), self.stop_loops.clone()));
         let metrics = observe::recorder()?;
         self.loops.spawn(
@@ -529,17 +523,20 @@ impl Building {
 
     fn finish(
         self,
-        http: Option<SocketAddr>,
+        at: Doors,
         delivery: Option<Arc<Delivery>>,
         tenant: TenantId,
         first_key: Option<KeySecret>,
     ) -> Server {
-        for (role, tasks) in [(Role::Api, &self.doors), (Role::Worker, &self.loops)] {
+        for (role, tasks) in
+            [(Role::Api, &self.doors), (Role::Smtp, &self.doors), (Role::Worker, &self.loops)]
+        {
             tasks.watch(role.as_str(), &self.shown, [&self.stop_doors, &self.stop_loops]);
         }
         let Opened { database, clock, embedded, data_dir, .. } = self.opened;
         Server {
-            http,
+            http: at.http,
+            mx: at.mx,
             first_key,
             tenant,
             config: self.config,
@@ -557,42 +554,6 @@ impl Building {
             recorders: self.recorders,
             embedded,
             _data_dir: data_dir,
-        }
-    }
-}
-
-async fn take_over(
-    database: &Database,
-    seal: &Subkey,
-    delivery: &Delivery,
-    seen: Revisions,
-    now: Revisions,
-) -> Result<(), StoreError> {
-    if now.relays != seen.relays {
-        delivery.router.replace_relays(relays::open_all(database, seal).await?);
-    }
-    if now.credentials != seen.credentials {
-        let mut connection = database.serve().acquire().await?;
-        delivery.suspended.replace(tenants::suspended(&mut connection).await?);
-    }
-    Ok(())
-}
-
-/// How often it is written down when keys were last used.
-const USED_INTERVAL: Duration = Duration::from_secs(30);
-/// A drain waits no longer for it.
-const USED_TIMEOUT: Duration = Duration::from_secs(2);
-
-async fn write_used_keys(keys: Arc<Keys>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        // When the process drains, what was noted since is written too.
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(USED_INTERVAL) => {}
-        }
-        let written = tokio::time::timeout(USED_TIMEOUT, keys.write_used()).await;
-        if let Err(error) = written.unwrap_or_else(|_| Err(StoreError::timed_out())) {
-            tracing::debug!(error = %error, "could not write when keys were last used");
         }
     }
 }

@@ -82,21 +82,24 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT e.id, e.type::text AS "kind!", e.delivery_id, e.data, d.recipient, m.stream, m.tags,
+        SELECT e.id, e.type::text AS "kind!", e.delivery_id, e.data,
+               coalesce(d.recipient, e.data->>'recipient', '') AS "recipient!", coalesce(m.stream, '') AS "stream!",
+               coalesce(m.tags, '{}') AS "tags!",
                -- What the caller said of this recipient stands over what he said of the message.
-               CASE WHEN d.particulars IS NULL THEN m.metadata
+               CASE WHEN d.particulars IS NULL THEN coalesce(m.metadata, '{}')
                     ELSE m.metadata || coalesce(d.particulars -> 'metadata', '{}') END AS "metadata!"
         FROM events e
-        JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
-        JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)
-        WHERE e.tenant_id = $1
+        LEFT JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
+        LEFT JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)
+        WHERE (d.id IS NOT NULL OR e.type = 'received') AND e.tenant_id = $1
           AND ($2::uuid IS NULL OR e.id < $2)
           AND ($3::uuid IS NULL OR e.id >= $3)
           AND ($4::uuid IS NULL OR e.id < $4)
           AND ($5::text[] IS NULL OR e.type::text = ANY ($5))
           AND ($6::smallint IS NULL OR (e.lane = $6 AND e.delivery_id > $7 AND e.delivery_id <= $8))
           AND ($9::text IS NULL OR e.delivery_id IN (
-                SELECT r.id FROM deliveries r WHERE r.tenant_id = $1 AND lower(r.recipient) = $9))
+                SELECT r.id FROM deliveries r WHERE r.tenant_id = $1 AND lower(r.recipient) = $9)
+               OR (e.type = 'received' AND lower(e.data->>'recipient') = $9))
           AND ($10::text IS NULL OR m.tags @> ARRAY[$10])
           AND ($11::text IS NULL OR m.stream = $11)
         ORDER BY e.id DESC LIMIT $12
@@ -166,14 +169,15 @@ pub async fn follow_tenants(
     let tenants: Vec<Uuid> = tenants.iter().map(|id| id.uuid()).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT e.txid, e.id, e.tenant_id, e.type::text AS "kind!", e.delivery_id, e.data, d.recipient, m.stream,
-               m.tags,
-               CASE WHEN d.particulars IS NULL THEN m.metadata
+        SELECT e.txid, e.id, e.tenant_id, e.type::text AS "kind!", e.delivery_id, e.data,
+               coalesce(d.recipient, e.data->>'recipient', '') AS "recipient!", coalesce(m.stream, '') AS "stream!",
+               coalesce(m.tags, '{}') AS "tags!",
+               CASE WHEN d.particulars IS NULL THEN coalesce(m.metadata, '{}')
                     ELSE m.metadata || coalesce(d.particulars -> 'metadata', '{}') END AS "metadata!"
         FROM events e
-        JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
-        JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)
-        WHERE e.txid >= $2 AND e.txid < $4 AND (e.txid > $2 OR e.id > $3) AND e.tenant_id = ANY ($1)
+        LEFT JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
+        LEFT JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)
+        WHERE (d.id IS NOT NULL OR e.type = 'received') AND e.txid >= $2 AND e.txid < $4 AND (e.txid > $2 OR e.id > $3) AND e.tenant_id = ANY ($1)
         ORDER BY e.txid, e.id LIMIT $5
         "#,
         &tenants,

@@ -24,7 +24,13 @@ const POLL_SHARE: u32 = 20;
 const POLL_CEILING: Duration = Duration::from_secs(2);
 /// Claims pause while so little room is left.
 const LEAST_ROOM: usize = 16;
+/// How often suspects are looked for, and how often one that is in hand is looked after: after a series of crashes there
+/// may be many, most of them innocent, and each waits for the one before.
 const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
+const SUSPECT_GLANCE: Duration = Duration::from_millis(25);
+/// What takes a process down does so at once. A suspect that is in hand for longer waits for its peer, and the next one
+/// need not wait for it.
+const SUSPECT_PATIENCE: Duration = Duration::from_secs(20);
 /// How often the room is fitted to what is delivered.
 const FIT_INTERVAL: Duration = Duration::from_millis(250);
 /// The room of a process that has not delivered anything yet, and the most it ever has.
@@ -130,17 +136,28 @@ async fn clear_backlog(claimer: &Claimer) -> Result<(), StoreError> {
 
 /// Tries poison suspects one at a time, until `stop`.
 pub async fn run_suspects(claimer: Arc<Claimer>, stop: CancellationToken) {
-    let mut in_hand: Option<Claimed> = None;
+    let mut in_hand: Option<(Claimed, Instant)> = None;
     loop {
+        let wait = if in_hand.is_some() { SUSPECT_GLANCE } else { SUSPECT_INTERVAL };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(SUSPECT_INTERVAL) => {}
+            () = tokio::time::sleep(wait) => {}
         }
-        match tick_suspects(&claimer, in_hand.take()).await {
-            Ok(next) => in_hand = next,
+        let before = in_hand.take().filter(|(_, since)| since.elapsed() < SUSPECT_PATIENCE);
+        let previous = before.as_ref().map(|(claimed, _)| claimed.clone());
+        match tick_suspects(&claimer, previous).await {
+            Ok(now) => in_hand = now.map(|claimed| followed(claimed, before)),
             Err(error) => tracing::warn!(error = %error, "could not look for poison suspects"),
         }
     }
+}
+
+/// A suspect in hand, and since when: the one before, if it still is.
+fn followed(claimed: Claimed, before: Option<(Claimed, Instant)>) -> (Claimed, Instant) {
+    let same = |(known, _): &(Claimed, Instant)| {
+        (known.delivery, known.claim_no) == (claimed.delivery, claimed.claim_no)
+    };
+    before.filter(same).unwrap_or_else(|| (claimed, Instant::now()))
 }
 
 /// Claims the next suspect, unless `previous` is still in hand; gives the one that is in hand now.

@@ -6,6 +6,7 @@ mod crash;
 mod doctor;
 mod embedded;
 mod faults;
+mod inbound;
 mod openapi;
 mod packaging;
 mod smtp;

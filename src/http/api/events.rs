@@ -23,18 +23,23 @@ use super::wire::{Page, moment};
 
 /// An event as every door shows it.
 pub fn show(event: &Event) -> Value {
-    json!({
+    let ours = event.inbound().is_none();
+    let mut shown = json!({
         "id": event.id.to_string(),
         "type": event.kind.as_str(),
         "created_at": moment(event.at()),
-        "message_id": event.message().to_string(),
-        "delivery_id": event.delivery.to_string(),
+        "message_id": ours.then(|| event.message().to_string()),
+        "delivery_id": ours.then(|| event.delivery.to_string()),
         "recipient": event.recipient,
-        "stream": event.stream,
+        "stream": ours.then_some(&event.stream),
         "tags": event.tags,
         "metadata": event.metadata,
         "data": event.data,
-    })
+    });
+    if let Some(inbound) = event.inbound() {
+        shown["inbound_id"] = inbound.to_string().into();
+    }
+    shown
 }
 
 /// `GET /v1/events`: newest first.

@@ -3,13 +3,14 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
-use super::reconnect;
+use super::{PATIENCE, reconnect};
 
 /// A running Postgres. Stopped and removed when it is dropped.
 pub struct Cluster {
@@ -44,8 +45,41 @@ impl Cluster {
         cluster
     }
 
-    /// Starts it, after it was stopped.
+    /// Starts it, after it was stopped. A postmaster that finds backends of a killed one still running, which end
+    /// when they notice, refuses to start: as a supervisor would, we try again.
     pub async fn start_again(&mut self) {
+        let began = Instant::now();
+        loop {
+            self.spawn();
+            if self.answers().await {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "Postgres does not start: {:?}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Whether it answers; false: it has ended.
+    async fn answers(&mut self) -> bool {
+        let url = self.url();
+        loop {
+            if PgConnection::connect(&url).await.is_ok() {
+                return true;
+            }
+            let ended = self.postmaster.as_mut().is_none_or(|it| it.try_wait().expect("our child").is_some());
+            if ended {
+                self.postmaster = None;
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    fn spawn(&mut self) {
         let log = std::fs::File::options().append(true).create(true).open(self.home.path().join("log"));
         let log = log.expect("a log");
         let mut command = self.command("postgres");
@@ -60,7 +94,6 @@ impl Cluster {
         let errors = log.try_clone().expect("a log");
         let postmaster = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("postgres");
         self.postmaster = Some(postmaster);
-        self.connect().await;
     }
 
     /// How to reach it, as its superuser.

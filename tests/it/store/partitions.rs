@@ -115,7 +115,7 @@ async fn partitions_are_made_a_week_ahead_by_however_many_at_once() {
     for maker in makers.collect::<Vec<_>>() {
         made += maker.await.expect("made");
     }
-    assert_eq!(made, 6 * (1 + 1 + partitions::DAYS_AHEAD as usize), "each once");
+    assert_eq!(made, 7 * (1 + 1 + partitions::DAYS_AHEAD as usize), "each once");
     for ahead in 0..=partitions::DAYS_AHEAD {
         assert!(partitions::exist(&mut connection, day + Duration::days(ahead)).await.expect("asked"));
     }

@@ -54,6 +54,7 @@ impl TestApp {
             ("POSTROAD_HOSTNAME", "mail.postroad.test"),
             ("POSTROAD_SENDER_POLICY", "any"),
             ("POSTROAD_DRAIN_SECS", "10"),
+            ("POSTROAD_MX_ADDR", "off"),
         ];
         Builder {
             environment: environment.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),

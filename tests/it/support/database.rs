@@ -80,6 +80,20 @@ impl TestDatabase {
         query.fetch_one(&mut self.connect().await).await.expect("a count")
     }
 
+    /// The only column of a query, row by row.
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        let query = sqlx::query_scalar(AssertSqlSafe(query.to_owned()));
+        query.fetch_all(&mut self.connect().await).await.expect("texts")
+    }
+
+    /// Nobody else can use a table until the returned connection is closed.
+    pub async fn hold(&self, table: &str) -> PgConnection {
+        let mut connection = self.connect().await;
+        let statement = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        connection.execute(AssertSqlSafe(statement)).await.expect("locked");
+        connection
+    }
+
     async fn change(&self, statement: &str) {
         self.connect().await.execute(AssertSqlSafe(statement.to_owned())).await.expect("changed");
     }

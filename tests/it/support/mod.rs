@@ -8,6 +8,7 @@ pub mod client;
 pub mod database;
 pub mod mailbag;
 pub mod oracle;
+pub mod peer;
 pub mod program;
 pub mod routes;
 pub mod sink;

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# A Postfix of one test's own: HOME_DIRECTORY PORT RELAY_PORT. Takes mail on loopback and relays it there. It runs in
+# A Postfix of one test's own: HOME_DIRECTORY PORT RELAY_PORT [DOMAIN PORT]. Takes mail on loopback and relays it there,
+# but for mail to the domain, which goes to its own port. It runs in
 # the foreground until SIGTERM, as root, which it insists on; the machine's own Postfix is not touched.
 set -euo pipefail
 [ "$(id -u)" = 0 ] || exec sudo -n "$0" "$@"
-home=$1 port=$2 relay=$3
+home=$1 port=$2 relay=$3 domain=${4:-returns.invalid} returns=${5:-9}
 daemons=$(postconf -d -h daemon_directory)
 chmod 755 "$home"
 mkdir "$home"/{etc,data,queue}
@@ -29,6 +30,7 @@ inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
 relayhost = [127.0.0.1]:$relay
+transport_maps = inline:{ {$domain = smtp:[127.0.0.1]:$returns} }
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_recipient_restrictions = check_recipient_access inline:{ {gone@example.net = 550 5.1.1 No such user}, {later@example.net = 450 4.2.0 Try again} }
 smtpd_peername_lookup = no

@@ -38,6 +38,7 @@ impl Settings {
     pub fn embedded(directory: &Path) -> Settings {
         let environment = [
             ("POSTROAD_HTTP_ADDR", "127.0.0.1:0".to_owned()),
+            ("POSTROAD_MX_ADDR", "127.0.0.1:0".to_owned()),
             ("POSTROAD_API_KEY", KEY.to_owned()),
             ("POSTROAD_HOSTNAME", "mail.postroad.test".to_owned()),
             ("POSTROAD_SENDER_POLICY", "any".to_owned()),

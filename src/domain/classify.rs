@@ -10,11 +10,11 @@ use std::sync::OnceLock;
 use regex::{RegexSet, RegexSetBuilder};
 use time::Duration;
 
-use crate::domain::outcome::{BounceClass, Hardness, Ruling, Step, Suppress};
+use super::outcome::{BounceClass, Hardness, Ruling, Step, Suppress};
 use crate::mail::reply::SmtpReply;
 
 /// Raised with every change of the rules: stored outcomes can then be told apart.
-pub const RULES_VERSION: u16 = 1;
+pub const RULES_VERSION: u16 = 2;
 
 /// What a negative reply at `step` means. A positive one at the wrong place counts as a broken dialogue.
 pub fn classify(step: Step, reply: &SmtpReply) -> Ruling {
@@ -24,6 +24,21 @@ pub fn classify(step: Step, reply: &SmtpReply) -> Ruling {
     }
     let (hardness, suppress) = consequence(step, class);
     Ruling::Bounce { class, hardness, suppress }
+}
+
+/// What a peer's final word about a mail it had taken means, as a notice quotes it: there is no trying again.
+///
+/// A notice may quote a 4yz: its host tried until its patience ended. That says nothing final about the address.
+pub fn classify_notice(step: Step, reply: &SmtpReply) -> Ruling {
+    match classify(step, reply) {
+        Ruling::Defer { class: class @ BounceClass::MailboxFull, .. } => {
+            Ruling::Bounce { class, hardness: Hardness::Soft, suppress: Suppress::After(3) }
+        }
+        Ruling::Defer { class, .. } => {
+            Ruling::Bounce { class, hardness: Hardness::Soft, suppress: Suppress::Never }
+        }
+        other => other,
+    }
 }
 
 /// What trouble without any reply means: it passes.
@@ -86,6 +101,10 @@ type Words = [(BounceClass, &'static str)];
 /// What large receivers say about us, most telling first. Looked at before the codes, because those of blocks
 /// and limits are used for everything.
 const WORDS_ABOUT_US: &Words = &[
+    // Exchange's exceptions have names that read like everything else.
+    (BounceClass::MailboxFull, r"\bmailbox (is )?full\b|QuotaExceededException"),
+    // Exchange says 5.1.10 for it, which elsewhere means a null MX (RFC 7505 §4.2).
+    (BounceClass::InvalidRecipient, r"RESOLVER\.ADR\.|\bRecipient ?Not ?Found\b|\bRecipNotFound\b"),
     (
         BounceClass::Greylisted,
         r"gr[ea]y-?list|postgrey|first contact|come back (again )?later|not yet been seen",

@@ -1,0 +1,184 @@
+//! Taking a mail that came in: what it brings about for each recipient, all of it in one transaction.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::domain::id::TenantId;
+use crate::mail::EmailAddress;
+use crate::mail::returned::{self, Envelope, Returned};
+use crate::mail::trace::{self, Hop};
+use crate::store::{Database, PgConnection, StoreError};
+
+use super::bounce::{self, Effect};
+use super::complaint::{self, Matched};
+use super::directory::{Addressee, Directory, Mailroom};
+use super::kept::{self, Owner};
+use super::unsubscribe;
+
+/// Takes mail.
+#[derive(Clone)]
+pub struct Inbox {
+    /// Where it is kept.
+    pub database: Database,
+    /// Whom it is taken for.
+    pub directory: Directory,
+    /// Whose the mail to postmaster and abuse is.
+    pub operator: TenantId,
+    /// Our name in trace fields.
+    pub hostname: String,
+}
+
+/// A mail as it came over SMTP.
+#[derive(Debug)]
+pub struct Arrived<'a> {
+    /// MAIL FROM; empty: the null path.
+    pub sender: &'a str,
+    /// From where.
+    pub peer: IpAddr,
+    /// What the client called itself.
+    pub helo: &'a str,
+    /// Over which protocol (RFC 3848).
+    pub protocol: &'a str,
+    /// Version and cipher, if it was encrypted.
+    pub tls: Option<&'a str>,
+    /// Our name.
+    pub by: &'a str,
+    /// What its authentication gave.
+    pub verdicts: Value,
+    /// The field that tells of it, CRLF included; empty: it was not asked.
+    pub results: String,
+    /// The mail, with CRLF line ends.
+    pub raw: &'a [u8],
+}
+
+impl Arrived<'_> {
+    /// The mail with the fields we put before it.
+    pub(super) fn with_trace(&self, id: &str, recipient: &str, at: OffsetDateTime) -> Vec<u8> {
+        let hop = Hop {
+            helo: self.helo,
+            peer: self.peer,
+            by: self.by,
+            protocol: self.protocol,
+            tls: self.tls,
+            id,
+            recipient: Some(recipient),
+            at,
+        };
+        // RFC 5321 §4.4: the final host adds what the envelope said.
+        let return_path = format!("Return-Path: <{}>\r\n", self.sender);
+        let fields = [return_path.as_str(), &trace::received(&hop), &self.results].concat();
+        [fields.as_bytes(), self.raw].concat()
+    }
+
+    fn envelope(&self) -> Envelope {
+        if self.sender.is_empty() { Envelope::Null } else { Envelope::Named }
+    }
+}
+
+/// Whether a mail was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// What it brings about is committed.
+    Done,
+    /// It is a notice about a delivery whose end we have not recorded yet. Nothing was stored.
+    TooEarly,
+}
+
+impl Inbox {
+    /// Takes a mail for these recipients. Committed when it returns [`Taken::Done`].
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing was stored, unless nobody knows.
+    pub async fn take(
+        &self,
+        mail: &Arrived<'_>,
+        recipients: &[(EmailAddress, Addressee)],
+        now: OffsetDateTime,
+    ) -> Result<Taken, StoreError> {
+        let mut transaction = self.database.serve().begin().await?;
+        for (address, addressee) in in_order(recipients) {
+            if self.one(&mut transaction, mail, address, addressee, now).await? == Taken::TooEarly {
+                return Ok(Taken::TooEarly);
+            }
+        }
+        transaction.commit().await?;
+        Ok(Taken::Done)
+    }
+
+    async fn one(
+        &self,
+        connection: &mut PgConnection,
+        mail: &Arrived<'_>,
+        address: &EmailAddress,
+        addressee: &Addressee,
+        now: OffsetDateTime,
+    ) -> Result<Taken, StoreError> {
+        match addressee {
+            Addressee::ReturnPath(delivery) => match returned::read(mail.raw, mail.envelope()) {
+                Returned::Notice(notices) => {
+                    if bounce::apply(connection, *delivery, &notices, now).await? == Effect::TooEarly {
+                        return Ok(Taken::TooEarly);
+                    }
+                }
+                Returned::Complaint(complaint) => {
+                    complaint::apply(connection, &self.directory, &complaint, Some(*delivery), now).await?;
+                }
+                // Nobody reads a return path: automatic answers and the like have no effect.
+                Returned::Receipt | Returned::AutoReply | Returned::Mail => {}
+            },
+            Addressee::Unsubscribe(delivery) => match returned::read(mail.raw, mail.envelope()) {
+                Returned::Notice(_) | Returned::Receipt => {}
+                _ => unsubscribe::apply(connection, *delivery, now).await?,
+            },
+            Addressee::Feedback(room) => self.feedback(connection, mail, address, *room, now).await?,
+            Addressee::Postmaster => {
+                let owner = Owner::Operator(self.operator);
+                kept::keep(connection, mail, owner, address.as_str(), now).await?;
+            }
+            Addressee::Routed(route) => {
+                kept::keep(connection, mail, Owner::Route(route), address.as_str(), now).await?;
+            }
+        }
+        Ok(Taken::Done)
+    }
+
+    /// A report takes effect; what is none, or about mail of others, is for a person to read.
+    async fn feedback(
+        &self,
+        connection: &mut PgConnection,
+        mail: &Arrived<'_>,
+        address: &EmailAddress,
+        room: Mailroom,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let read = match room {
+            Mailroom::Machines => returned::read_at_feedback_address(mail.raw, mail.envelope()),
+            Mailroom::Person => returned::read(mail.raw, mail.envelope()),
+        };
+        if let Returned::Complaint(complaint) = &read
+            && complaint::apply(connection, &self.directory, complaint, None, now).await? == Matched::Ours
+        {
+            return Ok(());
+        }
+        let owner = Owner::Operator(self.operator);
+        kept::keep(connection, mail, owner, address.as_str(), now).await?;
+        Ok(())
+    }
+}
+
+/// Deliveries are locked in the order of their ids, so that two mails to the same two recipients do not wait for
+/// each other. Each recipient counts once.
+fn in_order(recipients: &[(EmailAddress, Addressee)]) -> Vec<&(EmailAddress, Addressee)> {
+    let mut ordered: Vec<_> = recipients.iter().collect();
+    ordered.sort_by_key(|(address, addressee)| {
+        let delivery = match addressee {
+            Addressee::ReturnPath(delivery) | Addressee::Unsubscribe(delivery) => Some(*delivery),
+            _ => None,
+        };
+        (delivery, address.key())
+    });
+    ordered.dedup_by_key(|(address, _)| address.key());
+    ordered
+}

@@ -1,0 +1,102 @@
+//! Servers that nobody here wrote: Postfix, as a relay or as somebody who returns mail, and Postfix's smtp-sink.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+
+use super::client::PATIENCE;
+use super::sink::SmtpSink;
+
+/// A program that listens on a loopback port. Ended with SIGTERM when it is dropped.
+pub struct Server {
+    child: Child,
+    port: u16,
+    home: tempfile::TempDir,
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").port()
+}
+
+impl Server {
+    async fn start(command: impl FnOnce(&Path, u16) -> Command) -> Server {
+        let home =
+            tempfile::Builder::new().prefix("postroad-peer").tempdir_in("/var/tmp").expect("a directory");
+        let port = free_port();
+        // What only administrators run lives where ordinary search paths do not look.
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        let mut command = command(home.path(), port);
+        let child = command.env("PATH", path).stdin(Stdio::null()).spawn();
+        let mut server = Server { child: child.expect("make test installs it"), port, home };
+        let began = Instant::now();
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(server.child.try_wait().expect("our child").is_none(), "it has ended");
+            assert!(began.elapsed() < PATIENCE, "it does not listen");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        server
+    }
+
+    /// Postfix, which relays to `sink`.
+    pub async fn postfix(sink: &SmtpSink) -> Server {
+        Server::postfix_with(sink, &[]).await
+    }
+
+    /// The same; notices to addresses at `domain` go to that port.
+    pub async fn postfix_returning(sink: &SmtpSink, domain: &str, port: u16) -> Server {
+        Server::postfix_with(sink, &[domain, &port.to_string()]).await
+    }
+
+    async fn postfix_with(sink: &SmtpSink, more: &[&str]) -> Server {
+        let relay = sink.address().port().to_string();
+        Server::start(|home, port| {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/postfix.sh");
+            let mut command = Command::new(script);
+            command.arg(home).arg(port.to_string()).arg(relay).args(more);
+            command
+        })
+        .await
+    }
+
+    /// smtp-sink, which writes each mail into a file.
+    pub async fn smtp_sink(options: &[&str]) -> Server {
+        Server::start(|home, port| {
+            let mut command = Command::new("smtp-sink");
+            if Uid::effective().is_root() {
+                // It will not be root; anybody may write where it writes.
+                std::fs::set_permissions(home, Permissions::from_mode(0o777)).expect("our own");
+                command.args(["-u", "nobody"]);
+            }
+            command.args(options).arg("-d").arg(home.join("%M.")).arg(format!("127.0.0.1:{port}")).arg("100");
+            command
+        })
+        .await
+    }
+
+    /// The route through it.
+    pub fn route(&self) -> String {
+        format!("smtp://127.0.0.1:{}?tls=none", self.port)
+    }
+
+    /// What smtp-sink wrote: X- fields of its own and a Received field, then the mail.
+    pub fn dumped(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.home.path()).expect("readable").flatten();
+        files
+            .map(|file| String::from_utf8_lossy(&std::fs::read(file.path()).expect("a file")).into_owned())
+            .collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It is our child, alive or waited for below.
+        let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+}
