@@ -8,7 +8,7 @@ use handlebars::{
 use serde_json::Value;
 
 use super::missing::{Watch, too_long};
-use super::shape::Costs;
+use super::shape::{Cost, Costs};
 
 /// `{{#each list}}…{{else}}…{{/each}}`, over lists and objects; `@index`, `@key`, `@first`, `@last`, `as |value key|`.
 pub struct Each {
@@ -23,6 +23,9 @@ pub struct With {
     /// Where missing variables are noted.
     pub watch: Watch,
 }
+
+/// What a round costs besides its elements: its names are set, whether anything reads them or not.
+const ROUND: Cost = Cost::elements(4);
 
 impl HelperDef for Each {
     fn call<'reg: 'rc, 'rc>(
@@ -39,7 +42,7 @@ impl HelperDef for Each {
         if rounds.is_empty() {
             return otherwise(&self.watch, value, h, r, ctx, rc, out);
         }
-        if !self.watch.spend(self.costs.of(template), rounds.len()) {
+        if !self.watch.spend(self.costs.of(template).and(ROUND), rounds.len()) {
             return Err(too_long());
         }
         rc.push_block(block_of(value));

@@ -21,14 +21,20 @@ pub struct Cost {
 }
 
 impl Cost {
-    const ONE: Cost = Cost { elements: 1, partials: 0 };
+    const ONE: Cost = Cost::elements(1);
+
+    /// Of so many elements.
+    pub const fn elements(count: u64) -> Cost {
+        Cost { elements: count, partials: 0 }
+    }
 
     /// In steps, when including a partial costs so much besides its elements.
     pub fn steps(self, per_partial: u64) -> u64 {
         self.elements.saturating_add(self.partials.saturating_mul(per_partial))
     }
 
-    fn and(self, other: Cost) -> Cost {
+    /// Of both.
+    pub fn and(self, other: Cost) -> Cost {
         Cost {
             elements: self.elements.saturating_add(other.elements),
             partials: self.partials.saturating_add(other.partials),
