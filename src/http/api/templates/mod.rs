@@ -181,12 +181,8 @@ pub async fn publish(
 ) -> Result<Json<Value>, Problem> {
     let name = named(&name)?;
     let body = app.budget.read(&headers, body, 64 * 1024).await?;
-    let mut fields = if body.bytes.is_empty() {
-        Fields::of(json!({}), "")
-    } else {
-        Fields::of(extract::json(&headers, &body.bytes)?, "")
-    }
-    .map_err(|violation| Problem::invalid(vec![violation]))?;
+    let value = extract::json(&headers, &body.bytes)?;
+    let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let version = fields.number("version", VERSIONS).and_then(|number| i32::try_from(number).ok());
     let errors = fields.finish();
     if !errors.is_empty() {
