@@ -1,11 +1,12 @@
 # What a person or a machine does with postroad. Everything here works on a fresh Debian or Ubuntu with a Rust
 # toolchain: what is missing is installed (as root, or by sudo).
 
-.PHONY: help run test torture bench lint sqlx docker-check
+.PHONY: help run test fuzz torture bench lint sqlx docker-check
 
 help:
 	@echo 'make run           build and start postroad, with a database of its own under ./data'
 	@echo 'make test          every test (NEXTEST_ARGS="-E test(name)" for some)'
+	@echo 'make fuzz          the properties of parsers, with a hundred thousand inputs each'
 	@echo 'make torture       the fault tests at full length'
 	@echo 'make bench         the throughput bench (BENCH_ARGS for others)'
 	@echo 'make lint          formatter and lints'
@@ -31,6 +32,13 @@ test:
 	@scripts/install-test-tools.sh
 	cargo nextest run --locked $(NEXTEST_ARGS)
 	cargo test --locked --doc --quiet
+
+# Properties of what reads foreign octets: commands, mails, replies, addresses, headers. They shrink what they find and
+# keep it beside the source, in proptest-regressions/, to be tried first ever after. Each ends by itself within minutes.
+FUZZ_CASES ?= 100000
+
+fuzz:
+	PROPTEST_CASES=$(FUZZ_CASES) cargo nextest run --locked --profile fuzz --lib
 
 torture:
 	@scripts/install-build-tools.sh

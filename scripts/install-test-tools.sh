@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Postgres: SMTP servers and clients that nobody here wrote (smtp-sink and
-# smtp-source from Postfix, swaks), a pooler (pgbouncer), strace and libfaketime to inject faults, and cargo-nextest
+# smtp-source from Postfix, swaks, msmtp, nodemailer), a pooler (pgbouncer), strace and libfaketime to inject faults, and cargo-nextest
 # to run it all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 
 NEXTEST=0.9.143
+NODEMAILER=7.0.13
 
 # Installs services without starting them: the tests run their own.
 apt_install_stopped() {
@@ -36,6 +37,18 @@ command -v pgbouncer >/dev/null || services+=(pgbouncer)
 missing=()
 command -v strace >/dev/null || missing+=(strace)
 command -v swaks >/dev/null || missing+=(swaks)
+# What swaks speaks TLS with.
+perl -MNet::SSLeay -e 1 2>/dev/null || missing+=(libnet-ssleay-perl)
+command -v msmtp >/dev/null || missing+=(msmtp)
+command -v curl >/dev/null || missing+=(curl)
+command -v openssl >/dev/null || missing+=(openssl)
+# How Postfix logs in.
+compgen -G '/usr/lib/*/sasl2/libplain.so' >/dev/null || missing+=(libsasl2-modules)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
 [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+tools=target/test-tools
+[ -d "$tools/node_modules/nodemailer" ] ||
+    npm install --prefix "$tools" --no-audit --no-fund --no-save "nodemailer@$NODEMAILER" >/dev/null
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version "$NEXTEST"

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -184,8 +185,11 @@ fn announce(config: &Config, server: &Server) -> Result<()> {
         );
     }
     let mut out = std::io::stdout().lock();
-    let mx = server.mx_addr().map_or_else(|| "off".to_owned(), |address| address.to_string());
-    writeln!(out, "ready http={http} submission=off submissions=off mx={mx}")?;
+    let ports = server.ports();
+    let told = |port: Option<SocketAddr>| port.map_or_else(|| "off".to_owned(), |port| port.to_string());
+    let (submission, submissions, mx) = (told(ports.submission), told(ports.submissions), told(ports.mx));
+    let https = ports.https.map(|port| format!(" https={port}")).unwrap_or_default();
+    writeln!(out, "ready http={http}{https} submission={submission} submissions={submissions} mx={mx}")?;
     Ok(out.flush()?)
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::delivery::transmit::Deadlines;
+use crate::dns;
 use crate::domain::relay::DefaultRoute;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
@@ -28,14 +29,30 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `POSTROAD_HTTP_ADDR` (`127.0.0.1:8080`): API and reference. Port 0: any free one.
     pub http_addr: SocketAddr,
+    /// `POSTROAD_HTTPS_ADDR` (`off`): the same over TLS.
+    pub https_addr: Option<SocketAddr>,
+    /// `POSTROAD_SUBMISSION_ADDR` (`127.0.0.1:2587`): mail from our own users by SMTP with STARTTLS; `None`: off.
+    pub submission_addr: Option<SocketAddr>,
+    /// `POSTROAD_SUBMISSIONS_ADDR` (`127.0.0.1:2465`): the same over TLS from the first octet; `None`: off.
+    pub submissions_addr: Option<SocketAddr>,
+    /// `POSTROAD_TLS_CERT` and `POSTROAD_TLS_KEY` (made for development): PEM files, read again when they change.
+    pub tls_files: Option<TlsFiles>,
     /// `POSTROAD_MX_ADDR` (`127.0.0.1:2525`): mail from the world; `off`: none is taken. Port 0: any free one.
     pub mx_addr: Option<SocketAddr>,
-    /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For` is believed, separated by commas.
+    /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For`, and PROXY header before SMTP, is believed,
+    /// separated by commas.
     pub trusted_proxies: Vec<IpNet>,
-    /// `POSTROAD_ROUTE` (`capture`): `capture`, `smtp://…` or `smtps://…`.
+    /// `POSTROAD_ROUTE` (`capture`): `capture`, `direct`, `smtp://…` or `smtps://…`.
     pub route: DefaultRoute,
-    /// `POSTROAD_ALLOW_PRIVATE` (`false`): tenants' relays may be at private addresses.
+    /// `POSTROAD_DIRECT_PORT` (`25`): the port of `direct`.
+    pub direct_port: u16,
+    /// `POSTROAD_ALLOW_PRIVATE` (`false`): `direct` and tenants' relays may be at private addresses.
     pub allow_private: bool,
+    /// `POSTROAD_DNS_SERVER` (the system's): resolvers, `address[:port]`, separated by commas; and
+    /// `POSTROAD_DNS_TRUST` (`loopback`): whose word about signatures (DNSSEC) is taken: `loopback`, `always`, `never`.
+    pub dns: dns::Settings,
+    /// `POSTROAD_TLS_ROOTS` (none): a PEM file with certificates trusted besides the machine's.
+    pub tls_roots: Option<PathBuf>,
     /// `POSTROAD_SENDER_POLICY` (`any` with `capture`, else `verified`).
     pub sender_policy: SenderPolicy,
     /// `POSTROAD_API_KEY` (unset): this key exists with every scope in the tenant `default`; 8 characters or more.
@@ -58,6 +75,8 @@ pub struct Config {
     pub retention: time::Duration,
     /// `POSTROAD_CONTENT_DAYS` (`45`): how long content is kept.
     pub content: time::Duration,
+    /// `POSTROAD_STATS_DAYS` (`400`): how long daily figures are kept; hourly ones as long as history.
+    pub figures: time::Duration,
     /// `POSTROAD_LANES` (`16`): lanes in use, 1 to 4096.
     pub lanes: u16,
     /// `POSTROAD_ACCEPT_WRITERS` (`2`): group-commit writers.
@@ -72,6 +91,15 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// What was set and has no effect, a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// A certificate chain and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate of this host first, then those between it and its root.
+    pub certificate: PathBuf,
+    /// The key of the first.
+    pub key: PathBuf,
 }
 
 /// How log lines are written.
@@ -109,8 +137,19 @@ impl Config {
             database_url: source.database_url.take(),
             data_dir: source.text("DATA_DIR").unwrap_or_else(|| "./data".to_owned()).into(),
             http_addr: source.parsed("HTTP_ADDR", "127.0.0.1:8080", address).unwrap_or(NOWHERE),
+            https_addr: source.parsed("HTTPS_ADDR", "off", address_or_off).flatten(),
+            submission_addr: source.parsed("SUBMISSION_ADDR", "127.0.0.1:2587", address_or_off).flatten(),
+            submissions_addr: source.parsed("SUBMISSIONS_ADDR", "127.0.0.1:2465", address_or_off).flatten(),
+            tls_files: source.tls_files(),
             mx_addr: source.parsed("MX_ADDR", "127.0.0.1:2525", address_or_off).unwrap_or(None),
             trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
+            direct_port: source.number("DIRECT_PORT", 25, 1..=65_535) as u16,
+            dns: dns::Settings {
+                servers: source.parsed("DNS_SERVER", "", dns::Servers::parse).unwrap_or_default(),
+                trust: source.parsed("DNS_TRUST", "loopback", dns_trust).unwrap_or_default(),
+                ..dns::Settings::default()
+            },
+            tls_roots: source.text("TLS_ROOTS").map(PathBuf::from),
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
@@ -125,6 +164,7 @@ impl Config {
             max_message_bytes: source.number("MAX_MESSAGE_BYTES", 26_214_400, 1024..=268_435_456) as usize,
             retention: time::Duration::days(source.number("RETENTION_DAYS", 45, 1..=3650) as i64),
             content: time::Duration::days(source.number("CONTENT_DAYS", 45, 1..=3650) as i64),
+            figures: time::Duration::days(source.number("STATS_DAYS", 400, 1..=3650) as i64),
             lanes: source.number("LANES", 16, 1..=4096) as u16,
             accept_writers: source.number("ACCEPT_WRITERS", intake::DEFAULT_WRITERS as u64, 1..=16) as usize,
             record_writers: source.number("RECORD_WRITERS", 1, 1..=16) as usize,
@@ -245,6 +285,19 @@ impl Source {
         self.parsed("SENDER_POLICY", default, sender_policy).unwrap_or(SenderPolicy::Verified)
     }
 
+    fn tls_files(&mut self) -> Option<TlsFiles> {
+        match (self.text("TLS_CERT"), self.text("TLS_KEY")) {
+            (Some(certificate), Some(key)) => {
+                Some(TlsFiles { certificate: certificate.into(), key: key.into() })
+            }
+            (None, None) => None,
+            _ => {
+                self.wrong.push(format!("{PREFIX}TLS_CERT and {PREFIX}TLS_KEY need each other"));
+                None
+            }
+        }
+    }
+
     fn check_domain(&mut self, key: &str, domain: &str) {
         if let Err(error) = EmailAddress::parse(&format!("x@{domain}")) {
             self.wrong.push(format!("{PREFIX}{key}: {domain:?} is no host name: {error}"));
@@ -269,10 +322,7 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 fn address_or_off(text: &str) -> Result<Option<SocketAddr>, &'static str> {
-    if text == "off" {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|_| "an address with a port is needed, such as 0.0.0.0:25, or off")
+    if text == "off" { Ok(None) } else { address(text).map(Some) }
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, String> {
@@ -297,6 +347,15 @@ fn sender_policy(text: &str) -> Result<SenderPolicy, &'static str> {
         "any" => Ok(SenderPolicy::Any),
         "verified" => Ok(SenderPolicy::Verified),
         _ => Err("any or verified is needed"),
+    }
+}
+
+fn dns_trust(text: &str) -> Result<dns::Trust, &'static str> {
+    match text {
+        "loopback" => Ok(dns::Trust::Loopback),
+        "always" => Ok(dns::Trust::Always),
+        "never" => Ok(dns::Trust::Never),
+        _ => Err("loopback, always or never is needed"),
     }
 }
 
@@ -340,8 +399,25 @@ mod tests {
         assert_eq!(config.route, DefaultRoute::Capture);
         assert_eq!(config.sender_policy, SenderPolicy::Any);
         assert_eq!(config.http_addr.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.https_addr, None);
+        assert_eq!(config.submission_addr.map(|address| address.port()), Some(2587));
+        assert_eq!(config.submissions_addr.map(|address| address.port()), Some(2465));
         assert_eq!(config.drain, Duration::from_secs(30));
         assert_eq!(config.log, "info");
+    }
+
+    #[test]
+    fn doors_can_be_closed_and_a_certificate_needs_its_key() {
+        let off = [("POSTROAD_SUBMISSION_ADDR", "off"), ("POSTROAD_SUBMISSIONS_ADDR", "off")];
+        let config = read(&off, None).expect("fine");
+        assert_eq!((config.submission_addr, config.submissions_addr), (None, None));
+        let pair = [("POSTROAD_TLS_CERT", "/c.pem"), ("POSTROAD_TLS_KEY", "/k.pem")];
+        let files = TlsFiles { certificate: "/c.pem".into(), key: "/k.pem".into() };
+        assert_eq!(read(&pair, None).expect("fine").tls_files, Some(files));
+        assert!(
+            read(&pair[..1], None)
+                .is_err_and(|bad| bad.0 == ["POSTROAD_TLS_CERT and POSTROAD_TLS_KEY need each other"])
+        );
     }
 
     #[test]

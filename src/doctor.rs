@@ -247,7 +247,7 @@ async fn route(config: &Config) -> Vec<Finding> {
         DefaultRoute::Capture => {
             vec![good("route", "capture: mail is kept for reading, nothing leaves this machine")]
         }
-        DefaultRoute::Direct => vec![bad("route", "direct: this version cannot do that yet")],
+        DefaultRoute::Direct => vec![good("route", "direct: to the recipients' own servers")],
         DefaultRoute::Relay(endpoint) => vec![relay(endpoint).await],
     }
 }

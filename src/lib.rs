@@ -11,7 +11,8 @@ pub mod render;
 pub mod seal;
 // 1: postroad's nouns and rules. Pure.
 pub mod domain;
-// 2: all SQL.
+// 2: all SQL; names.
+pub mod dns;
 pub mod store;
 // 3: the operation everything that sends mail goes through.
 pub mod submission;
@@ -20,6 +21,7 @@ pub mod account;
 pub mod delivery;
 pub mod feedback;
 pub mod live;
+pub mod reporting;
 // 5: doors and loops.
 pub mod http;
 pub mod smtp;

@@ -2,7 +2,9 @@
 //! writes the audit log and raises the revision by which nodes learn of it.
 
 pub mod bootstrap;
+pub mod credentials;
 pub mod keys;
+pub mod rates;
 pub mod relays;
 pub mod templates;
 pub mod tenants;

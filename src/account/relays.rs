@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use crate::domain::handling::Transport;
 use crate::domain::id::{RelayId, TenantId};
-use crate::domain::relay::{Auth, Endpoint, Grant, OAuth, Relay, TlsMode};
+use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, Endpoint, Grant, Hop, OAuth, Relay, TlsMode};
 use crate::seal::{NoRandomness, Secret, Subkey};
 use crate::store::audit::{self, Entry};
 use crate::store::relays::{self, StoredRelay};
@@ -19,7 +20,7 @@ pub struct NewRelay {
     /// What its owner calls it.
     pub name: String,
     /// Where it leads; already checked.
-    pub endpoint: Endpoint,
+    pub hop: Hop,
     /// Only mail of this stream.
     pub match_stream: Option<String>,
     /// Only mail to this recipient domain, as A-labels.
@@ -53,17 +54,19 @@ pub async fn create(
     now: OffsetDateTime,
 ) -> Result<StoredRelay, RelayError> {
     let id = RelayId::new(now);
+    let (route, endpoint) = written(new.hop);
     let stored = StoredRelay {
         id,
         tenant,
         name: new.name,
-        host: new.endpoint.host,
-        port: new.endpoint.port.into(),
-        tls: new.endpoint.tls.as_str().to_owned(),
-        auth_sealed: seal_auth(seal, id, &new.endpoint.auth)?,
+        route: route.to_owned(),
+        host: endpoint.host,
+        port: endpoint.port.into(),
+        tls: endpoint.tls.as_str().to_owned(),
+        auth_sealed: seal_auth(seal, id, &endpoint.auth)?,
         match_stream: new.match_stream,
         match_domain: new.match_domain,
-        max_connections: new.endpoint.max_connections.into(),
+        max_connections: endpoint.max_connections.into(),
         created_at: now,
     };
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
@@ -118,21 +121,51 @@ fn open(seal: &Subkey, stored: StoredRelay) -> Option<Relay> {
             }
         },
     };
+    let endpoint = Endpoint {
+        host: stored.host,
+        port: u16::try_from(stored.port).ok()?,
+        tls: TlsMode::parse(&stored.tls)?,
+        auth,
+        max_connections: u16::try_from(stored.max_connections).ok()?,
+    };
     Some(Relay {
         id: stored.id,
         tenant: stored.tenant,
         name: stored.name,
-        endpoint: Endpoint {
-            host: stored.host,
-            port: u16::try_from(stored.port).ok()?,
-            tls: TlsMode::parse(&stored.tls)?,
-            auth,
-            max_connections: u16::try_from(stored.max_connections).ok()?,
-        },
+        hop: read(&stored.route, endpoint),
         match_stream: stored.match_stream,
         match_domain: stored.match_domain,
         created_at: stored.created_at,
     })
+}
+
+/// The name of the way in the API and the database, to the recipient's own servers.
+pub const DIRECT: &str = "direct";
+/// The same, through a server.
+pub const SMTP: &str = "smtp";
+
+/// How a hop is stored: its route, and what there is of an endpoint.
+fn written(hop: Hop) -> (&'static str, Endpoint) {
+    match hop {
+        Hop::Kept(endpoint) | Hop::Relay(endpoint) => (SMTP, endpoint),
+        Hop::Direct(transport) => {
+            let tls = match transport {
+                Transport::AsOffered => TlsMode::Opportunistic,
+                Transport::RequireTls => TlsMode::Required,
+            };
+            let (host, auth) = (String::new(), Auth::None);
+            (DIRECT, Endpoint { host, port: 25, tls, auth, max_connections: DEFAULT_CONNECTIONS })
+        }
+    }
+}
+
+/// Reads what [`written`] wrote.
+fn read(route: &str, endpoint: Endpoint) -> Hop {
+    match (route, endpoint.tls) {
+        (DIRECT, TlsMode::Required) => Hop::Direct(Transport::RequireTls),
+        (DIRECT, _) => Hop::Direct(Transport::AsOffered),
+        _ => Hop::Relay(endpoint),
+    }
 }
 
 fn seal_auth(seal: &Subkey, id: RelayId, auth: &Auth) -> Result<Option<Vec<u8>>, NoRandomness> {
@@ -205,7 +238,9 @@ async fn changed(
     action: &'static str,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let details = json!({ "name": relay.name, "host": relay.host, "port": relay.port, "tls": relay.tls });
+    let details = json!({
+        "name": relay.name, "route": relay.route, "host": relay.host, "port": relay.port, "tls": relay.tls
+    });
     let target = relay.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, relay.tenant, entry, now).await?;

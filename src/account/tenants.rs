@@ -4,6 +4,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::domain::id::TenantId;
+use crate::domain::notice::DsnPolicy;
 use crate::domain::tenant::{Tenant, TenantName};
 use crate::store::audit::{self, Entry};
 use crate::store::revisions::{self, Revised};
@@ -38,7 +39,8 @@ pub async fn create(
     name: TenantName,
     now: OffsetDateTime,
 ) -> Result<Tenant, TenantError> {
-    let tenant = Tenant { id: TenantId::new(now), name, created_at: now, suspended_at: None };
+    let dsn = DsnPolicy::default();
+    let tenant = Tenant { id: TenantId::new(now), name, created_at: now, suspended_at: None, dsn };
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
     named(tenants::insert(&mut transaction, tenant.id, &tenant.name, now).await)?;
     changed(&mut transaction, actor, &tenant, "tenant.create", now).await?;
@@ -55,7 +57,18 @@ pub enum Standing {
     Suspended,
 }
 
-/// Renames, suspends or reinstates a tenant; what is `None` stays.
+/// What is to be changed of a tenant; what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Its name.
+    pub name: Option<TenantName>,
+    /// Whether it may send.
+    pub standing: Option<Standing>,
+    /// Which notices its submitters by SMTP get.
+    pub dsn: Option<DsnPolicy>,
+}
+
+/// Renames, suspends or reinstates a tenant, or chooses its notices.
 ///
 /// # Errors
 /// See [`TenantError`].
@@ -63,21 +76,19 @@ pub async fn update(
     database: &Database,
     actor: &Actor,
     id: TenantId,
-    name: Option<TenantName>,
-    standing: Option<Standing>,
+    changes: Changes,
     now: OffsetDateTime,
 ) -> Result<Tenant, TenantError> {
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
     let mut tenant = tenants::find(&mut transaction, id).await?.ok_or(TenantError::NotFound)?;
-    if let Some(name) = name {
-        tenant.name = name;
-    }
-    tenant.suspended_at = match standing {
+    tenant.name = changes.name.unwrap_or(tenant.name);
+    tenant.dsn = changes.dsn.unwrap_or(tenant.dsn);
+    tenant.suspended_at = match changes.standing {
         Some(Standing::Active) => None,
         Some(Standing::Suspended) => tenant.suspended_at.or(Some(now)),
         None => tenant.suspended_at,
     };
-    named(tenants::update(&mut transaction, id, &tenant.name, tenant.suspended_at).await)?;
+    named(tenants::update(&mut transaction, id, &tenant.name, tenant.suspended_at, tenant.dsn).await)?;
     changed(&mut transaction, actor, &tenant, "tenant.update", now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(tenant)
@@ -117,7 +128,11 @@ async fn changed(
     action: &'static str,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let details = json!({ "name": tenant.name.as_str(), "suspended": tenant.suspended_at.is_some() });
+    let details = json!({
+        "name": tenant.name.as_str(),
+        "suspended": tenant.suspended_at.is_some(),
+        "dsn": tenant.dsn.as_str(),
+    });
     let target = tenant.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, tenant.id, entry, now).await?;

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use crate::domain::delivery::Ending;
 use crate::domain::handoff::Leased;
+use crate::domain::notice::{NoticeKind, candidate};
 use crate::domain::outcome::{AttemptReport, BounceClass, Hardness, Ruling, Suppress};
 use crate::domain::retry::{Deferral, Next, delay_notices, next_try};
 use crate::store::record::{Completion, Turn};
@@ -126,8 +127,22 @@ fn completion(
         turn,
         event_data: data.to_string(),
         suppress: None::<(Suppress, String)>,
+        notice: notice(leased, turn),
         at: now,
     }
+}
+
+/// What who submitted the mail may have to be told. Of delays the first only.
+fn notice(leased: &Leased, turn: Turn) -> Option<NoticeKind> {
+    let kind = match turn {
+        Turn::End { ending: Ending::Delivered, .. } => NoticeKind::Relayed,
+        Turn::End { ending: Ending::Bounced | Ending::Expired | Ending::Suppressed, .. } => {
+            NoticeKind::Failed
+        }
+        Turn::Again { delay_notices: 1.., .. } if leased.delay_notices == 0 => NoticeKind::Delayed,
+        Turn::End { ending: Ending::Canceled, .. } | Turn::Again { .. } => return None,
+    };
+    candidate(&leased.message.handling, &leased.particulars, kind)
 }
 
 /// What an event tells of the dialogue.

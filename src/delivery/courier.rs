@@ -14,17 +14,18 @@ use crate::domain::handoff::Leased;
 use crate::domain::id::DeliveryId;
 use crate::domain::netguard;
 use crate::domain::outcome::{AttemptReport, BounceClass, Ruling, Step};
-use crate::domain::relay::Auth;
+use crate::domain::relay::{Auth, Endpoint};
 use crate::mail::reply::{SmtpReply, printable};
 
 use super::Delivery;
 use super::classify::{classify, no_reply, outcome_unknown};
 use super::conclude::{conclude, expired, stopped};
+use super::dial;
 use super::observe;
 use super::prepare::prepare;
 use super::record::Finished;
-use super::site::{Reach, Site};
-use super::transmit::{self, Connection, Credentials, Dial, Failure, Peer, Trouble};
+use super::site::{Reach, Site, Target};
+use super::transmit::{self, Circle, Connection, Credentials, Dial, Failure, Peer, Trouble};
 
 /// Mails on one connection before it is renewed: large receivers expect it.
 const MAILS_PER_CONNECTION: u32 = 100;
@@ -109,23 +110,29 @@ impl Courier {
     }
 
     async fn connect(&self, peer: &mut Peer) -> Result<Connection, Failure> {
-        let endpoint = &self.site.endpoint;
-        let addresses = self.resolve().await?;
-        let credentials = self.credentials().await?;
+        let endpoint = match &self.site.target {
+            Target::Relay(endpoint) => endpoint,
+            Target::Mx(exchange) => {
+                let turn = self.site.next_turn();
+                return dial::connect(&self.delivery, exchange, turn, peer).await;
+            }
+        };
+        peer.host = Some(endpoint.host.clone());
+        let addresses = self.resolve(endpoint).await?;
+        let credentials = self.credentials(endpoint).await?;
         let dial = Dial {
-            addresses: &addresses,
             host: &endpoint.host,
-            tls: endpoint.tls,
+            tls: endpoint.tls.into(),
+            circle: Circle::Allowed,
             hello: &self.delivery.hostname,
             credentials,
             deadlines: self.delivery.deadlines,
         };
-        transmit::connect(&dial, &self.delivery.tls, peer).await
+        transmit::connect(&dial, &addresses, &self.delivery.tls, peer).await
     }
 
     /// The addresses of the endpoint, as far as they may be dialled.
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
-        let endpoint = &self.site.endpoint;
+    async fn resolve(&self, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
         let lookup = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port));
         let found: Vec<SocketAddr> =
             transmit::within(Step::Route, self.delivery.deadlines.connect, lookup).await?.collect();
@@ -140,8 +147,8 @@ impl Courier {
         Ok(allowed)
     }
 
-    async fn credentials(&self) -> Result<Option<Credentials>, Failure> {
-        match &self.site.endpoint.auth {
+    async fn credentials(&self, endpoint: &Endpoint) -> Result<Option<Credentials>, Failure> {
+        match &endpoint.auth {
             Auth::None => Ok(None),
             Auth::Password { username, password } => {
                 Ok(Some(Credentials::Password { username: username.clone(), password: password.clone() }))
@@ -150,7 +157,7 @@ impl Courier {
                 Ok(token) => Ok(Some(Credentials::Bearer { username: oauth.username.clone(), token })),
                 Err(error) => {
                     let text = format!("no access token for the relay: {error}");
-                    let trouble = Trouble::Unmet { class: BounceClass::RelayDenied, text };
+                    let trouble = Trouble::Unmet { class: BounceClass::RelayDenied, status: None, text };
                     Err(Failure { step: Step::Auth, trouble })
                 }
             },
@@ -158,17 +165,18 @@ impl Courier {
     }
 
     /// The site cannot be reached. The first mail that waits for it bears the attempt; the rest goes back
-    /// uncounted until the pause is over.
+    /// uncounted until the pause is over. What is for good, and about the site, is so for all.
     fn give_up(&mut self, unconnected: Unconnected) {
         let now = self.delivery.clock.now();
         let (waiting, until) = self.site.unreachable(now);
-        let mut waiting = waiting.into_iter();
-        if let Some(first) = waiting.next() {
-            let Unconnected { failure, peer, started_at, began } = unconnected;
-            let report = self.report(Err(&failure), Some(&peer), started_at, began);
-            self.finish(first, report, self.rule(&failure));
+        let Unconnected { failure, peer, started_at, began } = unconnected;
+        let report = self.report(Err(&failure), Some(&peer), started_at, began);
+        match self.rule(&failure) {
+            for_good @ Ruling::Bounce { .. } if matches!(self.site.target, Target::Mx(_)) => {
+                self.delivery.end_all(waiting, &report, for_good);
+            }
+            ruling => self.delivery.first_bears(waiting, &report, ruling, until),
         }
-        self.delivery.hand_back(waiting.collect(), until);
     }
 
     /// One mail: asks the fences, sends it, and records what came of it.
@@ -291,6 +299,10 @@ impl Courier {
                 (*step, None, printable(&format!("{text}; the peer may have taken the mail")))
             }
         };
+        let status = || match result {
+            Err(Failure { trouble: Trouble::Unmet { status, .. }, .. }) => status.map(str::to_owned),
+            _ => None,
+        };
         let connection = self.connection.as_ref();
         let address = peer.and_then(|peer| peer.address).or_else(|| connection.map(Connection::address));
         let tls = peer
@@ -300,11 +312,15 @@ impl Courier {
             started_at,
             duration_ms: i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX),
             step,
-            host: Some(self.site.endpoint.host.clone()),
+            host: peer
+                .and_then(|peer| peer.host.as_deref())
+                .or_else(|| connection.map(Connection::host))
+                .or_else(|| self.site.target.host())
+                .map(str::to_owned),
             ip: address.map(|address| address.ip()),
             tls,
             code: reply.map(|reply| reply.code),
-            enhanced: reply.and_then(|reply| reply.enhanced).map(|status| status.to_string()),
+            enhanced: reply.and_then(|reply| reply.enhanced).map(|status| status.to_string()).or_else(status),
             text,
         }
     }

@@ -1,20 +1,26 @@
 //! Delivery: claim, prepare, route, transmit, classify, record. Owns the transactions in which results are
 //! written; holds none while it speaks with the world.
 //!
-//! A leased mail comes in through [`Delivery::dispatch`], is routed to a [`site::Site`], carried by a
-//! [`courier`] over its connection, and leaves as a result to the [`record::Recorder`].
+//! A leased mail comes in through [`Delivery::dispatch`], is routed to a [`site::Site`] (at once, or, if it goes
+//! [directly](direct), after its recipient's domain was looked up), carried by a [`courier`] over its connection,
+//! and leaves as a result to the [`record::Recorder`].
 
 mod conclude;
 pub mod control;
 mod courier;
+mod dial;
+pub mod direct;
+pub mod domains;
 mod fair;
 pub mod fence;
 mod load;
+pub mod mx;
 mod oauth;
 mod observe;
 mod personalise;
 mod prepare;
 pub mod record;
+pub mod resolve;
 pub mod route;
 mod simulate;
 pub mod site;
@@ -36,9 +42,10 @@ pub use crate::domain::classify;
 pub use load::{Loaded, claim_lane, claim_suspect, terms};
 pub use oauth::Tokens;
 
+use direct::{Bundling, Direct};
 use fence::{Cancels, Fence, Suspended};
 use record::{Finished, Recorder};
-use route::Router;
+use route::{Router, Way};
 use site::{Brought, Site};
 use tls::PeerTls;
 use transmit::Deadlines;
@@ -65,6 +72,8 @@ pub struct Delivery {
     pub tokens: Tokens,
     /// Knows the way.
     pub router: Router,
+    /// Finds the way to strangers.
+    pub direct: Direct,
     /// Writes results.
     pub recorder: Recorder,
     /// Whether this process may send.
@@ -82,12 +91,19 @@ impl Delivery {
     pub fn dispatch(self: &Arc<Self>, mails: Vec<Leased>) {
         let now = self.clock.now();
         let mut by_site: Vec<(Arc<Site>, Vec<Leased>)> = Vec::new();
+        let mut direct = Bundling::default();
         for leased in mails {
             if simulate::is_simulated(&leased) {
                 self.recorder.record(simulate::simulate(leased, now));
                 continue;
             }
-            let site = self.router.site(&leased);
+            let site = match self.router.way(&leased) {
+                Way::Site(site) => site,
+                Way::Direct(transport) => {
+                    direct.add(leased, transport);
+                    continue;
+                }
+            };
             match by_site.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &site)) {
                 Some((_, waiting)) => waiting.push(leased),
                 None => by_site.push((site, vec![leased])),
@@ -96,6 +112,7 @@ impl Delivery {
         for (site, mails) in by_site {
             self.bring(site, mails, now);
         }
+        direct.send(self);
     }
 
     fn bring(self: &Arc<Self>, site: Arc<Site>, mails: Vec<Leased>, now: OffsetDateTime) {
@@ -138,10 +155,8 @@ impl Delivery {
     /// Takes nothing more; gives back what waits, and lets every courier finish the mail it has.
     pub async fn drain(&self) {
         let now = self.clock.now();
-        for site in self.router.sites() {
-            for leased in site.close() {
-                self.recorder.record(Finished::hand_back(leased, now));
-            }
+        for leased in self.router.close() {
+            self.recorder.record(Finished::hand_back(leased, now));
         }
         self.couriers.close();
         self.couriers.wait().await;

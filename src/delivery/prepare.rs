@@ -3,11 +3,12 @@
 
 use bytes::Bytes;
 
+use crate::domain::handling::Bounces;
 use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
 use super::personalise::personalise;
-use super::transmit::{Failure, Mail};
+use super::transmit::{Failure, Mail, Notices};
 
 /// A delivery ready to be sent.
 #[derive(Debug)]
@@ -23,7 +24,11 @@ pub struct Prepared<'a> {
 /// # Errors
 /// The recipient's own mail cannot be composed.
 pub fn prepare<'a>(leased: &'a Leased, return_paths: &ReturnPaths) -> Result<Prepared<'a>, Failure> {
-    Ok(Prepared { return_path: return_paths.of(leased.id), own: personalise(leased)?, leased })
+    let return_path = match leased.message.handling.bounces {
+        Bounces::ToUs => return_paths.of(leased.id),
+        Bounces::ToNobody => String::new(),
+    };
+    Ok(Prepared { return_path, own: personalise(leased)?, leased })
 }
 
 impl Prepared<'_> {
@@ -37,6 +42,17 @@ impl Prepared<'_> {
             needs_smtputf8: message.needs_smtputf8 || self.leased.recipient.needs_smtputf8(),
             eight_bit: message.eight_bit,
             protected: message.protected,
+            notices: self.notices(),
+        }
+    }
+
+    fn notices(&self) -> Notices<'_> {
+        let (envelope, own) = (self.leased.message.handling.envelope.as_ref(), &self.leased.particulars);
+        Notices {
+            ret: envelope.and_then(|envelope| envelope.ret),
+            envid: envelope.and_then(|envelope| envelope.envid.as_deref()),
+            notify: own.notify,
+            orcpt: own.orcpt.as_deref(),
         }
     }
 }

@@ -1,60 +1,130 @@
-//! Routes: which site a mail goes to. A tenant's relay that matches most specifically, else the installation's
+//! Routes: which way a mail goes. A tenant's relay that matches most specifically, else the installation's
 //! own route.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use time::OffsetDateTime;
+
+use crate::domain::handling::Transport;
 use crate::domain::handoff::Leased;
 use crate::domain::id::TenantId;
-use crate::domain::relay::{Endpoint, Relay};
+use crate::domain::relay::{Endpoint, Hop, Relay, TlsMode};
 
+use super::mx::MxSite;
 use super::site::{Reach, Site, Sites};
 
 /// Knows the way.
 #[derive(Debug)]
 pub struct Router {
     sites: Sites,
-    default: Arc<Site>,
-    tenant_reach: Reach,
+    default: Route,
+    strangers: Reach,
     relays: RwLock<Arc<RelayTable>>,
 }
 
-/// Tenants' relays with their sites.
-type RelayTable = HashMap<TenantId, Vec<(Relay, Arc<Site>)>>;
+/// Tenants' relays with their ways.
+type RelayTable = HashMap<TenantId, Vec<(Relay, Route)>>;
+
+/// A hop, with the site of a server that is known already.
+#[derive(Debug, Clone)]
+enum Route {
+    /// Nothing is demanded of it.
+    Kept(Arc<Site>),
+    Relay(Arc<Site>),
+    Direct(Transport),
+}
+
+/// Which way a mail goes.
+#[derive(Debug, Clone)]
+pub enum Way {
+    /// To this site.
+    Site(Arc<Site>),
+    /// To the servers its recipient's domain names, protected at least so.
+    Direct(Transport),
+}
 
 impl Router {
-    /// With the installation's own next hop. `tenant_reach`: where tenants' relays may be.
-    pub fn new(default: &Endpoint, tenant_reach: Reach) -> Router {
+    /// With the installation's own next hop. `strangers`: where servers may be that others named, in relays of
+    /// tenants or in the DNS.
+    pub fn new(default: &Hop, strangers: Reach) -> Router {
         let sites = Sites::default();
-        let default = sites.of(default, Reach::Anywhere);
-        Router { sites, default, tenant_reach, relays: RwLock::default() }
+        let default = match default {
+            Hop::Kept(endpoint) => Route::Kept(sites.relay(endpoint, Reach::Anywhere)),
+            Hop::Relay(endpoint) => Route::Relay(sites.relay(endpoint, Reach::Anywhere)),
+            Hop::Direct(transport) => Route::Direct(*transport),
+        };
+        Router { sites, default, strangers, relays: RwLock::default() }
     }
 
-    /// The site for a mail.
-    pub fn site(&self, leased: &Leased) -> Arc<Site> {
+    /// The way of a mail.
+    pub fn way(&self, leased: &Leased) -> Way {
         let relays = Arc::clone(&self.relays.read().unwrap_or_else(PoisonError::into_inner));
         let message = &leased.message;
-        relays
+        let route = relays
             .get(&message.tenant)
             .into_iter()
             .flatten()
-            .filter_map(|(relay, site)| Some((relay.rank(&message.stream, leased.recipient.domain())?, site)))
+            .filter_map(|(relay, route)| {
+                Some((relay.rank(&message.stream, leased.recipient.domain())?, route))
+            })
             .max_by_key(|(rank, _)| *rank)
-            .map_or_else(|| Arc::clone(&self.default), |(_, site)| Arc::clone(site))
+            .map_or(&self.default, |(_, route)| route);
+        let wanted = message.handling.transport;
+        match (route, wanted) {
+            (Route::Kept(site), _) | (Route::Relay(site), Transport::AsOffered) => {
+                Way::Site(Arc::clone(site))
+            }
+            (Route::Relay(site), Transport::RequireTls) => Way::Site(self.protected(site)),
+            (Route::Direct(Transport::AsOffered), wanted) => Way::Direct(wanted),
+            (Route::Direct(Transport::RequireTls), _) => Way::Direct(Transport::RequireTls),
+        }
+    }
+
+    /// The site of the same relay, spoken to over verified TLS only.
+    fn protected(&self, site: &Arc<Site>) -> Arc<Site> {
+        match &site.target {
+            super::site::Target::Relay(endpoint)
+                if matches!(endpoint.tls, TlsMode::None | TlsMode::Opportunistic) =>
+            {
+                self.sites.relay(&Endpoint { tls: TlsMode::Required, ..endpoint.clone() }, site.reach)
+            }
+            _ => Arc::clone(site),
+        }
+    }
+
+    /// The site of some domains' servers.
+    pub fn exchange(&self, exchange: MxSite, now: OffsetDateTime) -> Arc<Site> {
+        self.sites.exchange(exchange, self.strangers, now)
     }
 
     /// Takes over what tenants have set.
     pub fn replace_relays(&self, relays: Vec<Relay>) {
         let mut by_tenant: HashMap<TenantId, Vec<_>> = HashMap::new();
         for relay in relays {
-            let site = self.sites.of(&relay.endpoint, self.tenant_reach);
-            by_tenant.entry(relay.tenant).or_default().push((relay, site));
+            let route = match &relay.hop {
+                Hop::Kept(endpoint) | Hop::Relay(endpoint) => {
+                    Route::Relay(self.sites.relay(endpoint, self.strangers))
+                }
+                Hop::Direct(transport) => Route::Direct(*transport),
+            };
+            by_tenant.entry(relay.tenant).or_default().push((relay, route));
         }
         *self.relays.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(by_tenant);
+    }
+
+    /// Where servers may be that others named.
+    pub fn strangers(&self) -> Reach {
+        self.strangers
     }
 
     /// All sites that have been used.
     pub fn sites(&self) -> Vec<Arc<Site>> {
         self.sites.all()
+    }
+
+    /// Takes nothing more; gives back what waits.
+    pub fn close(&self) -> Vec<Leased> {
+        self.sites.close()
     }
 }

@@ -3,6 +3,7 @@
 //! A site that does not answer is paused, longer each time, and then probed by one connection; meanwhile its
 //! mail is given back to the table uncounted. No site's trouble takes a connection, or a moment, from another.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use time::{Duration, OffsetDateTime};
@@ -13,16 +14,44 @@ use crate::domain::id::TenantId;
 use crate::domain::relay::Endpoint;
 
 use super::fair::FairQueue;
+use super::mx::{MX_CONNECTIONS, MxSite};
 
 /// A next hop.
 #[derive(Debug)]
 pub struct Site {
     /// Where it is and how it wants to be spoken to.
-    pub endpoint: Endpoint,
+    pub target: Target,
     /// Which addresses its name may lead to.
     pub reach: Reach,
     state: Mutex<State>,
     work: Notify,
+}
+
+/// What kind of next hop it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// One server that was named.
+    Relay(Endpoint),
+    /// The servers that some domains name for their mail.
+    Mx(MxSite),
+}
+
+impl Target {
+    /// Its host, or the best of them.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Target::Relay(endpoint) => Some(&endpoint.host),
+            Target::Mx(exchange) => exchange.hosts.first().map(|mx| mx.host.as_str()),
+        }
+    }
+
+    /// The most connections of one process.
+    fn max_connections(&self) -> usize {
+        match self {
+            Target::Relay(endpoint) => endpoint.max_connections.into(),
+            Target::Mx(_) => MX_CONNECTIONS,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -32,15 +61,16 @@ struct State {
     idle: usize,
     paused_until: Option<OffsetDateTime>,
     failures: u32,
+    turns: u64,
     closed: bool,
 }
 
 /// Which addresses a next hop may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reach {
-    /// Any: the operator named it.
+    /// Any: the operator named it, or said so.
     Anywhere,
-    /// Public ones only: a tenant named it, and must not reach into the operator's network.
+    /// Public ones only: a tenant or a stranger named it, and must not reach into the operator's network.
     Public,
 }
 
@@ -73,16 +103,17 @@ const MAIL_PER_CONNECTION: usize = 4;
 
 impl Site {
     /// A new site, without connections.
-    pub fn new(endpoint: Endpoint, reach: Reach) -> Site {
+    pub fn new(target: Target, reach: Reach) -> Site {
         let state = State {
             queue: FairQueue::default(),
             connections: 0,
             idle: 0,
             paused_until: None,
             failures: 0,
+            turns: 0,
             closed: false,
         };
-        Site { endpoint, reach, state: Mutex::new(state), work: Notify::new() }
+        Site { target, reach, state: Mutex::new(state), work: Notify::new() }
     }
 
     /// Brings mail. All of it is queued, or all of it is given back.
@@ -169,6 +200,13 @@ impl Site {
         state.paused_until = None;
     }
 
+    /// The number of a connection's opening: equal servers take turns by it.
+    pub fn next_turn(&self) -> u64 {
+        let mut state = self.state();
+        state.turns += 1;
+        state.turns
+    }
+
     /// No more mail is taken; gives back what waits. Connections end after the mail they have.
     pub fn close(&self) -> Vec<Leased> {
         let mut state = self.state();
@@ -185,6 +223,13 @@ impl Site {
         (state.connections, state.queue.len())
     }
 
+    /// It has mail or connections, or failed not long ago.
+    fn is_worth_knowing(&self, now: OffsetDateTime) -> bool {
+        let state = self.state();
+        let failed = state.paused_until.is_some_and(|until| until + REMEMBERED > now);
+        state.connections > 0 || !state.queue.is_empty() || failed
+    }
+
     fn refusal(&self, state: &State, coming: usize, now: OffsetDateTime) -> Option<OffsetDateTime> {
         if state.closed {
             return Some(now);
@@ -192,14 +237,14 @@ impl Site {
         if let Some(until) = state.paused_until.filter(|until| *until > now) {
             return Some(until);
         }
-        let room = QUEUE_PER_CONNECTION * usize::from(self.endpoint.max_connections);
+        let room = QUEUE_PER_CONNECTION * self.target.max_connections();
         (state.queue.len() + coming > room && !state.queue.is_empty()).then(|| now + FULL_WAIT)
     }
 
     /// How many connections more are wanted: one for the first mail, then one for every few that wait. After a
     /// failure one alone, as a probe.
     fn wanted(&self, state: &State) -> usize {
-        let limit = if state.failures > 0 { 1 } else { usize::from(self.endpoint.max_connections) };
+        let limit = if state.failures > 0 { 1 } else { self.target.max_connections() };
         let waiting = state.queue.len().saturating_sub(state.idle);
         let useful = waiting.div_ceil(MAIL_PER_CONNECTION);
         useful.min(limit.saturating_sub(state.connections))
@@ -213,30 +258,79 @@ impl Site {
 
 /// The sites of this process.
 #[derive(Debug, Default)]
-pub struct Sites(Mutex<Vec<Arc<Site>>>);
+pub struct Sites(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    relays: Vec<Arc<Site>>,
+    exchanges: HashMap<(MxSite, Reach), Arc<Site>>,
+    /// How many there may be of the latter before those that are done with are forgotten.
+    roomy: usize,
+    closed: bool,
+}
+
+/// Sites of strangers' servers in memory before the first cleaning.
+const FIRST_CLEANING: usize = 256;
+/// So long after a pause a site is known to have failed.
+const REMEMBERED: Duration = Duration::HOUR;
 
 impl Sites {
     /// The site of an endpoint, made at its first use. An endpoint that changed is another one: the old site
     /// ends when its mail is gone.
-    pub fn of(&self, endpoint: &Endpoint, reach: Reach) -> Arc<Site> {
-        let mut sites = self.sites();
-        sites.retain(|site| Arc::strong_count(site) > 1 || site.load() != (0, 0));
-        let known = sites.iter().find(|site| site.endpoint == *endpoint && site.reach == reach);
-        if let Some(site) = known {
+    pub fn relay(&self, endpoint: &Endpoint, reach: Reach) -> Arc<Site> {
+        let mut known = self.known();
+        known.relays.retain(|site| Arc::strong_count(site) > 1 || site.load() != (0, 0));
+        let target = Target::Relay(endpoint.clone());
+        let same = known.relays.iter().find(|site| site.target == target && site.reach == reach);
+        if let Some(site) = same {
             return Arc::clone(site);
         }
-        let site = Arc::new(Site::new(endpoint.clone(), reach));
-        sites.push(Arc::clone(&site));
+        let site = known.new_site(target, reach);
+        known.relays.push(Arc::clone(&site));
+        site
+    }
+
+    /// The site of some domains' servers, made at its first use.
+    pub fn exchange(&self, exchange: MxSite, reach: Reach, now: OffsetDateTime) -> Arc<Site> {
+        let mut known = self.known();
+        let key = (exchange, reach);
+        if let Some(site) = known.exchanges.get(&key) {
+            return Arc::clone(site);
+        }
+        if known.exchanges.len() >= known.roomy.max(FIRST_CLEANING) {
+            known.exchanges.retain(|_, site| Arc::strong_count(site) > 1 || site.is_worth_knowing(now));
+            known.roomy = 2 * known.exchanges.len();
+        }
+        let site = known.new_site(Target::Mx(key.0.clone()), reach);
+        known.exchanges.insert(key, Arc::clone(&site));
         site
     }
 
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Site>> {
-        self.sites().clone()
+        let known = self.known();
+        known.relays.iter().chain(known.exchanges.values()).cloned().collect()
     }
 
-    fn sites(&self) -> MutexGuard<'_, Vec<Arc<Site>>> {
+    /// No more mail is taken, by sites that are there or come later. Gives back what waits.
+    pub fn close(&self) -> Vec<Leased> {
+        self.known().closed = true;
+        self.all().into_iter().flat_map(|site| site.close()).collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn new_site(&self, target: Target, reach: Reach) -> Arc<Site> {
+        let site = Site::new(target, reach);
+        if self.closed {
+            // There is nothing in it yet.
+            drop(site.close());
+        }
+        Arc::new(site)
     }
 }
 
@@ -249,7 +343,7 @@ mod tests {
 
     fn site() -> Site {
         Site::new(
-            Endpoint::parse("smtp://127.0.0.1:2525?connections=4").expect("an endpoint"),
+            Target::Relay(Endpoint::parse("smtp://127.0.0.1:2525?connections=4").expect("an endpoint")),
             Reach::Anywhere,
         )
     }

@@ -55,6 +55,8 @@ struct Inner {
     refusal: Option<Vec<String>>,
     /// The first reply was a 220.
     greeted: bool,
+    /// Its first line.
+    greeting: Option<String>,
     hello: Hello,
 }
 
@@ -103,6 +105,7 @@ impl SmtpStream {
             last: None,
             refusal: None,
             greeted: false,
+            greeting: None,
             hello,
         };
         let wire = Wire(Arc::new(Mutex::new(inner)));
@@ -121,6 +124,14 @@ impl Wire {
         let inner = self.lock();
         let lines = inner.last.iter().flatten();
         lines.map(|line| line.get(4..).unwrap_or("").to_owned()).collect()
+    }
+
+    /// Whether the peer's greeting calls it by this name (RFC 5321 §4.2: the first word after 220).
+    pub fn greeted_as(&self, name: &str) -> bool {
+        let inner = self.lock();
+        let called =
+            inner.greeting.as_deref().and_then(|line| line.get(4..)?.split_ascii_whitespace().next());
+        called.is_some_and(|called| called.eq_ignore_ascii_case(name))
     }
 
     /// The last negative reply, even if the goodbye was answered since.
@@ -274,6 +285,9 @@ impl Inner {
     fn complete_reply(&mut self) {
         let lines = std::mem::take(&mut self.lines);
         let first_digit = lines.last().and_then(|line| line.bytes().next());
+        if self.greeting.is_none() {
+            self.greeting = lines.first().cloned();
+        }
         self.greeted |= first_digit == Some(b'2');
         if matches!(first_digit, Some(b'4' | b'5')) {
             self.refusal = Some(lines.clone());

@@ -6,9 +6,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::domain::relay::TlsMode;
 
 /// Makes TLS connections to peers. One for the process: sessions are resumed across connections.
 #[derive(Debug, Clone)]
@@ -16,6 +19,37 @@ pub struct PeerTls {
     verifier: Arc<dyn ServerCertVerifier>,
     verified: Arc<ClientConfig>,
     lenient: Arc<ClientConfig>,
+}
+
+/// How a connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// In clear.
+    None,
+    /// STARTTLS if it is offered, whatever the certificate; in clear if it fails (RFC 7435).
+    Opportunistic,
+    /// STARTTLS, or nothing.
+    StartTls(Demand),
+    /// TLS from the first octet (RFC 8314), or nothing.
+    Implicit(Demand),
+}
+
+impl Protection {
+    /// Whether the mail may be said in clear.
+    pub fn allows_clear(self) -> bool {
+        matches!(self, Protection::None | Protection::Opportunistic)
+    }
+}
+
+impl From<TlsMode> for Protection {
+    fn from(mode: TlsMode) -> Protection {
+        match mode {
+            TlsMode::None => Protection::None,
+            TlsMode::Opportunistic => Protection::Opportunistic,
+            TlsMode::Required => Protection::StartTls(Demand::Verified),
+            TlsMode::Implicit => Protection::Implicit(Demand::Verified),
+        }
+    }
 }
 
 /// What is demanded of the peer's certificate.
@@ -28,14 +62,14 @@ pub enum Demand {
 }
 
 impl PeerTls {
-    /// With the machine's trusted roots (or those in the file that `SSL_CERT_FILE` names).
+    /// With the machine's trusted roots (or those in the file that `SSL_CERT_FILE` names), and `extra` ones.
     ///
     /// # Errors
-    /// The machine has no usable roots.
-    pub fn new() -> Result<PeerTls, Error> {
+    /// The machine has no usable roots, or one of the extra ones is none.
+    pub fn new(extra: Vec<CertificateDer<'static>>) -> Result<PeerTls, Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> =
-            Arc::new(rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?);
+            Arc::new(Verifier::new_with_extra_roots(extra, Arc::clone(&provider))?);
         let lenient: Arc<dyn ServerCertVerifier> = Arc::new(TrustAnybody(Arc::clone(&provider)));
         let config = |verifier: &Arc<dyn ServerCertVerifier>| -> Result<Arc<ClientConfig>, Error> {
             Ok(Arc::new(

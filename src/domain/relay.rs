@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::seal::Secret;
 
+use super::handling::Transport;
 use super::id::{RelayId, TenantId};
 
 /// The installation's route, from `POSTROAD_ROUTE`.
@@ -18,6 +19,17 @@ pub enum DefaultRoute {
     Direct,
     /// Through a relay.
     Relay(Endpoint),
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hop {
+    /// To the private listener that keeps mail. Nothing is on the way, so that nothing is demanded of it.
+    Kept(Endpoint),
+    /// Through a server that hands it on.
+    Relay(Endpoint),
+    /// To the servers the recipient's domain names (MX).
+    Direct(Transport),
 }
 
 /// An SMTP server mail is handed to.
@@ -134,7 +146,7 @@ pub struct Relay {
     /// What its owner calls it.
     pub name: String,
     /// Where it leads.
-    pub endpoint: Endpoint,
+    pub hop: Hop,
     /// Only mail of this stream.
     pub match_stream: Option<String>,
     /// Only mail to this recipient domain, as A-labels.
@@ -344,7 +356,7 @@ mod tests {
             id: RelayId::new(OffsetDateTime::UNIX_EPOCH),
             tenant: TenantId::new(OffsetDateTime::UNIX_EPOCH),
             name: String::new(),
-            endpoint: relay("smtp://host"),
+            hop: Hop::Relay(relay("smtp://host")),
             match_stream: stream.map(str::to_owned),
             match_domain: domain.map(str::to_owned),
             created_at: OffsetDateTime::UNIX_EPOCH,

@@ -13,7 +13,7 @@ use crate::mail::{EmailAddress, Mailbox};
 use crate::render::Source;
 
 use super::delivery::{Priority, Role};
-use super::handling::Handling;
+use super::handling::{Handling, Particulars};
 use super::template::Selection;
 
 /// Mail for people who await it; the stream when none is named.
@@ -43,6 +43,8 @@ pub struct Recipients {
     pub cc: Vec<Mailbox>,
     /// Copies, seen by none.
     pub bcc: Vec<Mailbox>,
+    /// What is one recipient's alone, by the key of the address.
+    pub particulars: BTreeMap<String, Particulars>,
     /// Instead of all these: who gets a mail of his own.
     pub personal: Vec<Personal>,
 }
@@ -159,6 +161,8 @@ pub struct Options {
     pub sending: Sending,
     /// What is asked of delivery beyond carrying it.
     pub handling: Handling,
+    /// A trace field (RFC 5321 §4.4), with its CRLF, that goes before raw content.
+    pub trace: Option<String>,
 }
 
 impl Default for Options {
@@ -172,6 +176,7 @@ impl Default for Options {
             ttl: DEFAULT_TTL,
             sending: Sending::Real,
             handling: Handling::default(),
+            trace: None,
         }
     }
 }
@@ -214,6 +219,21 @@ impl StreamName {
 #[error("a stream's name is 1 to 64 of a-z, 0-9, '_' and '-'")]
 pub struct BadStreamName;
 
+/// Whether a text can be a tag: 1 to [`MAX_TAG_LEN`] characters, none of them a control character.
+pub fn is_tag(text: &str) -> bool {
+    (1..=MAX_TAG_LEN).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+/// Whether a text can be a key of metadata: 1 to [`MAX_METADATA_KEY`] characters.
+pub fn is_metadata_key(text: &str) -> bool {
+    (1..=MAX_METADATA_KEY).contains(&text.chars().count()) && !text.contains('\0')
+}
+
+/// Whether a text can be a value of metadata: up to [`MAX_METADATA_VALUE`] characters.
+pub fn is_metadata_value(text: &str) -> bool {
+    text.chars().count() <= MAX_METADATA_VALUE && !text.contains('\0')
+}
+
 /// How long mail is tried when the caller does not say: three days.
 pub const DEFAULT_TTL: Duration = Duration::seconds(259_200);
 /// The shortest life a caller may ask for: five minutes.
@@ -253,7 +273,7 @@ mod tests {
             to: vec![mailbox("Ann <ann@example.net>")],
             cc: vec![mailbox("ANN@EXAMPLE.NET"), mailbox("bob@example.net")],
             bcc: vec![mailbox("bob@example.net")],
-            personal: Vec::new(),
+            ..Recipients::default()
         };
         let distinct = recipients.distinct();
         let shown: Vec<_> = distinct.iter().map(|(role, address)| (*role, address.as_str())).collect();

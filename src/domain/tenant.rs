@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use super::id::TenantId;
+use super::notice::DsnPolicy;
 
 /// The tenant that exists from the first start.
 pub const DEFAULT_TENANT: &str = "default";
@@ -18,6 +19,8 @@ pub struct Tenant {
     pub created_at: OffsetDateTime,
     /// Set: nothing is accepted from it, and what is queued is held.
     pub suspended_at: Option<OffsetDateTime>,
+    /// Which notices submitters by SMTP get.
+    pub dsn: DsnPolicy,
 }
 
 /// 1 to 63 of `a-z 0-9 . _ -`, beginning with a letter or digit.

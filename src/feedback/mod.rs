@@ -1,5 +1,5 @@
 //! What comes back, and what comes in: bounces, complaints and unsubscribes about our deliveries, and mail for
-//! tenants' inbound routes. Opens and clicks are not here, nor is the protocol by which mail comes.
+//! tenants' inbound routes; and what submitters are told of their mail. Opens and clicks are not here, nor is the protocol by which mail comes.
 //!
 //! Invariant: what a mail brings about is committed as one transaction, before its sender is told yes.
 //!
@@ -11,4 +11,5 @@ pub mod complaint;
 pub mod directory;
 pub mod inbox;
 pub mod kept;
+pub mod notices;
 pub mod unsubscribe;

@@ -25,15 +25,18 @@ use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::credentials::Keys;
+use crate::account::rates::Rates;
 use crate::clock::Clock;
+use crate::dns::Resolver;
 use crate::domain::key::Scope;
 use crate::live::Live;
 use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, health, keys, messages, relays, templates, tenants};
-use auth::{Demand, Keys, Limits, Patience, guard};
+use api::{captured, docs, events, export, health, keys, messages, relays, stats, templates, tenants};
+use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
 
@@ -52,11 +55,13 @@ pub struct AppParts {
     /// Knows keys.
     pub keys: Arc<Keys>,
     /// Counts requests.
-    pub limits: Limits,
+    pub limits: Arc<Rates>,
     /// Memory for bodies.
     pub budget: Budget,
     /// Seals relays' credentials.
     pub seal: Subkey,
+    /// Looks names up.
+    pub resolver: Resolver,
     /// Events as they happen.
     pub live: Live,
     /// Renders the metrics.
@@ -162,6 +167,9 @@ pub fn router(app: App) -> Router {
         // Events.
         .route("/v1/events", on(read, get(events::list)))
         .route("/v1/events/stream", on(read, get(events::stream)))
+        .route("/v1/events/export", on(read, get(export::export)))
+        // Figures.
+        .route("/v1/stats", on(read, get(stats::read)))
         // What the capture route kept.
         .route("/v1/captured", on(read, get(captured::list)))
         .route("/v1/captured/{id}/raw", on(read, get(captured::raw)))

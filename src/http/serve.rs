@@ -1,4 +1,4 @@
-//! The listener: accepts connections, serves HTTP/1.1 and HTTP/2 on them, and drains.
+//! The listener: accepts connections, in clear or over TLS, serves HTTP/1.1 and HTTP/2 on them, and drains.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,8 +12,11 @@ use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -31,9 +34,15 @@ const LAST_REQUEST: Duration = Duration::from_millis(500);
 /// After a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The certificate in force; `None`: in clear.
+type Tls = Option<watch::Receiver<Arc<ServerConfig>>>;
+
 /// Serves until `stop`; then no new connection is accepted, open ones finish the request they are at, and this
 /// returns when all have.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, tls: Tls, router: Router, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -47,10 +56,10 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         };
         match accepted {
             Ok((socket, peer)) => {
-                let (router, stop) = (router.clone(), stop.clone());
+                let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
                 connections.spawn(async move {
                     let _place = place;
-                    connection(socket, peer, router, stop).await;
+                    converse(socket, tls, peer, router, stop).await;
                 });
             }
             Err(error) => {
@@ -60,7 +69,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         }
     }
     for (socket, peer) in backlog(listener) {
-        connections.spawn(connection(socket, peer, router.clone(), stop.clone()));
+        connections.spawn(converse(socket, tls.clone(), peer, router.clone(), stop.clone()));
     }
     connections.close();
     connections.wait().await;
@@ -78,9 +87,22 @@ fn backlog(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     waiting.filter_map(usable).collect()
 }
 
-async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+async fn converse(socket: TcpStream, tls: Tls, peer: SocketAddr, router: Router, stop: CancellationToken) {
     // Best effort: without it small answers may wait for an acknowledgement.
     let _ = socket.set_nodelay(true);
+    let Some(tls) = tls else { return connection(socket, peer, router, stop).await };
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+    match tokio::time::timeout(HANDSHAKE, acceptor.accept(socket)).await {
+        Ok(Ok(stream)) => connection(stream, peer, router, stop).await,
+        Ok(Err(error)) => tracing::debug!(error = %error, "a handshake failed"),
+        Err(_) => tracing::debug!("a handshake took too long"),
+    }
+}
+
+async fn connection<S>(socket: S, peer: SocketAddr, router: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let requests = Arc::new(Requests::default());
     let socket = Patience::new(socket, Arc::clone(&requests));
     let begun = Arc::clone(&requests);

@@ -8,7 +8,8 @@
 //! - [`text`]: what may stand in a header field; [`headers`]: which fields a caller may add.
 //! - [`mod@compose`]: parts into a mail; [`attachment`]: a file as a part.
 //! - [`raw`]: a message that comes composed; [`transcode`]: making one fit a narrower way.
-//! - [`returned`]: what a mail that comes back is: bounce, complaint, automatic answer.
+//! - [`returned`]: what a mail that comes back is: bounce, complaint, automatic answer; [`report`]: a notice about one of
+//!   ours; [`control`] and [`xtext`]: what clients say in a header and in SMTP.
 //! - `words`, `lines`, `encoding` and `structure` are what these share: encoded words and folding, line ends,
 //!   transfer encodings, and where the parts of a message are.
 
@@ -16,6 +17,7 @@ pub mod address;
 mod address_error;
 pub mod attachment;
 pub mod compose;
+pub mod control;
 mod encoding;
 pub mod headers;
 pub mod identity;
@@ -23,12 +25,14 @@ mod lines;
 pub mod mailbox;
 pub mod raw;
 pub mod reply;
+pub mod report;
 pub mod returned;
 mod structure;
 pub mod text;
 pub mod trace;
 pub mod transcode;
 mod words;
+pub mod xtext;
 
 pub use address::EmailAddress;
 pub use address_error::AddressError;

@@ -11,7 +11,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::address_error::AddressError;
-use super::headers::{self, CONTROL_PREFIX};
+use super::control;
+use super::headers;
 use super::lines::{self, Endings, MAX_LINE};
 use super::mailbox::{Mailbox, parse_list};
 use super::structure::{self, Field, MAX_HEADER, TooComplex};
@@ -162,7 +163,7 @@ pub fn accept(raw: &[u8], defaults: &Defaults<'_>) -> Result<Accepted, RawError>
         cc: header.mailboxes("Cc"),
         message_id: mended.message_id,
         date: mended.date,
-        control: header.control(),
+        control: control::fields(&text),
         needs_smtputf8: structure.entities.iter().any(|entity| is_wide(&bytes[entity.header.clone()])),
         has_eight_bit: is_wide(&bytes),
         protected: structure.is_protected(),
@@ -271,23 +272,6 @@ impl HeaderFields<'_> {
         field.and_then(|text| parse_list(&text).ok()).unwrap_or_default()
     }
 
-    fn control(&self) -> Vec<(String, String)> {
-        let fields = self.fields.iter().filter_map(|field| {
-            let name = self.control_name(field)?;
-            Some((
-                String::from_utf8_lossy(name).into_owned(),
-                clean(&words::decode(&field.text(self.message))),
-            ))
-        });
-        fields.collect()
-    }
-
-    /// What follows `X-Postroad-` in the name of a field.
-    fn control_name(&self, field: &Field) -> Option<&[u8]> {
-        let (prefix, rest) = self.message[field.name.clone()].split_at_checked(CONTROL_PREFIX.len())?;
-        prefix.eq_ignore_ascii_case(CONTROL_PREFIX.as_bytes()).then_some(rest)
-    }
-
     /// Takes out what must not be seen, and adds what must not be missing.
     fn mend(&self, defaults: &Defaults<'_>) -> Result<Mended, RawError> {
         let mut bytes = Vec::with_capacity(self.message.len() + 256);
@@ -344,7 +328,7 @@ impl HeaderFields<'_> {
     fn is_removed(&self, field: &Field) -> bool {
         let is = |name: &str| field.is(self.message, name);
         let is_empty_id = is("Message-ID") && field.text(self.message).is_empty();
-        self.control_name(field).is_some()
+        control::name_of(self.message, field).is_some()
             || is_empty_id
             || is("Bcc")
             || is("Resent-Bcc")
@@ -366,7 +350,7 @@ fn shorten_lines(bytes: Vec<u8>) -> Result<Vec<u8>, RawError> {
 }
 
 /// For showing and storing: control characters become spaces.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
 }
 

@@ -152,4 +152,13 @@ mod tests {
         assert!(reply.text.len() <= MAX_TEXT && reply.text.ends_with('…'));
         assert_eq!(printable("a\x1b[31mb\r\nc"), "a [31mb  c");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_of_a_peer_is_more_than_one_printable_line(code in 200u16..600, lines in proptest::collection::vec("([245]\\.[0-9]{1,4}\\.[0-9]{1,4} ?)?\\PC{0,30}[\u{0}-\u{ff}]{0,30}", 0..6)) {
+            let reply = SmtpReply::from_lines(code, lines.iter().map(String::as_str));
+            proptest::prop_assert!(reply.text.len() <= MAX_TEXT && !reply.text.chars().any(char::is_control));
+            proptest::prop_assert!(reply.enhanced.is_none_or(|status| u16::from(status.class) == code / 100));
+        }
+    }
 }

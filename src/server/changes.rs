@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::account::credentials::Keys;
 use crate::account::relays;
 use crate::delivery::Delivery;
-use crate::http::auth::Keys;
 use crate::seal::Subkey;
 use crate::store::revisions::Revisions;
 use crate::store::{Database, StoreError, tenants};

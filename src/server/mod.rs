@@ -5,12 +5,16 @@
 //! have, the rest is given back; results are written; the node leaves; the database stops.
 
 mod capture;
+mod certificate;
 mod changes;
+mod doors;
 mod master_key;
 mod mx;
 mod observe;
 mod role;
+mod roots;
 mod tasks;
+mod way;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -18,7 +22,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -31,27 +34,25 @@ use crate::delivery::record::Recorder;
 use crate::delivery::route::Router;
 use crate::delivery::site::Reach;
 use crate::delivery::tls::PeerTls;
-use crate::delivery::{Delivery, LEASE, Tokens};
+use crate::delivery::{Delivery, Tokens};
+use crate::dns::Resolver;
 use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::id::TenantId;
 use crate::domain::incarnation::Incarnation;
 use crate::domain::key::KeySecret;
-use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, DefaultRoute, Endpoint, TlsMode};
 use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
-use crate::feedback::capture::Keeper;
-use crate::http::auth::{Keys, Limits as RateLimits};
-use crate::http::extract::Budget;
-use crate::http::{self, App, AppParts, Roles};
+use crate::http::Roles;
 use crate::live::Live;
+use crate::reporting::rollup::Memory;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
-use crate::submission::intake::{Intake, Onward};
-use crate::submission::{Accept, Lanes, Limits};
-use crate::worker::{alive, complain, deliver, follow, listen, prune, reclaim, rescue, revise};
+use crate::submission::Lanes;
+use crate::worker::{alive, complain, deliver, listen, prune, reclaim, rescue, revise, rollup};
 
+pub use doors::Ports;
 pub use role::Role;
 use tasks::{Tasks, before};
 
@@ -59,15 +60,12 @@ use tasks::{Tasks, before};
 const IN_HAND_BYTES: usize = 128 << 20;
 /// The room of a process that has not delivered anything yet.
 const FIRST_CAPACITY: usize = 2048;
-/// Octets of request bodies in memory.
-const BODY_BYTES: usize = 256 << 20;
 /// How long the start waits for a database that is not there yet.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running postroad.
 pub struct Server {
-    http: Option<SocketAddr>,
-    mx: Option<SocketAddr>,
+    ports: Ports,
     first_key: Option<KeySecret>,
     tenant: TenantId,
     config: Config,
@@ -78,6 +76,8 @@ pub struct Server {
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     doors: Tasks,
+    smtp: Tasks,
+    tellers: Tasks,
     writers: Tasks,
     capture: Tasks,
     stop_capture: CancellationToken,
@@ -151,12 +151,6 @@ async fn warn_of_settings(connection: &mut crate::store::PgConnection) -> Result
     Ok(())
 }
 
-/// Where the doors are; `None`: not of this process.
-struct Doors {
-    http: Option<SocketAddr>,
-    mx: Option<SocketAddr>,
-}
-
 /// What building hands from step to step.
 struct Building {
     config: Config,
@@ -170,10 +164,13 @@ struct Building {
     live: Live,
     known: watch::Receiver<Known>,
     seal: Subkey,
+    resolver: Resolver,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
     doors: Tasks,
+    smtp: Tasks,
+    tellers: Tasks,
     writers: Tasks,
     capture: Tasks,
     loops: Tasks,
@@ -193,24 +190,24 @@ impl Server {
         let mut building = Building::enter(config, roles, opened).await?;
         let delivery =
             if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
-        let http = if building.roles.contains(&Role::Api) {
-            Some(building.api(delivery.as_ref()).await?)
-        } else {
-            None
-        };
-        let mx = if building.roles.contains(&Role::Smtp) { building.mx(tenant).await? } else { None };
+        let ports = building.open_doors(tenant, delivery.as_ref()).await?;
         let delivery = delivery.map(|(delivery, _)| delivery);
-        Ok(building.finish(Doors { http, mx }, delivery, tenant, first_key))
+        Ok(building.finish(ports, delivery, tenant, first_key))
+    }
+
+    /// Where it listens.
+    pub fn ports(&self) -> Ports {
+        self.ports
     }
 
     /// Where HTTP listens; `None`: not the role of this process.
     pub fn http_addr(&self) -> Option<SocketAddr> {
-        self.http
+        self.ports.http
     }
 
     /// Where mail from the world comes in; `None`: nowhere.
     pub fn mx_addr(&self) -> Option<SocketAddr> {
-        self.mx
+        self.ports.mx
     }
 
     /// The key of the first start, to be shown once.
@@ -240,7 +237,8 @@ impl Server {
     pub async fn drain(mut self) -> Result<()> {
         let deadline = Instant::now() + self.config.drain;
         self.stop_doors.cancel();
-        self.doors.end(before(deadline)).await;
+        let patience = before(deadline);
+        tokio::join!(self.doors.end(patience), self.smtp.end(patience), self.tellers.end(patience));
         self.writers.end(before(deadline)).await;
         self.stop_loops.cancel();
         self.loops.end(before(deadline)).await;
@@ -303,12 +301,15 @@ impl Building {
         let mut building = Building {
             lanes: Lanes::new(config.lanes),
             seal: opened.master.derive(Purpose::Seal),
+            resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),
             stop_loops: CancellationToken::new(),
             stop_capture: CancellationToken::new(),
             doors: Tasks::default(),
+            smtp: Tasks::default(),
+            tellers: Tasks::default(),
             writers: Tasks::default(),
             capture: Tasks::default(),
             loops: Tasks::default(),
@@ -357,7 +358,7 @@ impl Building {
     async fn worker(&mut self) -> Result<(Arc<Delivery>, Handoff)> {
         let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
         let return_paths = ReturnPaths::new(&self.opened.master, &self.config.bounce_domain);
-        let endpoint = self.endpoint(&return_paths).await?;
+        let hop = self.hop(&return_paths).await?;
         let reach = if self.config.allow_private { Reach::Anywhere } else { Reach::Public };
         let (complaints, complained) = tokio::sync::mpsc::unbounded_channel();
         let capacity = Capacity { deliveries: FIRST_CAPACITY, bytes: IN_HAND_BYTES };
@@ -374,9 +375,11 @@ impl Building {
             hostname: self.config.hostname.clone(),
             deadlines: self.config.deadlines,
             return_paths,
-            tls: PeerTls::new().context("no trusted roots for TLS")?,
+            tls: PeerTls::new(roots::load(self.config.tls_roots.as_deref())?)
+                .context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
-            router: Router::new(&endpoint, reach),
+            router: Router::new(&hop, reach),
+            direct: self.direct(reach),
             recorder,
             fence: self.fence.clone(),
             cancels: Cancels::default(),
@@ -437,106 +440,37 @@ impl Building {
             clock: self.opened.clock.clone(),
             history: self.config.retention,
             content: self.config.content,
+            figures: self.config.figures,
         };
+        let rollup = rollup::Rollup {
+            link: database.link(Use::Claim),
+            clock: self.opened.clock.clone(),
+            memory: Memory::default(),
+        };
+        self.loops.spawn("rollup", rollup::run(rollup, stop.clone()));
         self.loops.spawn("prune", prune::run(prune, stop));
         Ok(())
     }
 
-    /// Where mail goes unless a tenant says otherwise.
-    async fn endpoint(&mut self, return_paths: &ReturnPaths) -> Result<Endpoint> {
-        match &self.config.route {
-            DefaultRoute::Relay(endpoint) => Ok(endpoint.clone()),
-            DefaultRoute::Direct => {
-                anyhow::bail!(
-                    "POSTROAD_ROUTE=direct: this version cannot do that yet; use a relay, or capture"
-                )
-            }
-            DefaultRoute::Capture => {
-                let keeper = Keeper::new(self.opened.database.clone(), Arc::new(return_paths.clone()));
-                let listener =
-                    capture::Listening::bind(&self.config, keeper, self.opened.clock.clone()).await?;
-                let port = listener.port();
-                self.capture.spawn("capture", listener.serve(self.stop_capture.clone()));
-                Ok(Endpoint {
-                    host: "127.0.0.1".to_owned(),
-                    port,
-                    tls: TlsMode::None,
-                    auth: Auth::None,
-                    max_connections: DEFAULT_CONNECTIONS,
-                })
-            }
-        }
-    }
-
-    /// HTTP.
-    async fn api(&mut self, worker: Option<&(Arc<Delivery>, Handoff)>) -> Result<SocketAddr> {
-        let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
-        let listener = TcpListener::bind(self.config.http_addr)
-            .await
-            .with_context(|| format!("cannot listen on {}", self.config.http_addr))?;
-        let address = listener.local_addr()?;
-        let onward = match worker {
-            Some((_, handoff)) => Onward::InMemory { handoff: handoff.clone(), lease: LEASE },
-            None => Onward::Notify,
-        };
-        let (intake, writers) =
-            Intake::new(&database, clock.clone(), self.lanes.clone(), onward, self.config.accept_writers);
-        for writer in writers {
-            self.writers.spawn("accept", writer.run());
-        }
-        let limits = Limits {
-            max_message_bytes: self.config.max_message_bytes,
-            sender_policy: self.config.sender_policy,
-        };
-        let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));
-        self.loops.spawn("keys", changes::write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
-        self.loops.spawn("follow", follow::run(self.live.clone(), database.clone(), self.stop_loops.clone()));
-        let metrics = observe::recorder()?;
-        self.loops.spawn(
-            "metrics",
-            observe::upkeep(metrics.clone(), worker.map(|(d, _)| Arc::clone(d)), self.stop_loops.clone()),
-        );
-        let app = App(Arc::new(AppParts {
-            accept: Accept {
-                clock: clock.clone(),
-                limits,
-                lanes: self.lanes.clone(),
-                intake,
-                database: database.clone(),
-            },
-            database,
-            clock,
-            keys,
-            limits: RateLimits::new(self.config.key_rate),
-            budget: Budget::new(BODY_BYTES),
-            seal: self.seal.clone(),
-            live: self.live.clone(),
-            metrics,
-            roles: self.shown.clone(),
-            trusted_proxies: self.config.trusted_proxies.clone(),
-            stopping: self.stop_doors.clone(),
-            depth_counted: std::sync::Mutex::default(),
-        }));
-        self.doors.spawn("http", http::serve::serve(listener, http::router(app), self.stop_doors.clone()));
-        Ok(address)
-    }
-
     fn finish(
         self,
-        at: Doors,
+        ports: Ports,
         delivery: Option<Arc<Delivery>>,
         tenant: TenantId,
         first_key: Option<KeySecret>,
     ) -> Server {
-        for (role, tasks) in
-            [(Role::Api, &self.doors), (Role::Smtp, &self.doors), (Role::Worker, &self.loops)]
-        {
+        let groups = [
+            (Role::Api, &self.doors),
+            (Role::Smtp, &self.smtp),
+            (Role::Worker, &self.loops),
+            (Role::Worker, &self.tellers),
+        ];
+        for (role, tasks) in groups {
             tasks.watch(role.as_str(), &self.shown, [&self.stop_doors, &self.stop_loops]);
         }
         let Opened { database, clock, embedded, data_dir, .. } = self.opened;
         Server {
-            http: at.http,
-            mx: at.mx,
+            ports,
             first_key,
             tenant,
             config: self.config,
@@ -547,6 +481,8 @@ impl Building {
             stop_doors: self.stop_doors,
             stop_loops: self.stop_loops,
             doors: self.doors,
+            smtp: self.smtp,
+            tellers: self.tellers,
             writers: self.writers,
             capture: self.capture,
             stop_capture: self.stop_capture,

@@ -14,7 +14,7 @@ use crate::domain::return_path::ReturnPaths;
 use crate::domain::unsubscribe::Unsubscribes;
 use crate::feedback::directory::Directory;
 use crate::feedback::inbox::Inbox;
-use crate::smtp::{EarlyTalk, Listener, Mx, Settings};
+use crate::smtp::{EarlyTalk, Listener, Mx, Settings, Tls, TlsConfig};
 
 use super::Building;
 
@@ -66,7 +66,11 @@ impl Listening {
 
 impl Building {
     /// Mail from the world.
-    pub(super) async fn mx(&mut self, operator: TenantId) -> Result<Option<SocketAddr>> {
+    pub(super) async fn mx(
+        &mut self,
+        operator: TenantId,
+        tls: Option<TlsConfig>,
+    ) -> Result<Option<SocketAddr>> {
         let Some(address) = self.config.mx_addr else { return Ok(None) };
         let (database, master) = (self.opened.database.clone(), &self.opened.master);
         let domain = &self.config.bounce_domain;
@@ -76,9 +80,11 @@ impl Building {
             Unsubscribes::new(master, domain),
         );
         let inbox = Inbox { database, directory, operator, hostname: self.config.hostname.clone() };
-        let door = Listening::bind(address, &self.config, inbox, self.opened.clock.clone()).await?;
+        let mut door = Listening::bind(address, &self.config, inbox, self.opened.clock.clone()).await?;
+        door.settings.tls = tls.map_or(Tls::Off, Tls::StartTls);
+        door.settings.proxies = self.config.trusted_proxies.clone();
         let address = door.address();
-        self.doors.spawn("mx", door.serve(self.stop_doors.clone()));
+        self.smtp.spawn("mx", door.serve(self.stop_doors.clone()));
         Ok(Some(address))
     }
 }

@@ -1,57 +1,95 @@
 //! How many sessions there are, in all and per peer.
 //!
-//! Plain counting, owned by the accept loop. Invariant: every session that entered leaves exactly once, so the
-//! counts are those of the living sessions.
+//! Plain counting, shared by the accept loop and its sessions. Invariant: every [`Place`] is counted until it is
+//! dropped, so the counts are those of the living sessions.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-
-use tokio::task::Id;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::settings::Limits;
 
-/// The sessions inside.
-pub(super) struct Admission {
+/// The sessions inside. Clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Admission(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     limit: usize,
     limit_per_peer: usize,
-    sessions: HashMap<Id, IpAddr>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    sessions: usize,
     peers: HashMap<IpAddr, usize>,
+}
+
+/// The place of one session.
+#[derive(Debug)]
+pub(super) struct Place {
+    admission: Admission,
+    /// Among whose sessions it counts; `None`: it is not known yet, since a proxy has still to tell.
+    peer: Option<IpAddr>,
 }
 
 impl Admission {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             limit: limits.sessions,
             limit_per_peer: limits.sessions_per_peer,
-            sessions: HashMap::new(),
-            peers: HashMap::new(),
+            counts: Mutex::default(),
+        }))
+    }
+
+    /// A place for somebody who will be known later; `None`: there is none.
+    pub(super) fn enter(&self) -> Option<Place> {
+        let mut counts = self.counts();
+        if counts.sessions >= self.0.limit {
+            return None;
         }
+        counts.sessions += 1;
+        Some(Place { admission: self.clone(), peer: None })
     }
 
-    pub(super) fn has_room_for(&self, address: IpAddr) -> bool {
-        let from_there = self.peers.get(&peer(address)).copied().unwrap_or(0);
-        self.sessions.len() < self.limit && from_there < self.limit_per_peer
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    pub(super) fn enter(&mut self, session: Id, address: IpAddr) {
+impl Place {
+    /// Whose it is; `None`: he has all the places he may have, and this one is given up.
+    pub(super) fn of(mut self, address: IpAddr) -> Option<Place> {
         let peer = peer(address);
-        self.sessions.insert(session, peer);
-        *self.peers.entry(peer).or_default() += 1;
+        let mut counts = self.admission.counts();
+        let count = counts.peers.entry(peer).or_default();
+        let fits = *count < self.admission.0.limit_per_peer;
+        if fits {
+            *count += 1;
+        }
+        drop(counts);
+        self.peer = fits.then_some(peer);
+        fits.then_some(self)
     }
+}
 
-    pub(super) fn leave(&mut self, session: Id) {
-        let Some(peer) = self.sessions.remove(&session) else { return };
-        if let Some(count) = self.peers.get_mut(&peer) {
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.admission.counts();
+        counts.sessions -= 1;
+        let Some(peer) = self.peer else { return };
+        if let Some(count) = counts.peers.get_mut(&peer) {
             *count -= 1;
             if *count == 0 {
-                self.peers.remove(&peer);
+                counts.peers.remove(&peer);
             }
         }
     }
 }
 
 /// Whom the limits count as one: an IPv4 address, or the /64 that an IPv6 host chooses its addresses from.
-fn peer(address: IpAddr) -> IpAddr {
+pub(super) fn peer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
@@ -78,17 +116,19 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_session_that_left_makes_room_for_its_peer() {
-        let limits = Limits { sessions: 3, sessions_per_peer: 1, ..Limits::default() };
-        let mut admission = Admission::new(&limits);
+    #[test]
+    fn a_session_that_left_makes_room_for_its_peer() {
+        let limits = Limits { sessions: 2, sessions_per_peer: 1, ..Limits::default() };
+        let admission = Admission::new(&limits);
         let (one, two) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        let session = tokio::spawn(async {}).id();
-        admission.enter(session, one);
-        assert!(!admission.has_room_for(one));
-        assert!(admission.has_room_for(two));
-        admission.leave(session);
-        assert!(admission.has_room_for(one));
-        assert!(admission.peers.is_empty() && admission.sessions.is_empty());
+        let first = admission.enter().and_then(|place| place.of(one)).expect("room");
+        assert!(admission.enter().and_then(|place| place.of(one)).is_none(), "his share is taken");
+        let second = admission.enter().and_then(|place| place.of(two)).expect("room for another");
+        assert!(admission.enter().is_none(), "all is taken");
+        drop(first);
+        assert!(admission.enter().and_then(|place| place.of(one)).is_some());
+        drop(second);
+        let counts = admission.counts();
+        assert!(counts.peers.values().all(|count| *count == 0) && counts.sessions == 0);
     }
 }

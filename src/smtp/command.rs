@@ -1,4 +1,4 @@
-//! One command line into one [`Command`] (RFC 5321 §4.1, RFC 1870, 6152, 6531).
+//! One command line into one [`Command`] (RFC 5321 §4.1, RFC 1870, 3461, 4954, 6152, 6531).
 //!
 //! The grammar only: whether a command makes sense now is the session's question. Written here rather than
 //! taken from a crate because looseness in this place is an attack surface: a receiver that drops the quotes of
@@ -7,12 +7,18 @@
 
 use std::borrow::Cow;
 
-use super::mailroom::{Body, Charset, MailParams};
+use crate::domain::handling::{Notify, Ret};
+use crate::mail::xtext;
+
+use super::mailroom::{Body, Charset, MailParams, RcptParams};
 use super::path::{ForwardPath, ReversePath};
 use super::reply::{self, Reply};
 
 /// RFC 1870 §3: SIZE has at most 20 digits. Larger values than `u64` holds are too big anyway.
 const MAX_SIZE_DIGITS: usize = 20;
+/// RFC 3461 §4.4, §4.2.
+const MAX_ENVID: usize = 100;
+const MAX_ORCPT: usize = 500;
 
 /// A command that is grammatical.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +31,13 @@ pub(super) enum Command {
     },
     Rcpt {
         to: ForwardPath,
+        params: RcptParams,
+    },
+    Auth {
+        /// In capitals; perhaps none that we know.
+        mechanism: String,
+        /// The initial response, still encoded.
+        initial: Option<String>,
     },
     Data,
     Rset,
@@ -75,7 +88,8 @@ impl Command {
             b"HELP" => Ok(Self::Help),
             b"VRFY" if argument.is_empty() => Err(reply::SYNTAX),
             b"VRFY" => Ok(Self::Vrfy),
-            b"AUTH" | b"BDAT" | b"BURL" | b"ETRN" | b"EXPN" | b"TURN" => Ok(Self::NotOffered),
+            b"AUTH" => auth(argument),
+            b"BDAT" | b"BURL" | b"ETRN" | b"EXPN" | b"TURN" => Ok(Self::NotOffered),
             b"GET" | b"POST" | b"PUT" | b"CONNECT" | b"OPTIONS" => Ok(Self::Http),
             // LHLO too: this is SMTP, not LMTP (RFC 2033 §4.1).
             _ => Err(reply::UNKNOWN_COMMAND),
@@ -125,10 +139,58 @@ fn mail(argument: &str) -> Result<Command, Reply> {
 fn rcpt(argument: &str) -> Result<Command, Reply> {
     let path = after_keyword(argument, "TO:").ok_or(reply::BAD_RECIPIENT)?;
     let (to, rest) = ForwardPath::read(path).map_err(|_| reply::BAD_RECIPIENT)?;
-    match parameters(rest)?.next() {
-        // RFC 5321 §4.1.1.11: no extension we advertise adds a parameter to RCPT.
-        Some(_) => Err(reply::UNKNOWN_PARAMETER),
-        None => Ok(Command::Rcpt { to }),
+    let (mut notify, mut orcpt) = (None, None);
+    for (keyword, value) in parameters(rest)? {
+        match (keyword.to_ascii_uppercase().as_str(), value) {
+            ("NOTIFY", Some(value)) => {
+                let value: Notify = value.parse().map_err(|_| reply::BAD_PARAMETER)?;
+                once(&mut notify, value)?;
+            }
+            ("ORCPT", Some(value)) => once(&mut orcpt, original_recipient(value)?)?,
+            ("NOTIFY" | "ORCPT", None) => return Err(reply::BAD_PARAMETER),
+            _ => return Err(reply::UNKNOWN_PARAMETER),
+        }
+    }
+    Ok(Command::Rcpt { to, params: RcptParams { notify, orcpt } })
+}
+
+/// RFC 4954 §4: a mechanism, and perhaps an initial response in one word.
+fn auth(argument: &str) -> Result<Command, Reply> {
+    let (mechanism, initial) = match argument.split_once(' ') {
+        Some((mechanism, initial)) => (mechanism, Some(initial)),
+        None => (argument, None),
+    };
+    let is_mechanism = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_one_word = initial.is_none_or(|word| !word.is_empty() && !word.contains(' '));
+    if mechanism.is_empty() || !mechanism.bytes().all(is_mechanism) || !is_one_word {
+        return Err(reply::SYNTAX);
+    }
+    Ok(Command::Auth { mechanism: mechanism.to_ascii_uppercase(), initial: initial.map(str::to_owned) })
+}
+
+/// RFC 3461 §4.2: the address as its first sender wrote it, with the type that tells how to read it.
+fn original_recipient(value: &str) -> Result<Box<str>, Reply> {
+    let Some((kind, address)) = value.split_once(';') else { return Err(reply::BAD_PARAMETER) };
+    let is_atom = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let fits = value.len() <= MAX_ORCPT
+        && !kind.is_empty()
+        && kind.bytes().all(is_atom)
+        && !address.is_empty()
+        && xtext::decode(address).is_some();
+    if fits { Ok(value.into()) } else { Err(reply::BAD_PARAMETER) }
+}
+
+/// RFC 3461 §4.4.
+fn envelope_id(value: &str) -> Result<Box<str>, Reply> {
+    let fits = (1..=MAX_ENVID).contains(&value.len()) && xtext::decode(value).is_some();
+    if fits { Ok(value.into()) } else { Err(reply::BAD_PARAMETER) }
+}
+
+fn ret_of(value: &str) -> Result<Ret, Reply> {
+    match value.to_ascii_uppercase().as_str() {
+        "FULL" => Ok(Ret::Full),
+        "HDRS" => Ok(Ret::Headers),
+        _ => Err(reply::BAD_PARAMETER.saying(Cow::Borrowed("RET is FULL or HDRS"))),
     }
 }
 
@@ -140,16 +202,23 @@ fn after_keyword<'a>(argument: &'a str, keyword: &str) -> Option<&'a str> {
 
 fn mail_params(rest: &str) -> Result<MailParams, Reply> {
     let (mut size, mut body, mut charset) = (None, None, None);
+    let (mut ret, mut envid, mut auth) = (None, None, None);
     for (keyword, value) in parameters(rest)? {
         match (keyword.to_ascii_uppercase().as_str(), value) {
             ("SIZE", Some(value)) => once(&mut size, octets(value)?)?,
             ("BODY", Some(value)) => once(&mut body, body_of(value)?)?,
             ("SMTPUTF8", None) => once(&mut charset, Charset::Utf8)?,
-            ("SIZE" | "BODY" | "SMTPUTF8", _) => return Err(reply::BAD_PARAMETER),
+            ("RET", Some(value)) => once(&mut ret, ret_of(value)?)?,
+            ("ENVID", Some(value)) => once(&mut envid, envelope_id(value)?)?,
+            ("AUTH", Some(value)) if value == "<>" || xtext::decode(value).is_some() => {
+                once(&mut auth, value.into())?;
+            }
+            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "AUTH", _) => return Err(reply::BAD_PARAMETER),
             _ => return Err(reply::UNKNOWN_PARAMETER),
         }
     }
-    Ok(MailParams { size, body: body.unwrap_or(Body::SevenBit), charset: charset.unwrap_or(Charset::Ascii) })
+    let (body, charset) = (body.unwrap_or(Body::SevenBit), charset.unwrap_or(Charset::Ascii));
+    Ok(MailParams { size, body, charset, ret, envid, auth })
 }
 
 /// `SP keyword [= value]`, any number of times, directly after a path (RFC 5321 §4.1.2, esmtp-param).
@@ -197,10 +266,17 @@ mod tests {
 
     fn rcpt_to(path: &str) -> Result<Command, u16> {
         let (to, _) = ForwardPath::read(path).expect("grammatical");
-        Ok(Command::Rcpt { to })
+        Ok(Command::Rcpt { to, params: RcptParams::default() })
     }
 
-    const PLAIN: MailParams = MailParams { size: None, body: Body::SevenBit, charset: Charset::Ascii };
+    const PLAIN: MailParams = MailParams {
+        size: None,
+        body: Body::SevenBit,
+        charset: Charset::Ascii,
+        ret: None,
+        envid: None,
+        auth: None,
+    };
 
     #[test]
     fn commands_are_read_whatever_their_case_and_trailing_space() {
@@ -218,7 +294,11 @@ mod tests {
             ("QUIT", Ok(Command::Quit)),
             ("StartTLS", Ok(Command::StartTls)),
             ("BDAT 5 LAST", Ok(Command::NotOffered)),
-            ("AUTH PLAIN AGEAYg==", Ok(Command::NotOffered)),
+            ("auth plain", Ok(Command::Auth { mechanism: "PLAIN".into(), initial: None })),
+            (
+                "AUTH PLAIN AGEAYg==",
+                Ok(Command::Auth { mechanism: "PLAIN".into(), initial: Some("AGEAYg==".into()) }),
+            ),
             ("GET / HTTP/1.1", Ok(Command::Http)),
         ];
         for (line, expected) in cases {
@@ -229,7 +309,17 @@ mod tests {
     #[test]
     fn mail_and_rcpt_carry_their_path_and_parameters() {
         let sized = MailParams { size: Some(1_000), ..PLAIN };
-        let utf8 = MailParams { body: Body::EightBitMime, charset: Charset::Utf8, ..sized };
+        let utf8 = MailParams { body: Body::EightBitMime, charset: Charset::Utf8, ..sized.clone() };
+        let told = MailParams {
+            ret: Some(Ret::Headers),
+            envid: Some("Q+2B1".into()),
+            auth: Some("<>".into()),
+            ..PLAIN
+        };
+        let asked = RcptParams {
+            notify: Some(Notify { success: true, delay: true, failure: false }),
+            orcpt: Some("rfc822;ann+2Bx@example.org".into()),
+        };
         let cases = [
             ("MAIL FROM:<>", mail_from("<>", PLAIN)),
             ("mail from: <a@example.org>", mail_from("<a@example.org>", PLAIN)),
@@ -239,7 +329,15 @@ mod tests {
                 "MAIL FROM:<> SIZE=99999999999999999999",
                 mail_from("<>", MailParams { size: Some(u64::MAX), ..PLAIN }),
             ),
+            ("MAIL FROM:<> RET=hdrs ENVID=Q+2B1 AUTH=<>", mail_from("<>", told)),
             ("RCPT TO:<a@example.org>", rcpt_to("<a@example.org>")),
+            (
+                "RCPT TO:<a@example.org> NOTIFY=SUCCESS,delay ORCPT=rfc822;ann+2Bx@example.org",
+                rcpt_to("<a@example.org>").map(|command| match command {
+                    Command::Rcpt { to, .. } => Command::Rcpt { to, params: asked },
+                    other => other,
+                }),
+            ),
             ("rcpt to:<\"a b\"@example.org>", rcpt_to("<\"a b\"@example.org>")),
             ("RCPT TO:<Postmaster>", rcpt_to("<postmaster>")),
         ];
@@ -275,11 +373,23 @@ mod tests {
             ("MAIL FROM:<a@example.org> SIZE=1 SIZE=2", 501),
             ("MAIL FROM:<a@example.org> SMTPUTF8=yes", 501),
             ("MAIL FROM:<a@example.org> BODY=BINARYMIME", 501),
-            ("MAIL FROM:<a@example.org> RET=FULL", 555),
+            ("MAIL FROM:<a@example.org> RET=SOME", 501),
+            ("MAIL FROM:<a@example.org> RET=FULL RET=FULL", 501),
+            ("MAIL FROM:<a@example.org> ENVID=a+2", 501),
+            ("MAIL FROM:<a@example.org> ENVID=a+0d+0a", 501),
+            ("MAIL FROM:<a@example.org> HOLDFOR=7", 555),
+            ("AUTH", 501),
+            ("AUTH PLAIN two words", 501),
+            ("AUTH PL(AIN)", 501),
             ("MAIL FROM:<\u{e9}@example.org>", 553),
             ("RCPT TO:<>", 501),
             ("RCPT TO:<a@example.org>NOTIFY=NEVER", 501),
-            ("RCPT TO:<a@example.org> NOTIFY=NEVER", 555),
+            ("RCPT TO:<a@example.org> NOTIFY=NEVER,SUCCESS", 501),
+            ("RCPT TO:<a@example.org> NOTIFY", 501),
+            ("RCPT TO:<a@example.org> ORCPT=ann@example.org", 501),
+            ("RCPT TO:<a@example.org> ORCPT=rfc822;a+xyb", 501),
+            ("RCPT TO:<a@example.org> ORCPT=rfc822;a ORCPT=rfc822;a", 501),
+            ("RCPT TO:<a@example.org> BY=7", 555),
         ];
         for (line, code) in cases {
             assert_eq!(parse(line), Err(code), "{line}");

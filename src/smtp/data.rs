@@ -38,6 +38,7 @@ pub(super) struct TextReader {
 /// Why a mail is refused. The gravest fault is the one that is told, however the text was cut into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
+    NoRoom,
     LongLine,
     TooBig,
     Unclean,
@@ -100,10 +101,21 @@ impl TextReader {
         Progress::More
     }
 
+    /// The octets of memory it holds.
+    pub(super) fn holds(&self) -> usize {
+        self.text.capacity()
+    }
+
+    /// There is no memory for it: it is read to its end, and refused for now.
+    pub(super) fn give_up(&mut self) {
+        self.refuse(Fault::NoRoom);
+    }
+
     /// The whole text, every line ended by CRLF, or the reply that refuses it. To be called after `Done`.
     pub(super) fn finish(self) -> Result<Bytes, Reply> {
         match self.fault {
             None => Ok(Bytes::from(self.text)),
+            Some(Fault::NoRoom) => Err(reply::NO_ROOM),
             Some(Fault::LongLine) => Err(reply::TEXT_LINE_TOO_LONG),
             Some(Fault::TooBig) => Err(reply::TOO_BIG),
             Some(Fault::Unclean) => Err(reply::UNCLEAN_TEXT),

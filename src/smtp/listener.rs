@@ -11,8 +11,9 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::admission::Admission;
+use super::admission::{Admission, Place};
 use super::mailroom::Mailroom;
+use super::proxy;
 use super::reply;
 use super::session::Session;
 use super::settings::Settings;
@@ -47,17 +48,19 @@ impl Listener {
         drain: CancellationToken,
     ) {
         let mut sessions = JoinSet::new();
-        let mut admission = Admission::new(&settings.limits);
+        let admission = Admission::new(&settings.limits);
         loop {
             tokio::select! {
                 () = drain.cancelled() => break,
-                Some(left) = sessions.join_next_with_id() => admission.leave(session_id(&left)),
+                Some(left) = sessions.join_next() => notice(left),
                 accepted = self.socket.accept() => match accepted {
-                    Ok((stream, peer)) if admission.has_room_for(peer.ip()) => {
-                        let session = converse(stream, peer, mailroom.clone(), settings.clone(), drain.child_token());
-                        admission.enter(sessions.spawn(session).id(), peer.ip());
-                    }
-                    Ok((stream, _)) => turn_away(&stream),
+                    Ok((stream, peer)) => match place(&admission, &settings, peer) {
+                        Some(place) => {
+                            let guest = Guest { stream, peer, place, drain: drain.child_token() };
+                            sessions.spawn(converse(guest, mailroom.clone(), settings.clone()));
+                        }
+                        None => turn_away(&stream),
+                    },
                     Err(error) => {
                         tracing::warn!(%error, "accepting a connection failed");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -66,30 +69,48 @@ impl Listener {
             }
         }
         drop(self.socket);
-        while sessions.join_next().await.is_some() {}
-    }
-}
-
-fn session_id(left: &Result<(tokio::task::Id, ()), tokio::task::JoinError>) -> tokio::task::Id {
-    match left {
-        Ok((id, ())) => *id,
-        Err(panicked) => {
-            tracing::error!(error = %panicked, "a session panicked");
-            panicked.id()
+        while let Some(left) = sessions.join_next().await {
+            notice(left);
         }
     }
 }
 
-async fn converse<M: Mailroom>(
+/// Who was let in.
+struct Guest {
     stream: TcpStream,
     peer: SocketAddr,
-    mailroom: Arc<M>,
-    settings: Arc<Settings>,
+    place: Place,
     drain: CancellationToken,
-) {
+}
+
+/// A place for a new connection; behind a proxy it is the proxy that says among whose it counts.
+fn place(admission: &Admission, settings: &Settings, peer: SocketAddr) -> Option<Place> {
+    let place = admission.enter()?;
+    if settings.trusts(peer.ip()) { Some(place) } else { place.of(peer.ip()) }
+}
+
+fn notice(left: Result<(), tokio::task::JoinError>) {
+    if let Err(panicked) = left {
+        tracing::error!(error = %panicked, "a session panicked");
+    }
+}
+
+async fn converse<M: Mailroom>(guest: Guest, mailroom: Arc<M>, settings: Arc<Settings>) {
+    let Guest { mut stream, mut peer, mut place, drain } = guest;
+    if settings.trusts(peer.ip()) {
+        match proxy::client(&mut stream, peer).await {
+            Ok(client) => peer = client,
+            Err(error) => return tracing::debug!(peer = %peer, %error, "no usable PROXY header"),
+        }
+        match place.of(peer.ip()) {
+            Some(counted) => place = counted,
+            None => return turn_away(&stream),
+        }
+    }
     // Replies are small and each is waited for: Nagle's algorithm would hold them back. Slow is not wrong, though.
     let _ = stream.set_nodelay(true);
     let end = Session::new(stream, peer, &*mailroom, &settings, drain).run().await;
+    drop(place);
     tracing::debug!(peer = %peer, %end, "session ended");
 }
 

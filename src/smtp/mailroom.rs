@@ -4,18 +4,39 @@
 //! protocol. There are three: the private capture, submission, and inbound mail.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio_rustls::rustls::{CipherSuite, ProtocolVersion};
 
+use crate::domain::handling::{Notify, Ret};
+use crate::domain::key::{KeyHash, KeySecret};
+use crate::store::keys::Credential;
+
 use super::path::{ForwardPath, ReversePath};
-use super::reply::Reply;
+use super::reply::{self, Reply};
 
 /// Decides about senders, recipients and mail. One value serves all sessions of a receiver.
 ///
 /// Each method may take its time (a query, a commit): the client waits, other sessions do not.
 pub trait Mailroom: Send + Sync + 'static {
+    /// Whether a client from there is greeted at all. Asked before anything is said.
+    fn welcome(&self, _peer: IpAddr) -> Verdict {
+        Verdict::Accept
+    }
+
+    /// Whether this is a login. Asked only of a submission door, under TLS, outside of a transaction. The user's
+    /// name is a claim.
+    fn auth(
+        &self,
+        _session: &SessionInfo,
+        _user: &str,
+        _secret: KeySecret,
+    ) -> impl Future<Output = Entry> + Send {
+        async { Entry::Refused(reply::NOT_IMPLEMENTED) }
+    }
+
     /// Whether mail from here may be sent in this session. The engine has refused what is ungrammatical or too
     /// large already.
     fn mail(
@@ -52,15 +73,35 @@ pub enum Verdict {
     Refuse(Reply),
 }
 
+/// What a [`Mailroom`] thinks of a login.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// The engine says 235.
+    Granted(Login),
+    /// The engine says this instead: 535, 454, or a 421 that ends the session.
+    Refused(Reply),
+}
+
+/// Who has logged in.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// What the key was known by, to ask again whether it still holds.
+    pub hash: KeyHash,
+    /// The key and its tenant, as of the login.
+    pub credential: Arc<Credential>,
+}
+
 /// Who is at the other end, as far as it is known at this moment of the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SessionInfo {
-    /// The client's address, as the socket says it.
+    /// The client's address, as the socket or a trusted proxy says it.
     pub peer: SocketAddr,
     /// How the client introduced itself; forgotten by STARTTLS (RFC 3207 §4.2).
     pub hello: Hello,
     /// `None`: the session is not encrypted.
     pub tls: Option<TlsSession>,
+    /// `None`: nobody has logged in.
+    pub login: Option<Login>,
 }
 
 /// How a client introduced itself. The name is a claim that no one verified.
@@ -93,8 +134,8 @@ pub struct TlsSession {
     pub cipher: CipherSuite,
 }
 
-/// The parameters of MAIL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The parameters of MAIL. The last three are taken by a submission door only.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailParams {
     /// SIZE in octets as the client estimates it (RFC 1870).
     pub size: Option<u64>,
@@ -102,6 +143,21 @@ pub struct MailParams {
     pub body: Body,
     /// Whether SMTPUTF8 was given (RFC 6531).
     pub charset: Charset,
+    /// RET (RFC 3461 §4.3).
+    pub ret: Option<Ret>,
+    /// ENVID, in xtext as it was written (RFC 3461 §4.4).
+    pub envid: Option<Box<str>>,
+    /// AUTH (RFC 4954 §5): for whom the client says it speaks. Nobody is believed.
+    pub auth: Option<Box<str>>,
+}
+
+/// The parameters of RCPT (RFC 3461), taken by a submission door only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RcptParams {
+    /// NOTIFY.
+    pub notify: Option<Notify>,
+    /// ORCPT as it was written: an address type, `;`, and xtext.
+    pub orcpt: Option<Box<str>>,
 }
 
 /// What the client says the text consists of. No one is held to it.
@@ -131,4 +187,6 @@ pub struct ReceivedEnvelope {
     pub params: MailParams,
     /// RCPT TO, in the order given.
     pub recipients: Vec<ForwardPath>,
+    /// The parameters of each, in the same order.
+    pub recipient_params: Vec<RcptParams>,
 }

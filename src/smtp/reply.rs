@@ -81,12 +81,17 @@ fn push_number(out: &mut Vec<u8>, number: u16) {
 }
 
 pub(super) const BYE: Reply = Reply::new(221, 0, 0, "Bye");
+pub(super) const LOGGED_IN: Reply = Reply::new(235, 7, 0, "Ok");
 pub(super) const READY_FOR_TLS: Reply = Reply::new(220, 0, 0, "Ready to start TLS");
 pub(super) const HELP: Reply = Reply::new(214, 0, 0, "See RFC 5321");
 pub(super) const OK: Reply = Reply::new(250, 0, 0, "Ok");
 pub(super) const SENDER_OK: Reply = Reply::new(250, 1, 0, "Ok");
 pub(super) const RECIPIENT_OK: Reply = Reply::new(250, 1, 5, "Ok");
 pub(super) const NOT_VERIFIED: Reply = Reply::new(252, 5, 0, "Send some mail, and see");
+pub(super) const ASK_RESPONSE: Reply = Reply::bare(334, Cow::Borrowed(""));
+/// `Username:` and `Password:` in base 64 (draft-murchison-sasl-login).
+pub(super) const ASK_USER: Reply = Reply::bare(334, Cow::Borrowed("VXNlcm5hbWU6"));
+pub(super) const ASK_PASSWORD: Reply = Reply::bare(334, Cow::Borrowed("UGFzc3dvcmQ6"));
 pub(super) const GO_AHEAD: Reply = Reply::bare(354, Cow::Borrowed("End data with <CR><LF>.<CR><LF>"));
 
 pub(super) const DRAINING: Reply = Reply::new(421, 3, 2, "Shutting down, try again");
@@ -96,6 +101,7 @@ pub(super) const TOO_MANY_ERRORS: Reply = Reply::new(421, 7, 0, "Too many errors
 pub(super) const TOO_MANY_IDLE_COMMANDS: Reply =
     Reply::new(421, 7, 0, "Too many commands without mail, closing");
 pub(super) const NOT_SMTP: Reply = Reply::new(421, 7, 0, "This is not that protocol");
+pub(super) const NO_ROOM: Reply = Reply::new(452, 3, 1, "Too much mail is coming in at once, try again");
 pub(super) const TOO_MANY_RECIPIENTS: Reply =
     Reply::new(452, 5, 3, "Too many recipients, send the rest separately");
 
@@ -117,6 +123,15 @@ pub(super) const HELLO_FIRST: Reply = Reply::new(503, 5, 1, "Say EHLO first");
 pub(super) const MAIL_FIRST: Reply = Reply::new(503, 5, 1, "MAIL first");
 pub(super) const NESTED_MAIL: Reply = Reply::new(503, 5, 1, "A transaction is open already");
 pub(super) const ALREADY_TLS: Reply = Reply::new(503, 5, 1, "TLS is active already");
+pub(super) const AUTH_CANCELED: Reply = Reply::new(501, 7, 0, "Canceled");
+pub(super) const BAD_BASE64: Reply = Reply::new(501, 5, 2, "That is no base 64 of a login");
+pub(super) const ALREADY_LOGGED_IN: Reply = Reply::new(503, 5, 1, "You have logged in already");
+pub(super) const AUTH_IN_TRANSACTION: Reply = Reply::new(503, 5, 1, "Not in the middle of a mail");
+pub(super) const UNKNOWN_MECHANISM: Reply = Reply::new(504, 5, 4, "AUTH PLAIN or AUTH LOGIN");
+pub(super) const STARTTLS_FIRST: Reply = Reply::new(530, 7, 0, "Must issue a STARTTLS command first");
+pub(super) const AUTH_FIRST: Reply = Reply::new(530, 7, 0, "Authentication required");
+pub(super) const AUTH_NEEDS_TLS: Reply =
+    Reply::new(538, 7, 11, "Logins are taken over TLS only: STARTTLS first");
 pub(super) const UNCLEAN_TEXT: Reply = Reply::new(550, 6, 11, "The mail holds a bare CR, a bare LF or a NUL");
 pub(super) const TOO_BIG: Reply = Reply::new(552, 3, 4, "The mail is larger than this host accepts");
 pub(super) const NEEDS_SMTPUTF8: Reply = Reply::new(553, 6, 7, "Non-ASCII addresses need SMTPUTF8");

@@ -4,6 +4,7 @@
 //! order of the commands (RFC 2920 §3.2), nothing said before STARTTLS counts after it, and no input makes a
 //! session panic, grow beyond one mail and a few buffers, or last longer than its time.
 
+mod auth;
 mod commands;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::command::Command;
-use super::mailroom::{Hello, MailParams, Mailroom, SessionInfo};
+use super::mailroom::{Hello, MailParams, Mailroom, RcptParams, SessionInfo, Verdict};
 use super::path::{ForwardPath, ReversePath};
 use super::reply::{self, Reply};
 use super::settings::{EarlyTalk, Limits, Settings, Tls, TlsConfig};
@@ -65,6 +66,7 @@ struct Transaction {
     from: ReversePath,
     params: MailParams,
     recipients: Vec<ForwardPath>,
+    recipient_params: Vec<RcptParams>,
 }
 
 /// What is left of the limits on useless commands.
@@ -94,7 +96,7 @@ where
     ) -> Self {
         Self {
             wire: Wire::new(stream),
-            info: SessionInfo { peer, hello: Hello::None, tls: None },
+            info: SessionInfo { peer, hello: Hello::None, tls: None, login: None },
             mailroom,
             settings,
             drain,
@@ -128,6 +130,10 @@ where
     }
 
     async fn greet(&mut self) -> Result<(), End> {
+        if let Verdict::Refuse(reply) = self.mailroom.welcome(self.info.peer.ip()) {
+            // In clear even where TLS comes first: a handshake is what such a client is not given.
+            return Err(self.last_word(&reply, End::TurnedAway));
+        }
         if let Tls::Implicit(config) = &self.settings.tls {
             self.handshake(config).await?;
         }
@@ -146,13 +152,21 @@ where
     /// The next command, or the reply to what should have been one. Replies are sent only when there is nothing
     /// left to read, so that a pipelined group is answered in one segment.
     async fn next_command(&mut self) -> Result<Result<Command, Reply>, End> {
+        self.next_line(Command::parse).await
+    }
+
+    /// The next line as `parse` has it.
+    async fn next_line<T>(
+        &mut self,
+        parse: impl Fn(&[u8]) -> Result<T, Reply>,
+    ) -> Result<Result<T, Reply>, End> {
         let mut deadline = None;
         loop {
             if self.drain.is_cancelled() {
                 return Err(self.last_word(&reply::DRAINING, End::Drained));
             }
-            match self.wire.line(self.settings.limits.command_line, Command::parse) {
-                Line::Read(command) => return Ok(command),
+            match self.wire.line(self.settings.limits.command_line, &parse) {
+                Line::Read(read) => return Ok(read),
                 Line::TooLong => return Ok(Err(reply::LINE_TOO_LONG)),
                 Line::Flood => return Err(self.last_word(&reply::LINE_TOO_LONG, End::TurnedAway)),
                 Line::Unfinished => {}

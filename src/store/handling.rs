@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::handling::{Form, Handling, OwnMail, Particulars, Tracking, Transport};
+use crate::domain::handling::{
+    Bounces, Form, Handling, OwnMail, Particulars, Ret, SubmittedEnvelope, Tracking, Transport,
+};
 use crate::mail::Mailbox;
 
 /// As the column holds it; `None`: nothing is asked for.
@@ -17,6 +19,10 @@ pub fn handling_text(handling: &Handling) -> Option<String> {
     flag(&mut object, "blueprint", handling.form == Form::Blueprint);
     if let Some(template) = handling.template {
         object.insert("template".to_owned(), template.to_string().into());
+    }
+    flag(&mut object, "notice", handling.bounces == Bounces::ToNobody);
+    if let Some(envelope) = &handling.envelope {
+        object.insert("envelope".to_owned(), envelope_value(envelope));
     }
     text(object)
 }
@@ -32,6 +38,31 @@ pub fn handling(stored: Option<&Value>) -> Handling {
             .and_then(|value| value.get("template"))
             .and_then(Value::as_str)
             .and_then(|text| text.parse().ok()),
+        bounces: if set("notice") { Bounces::ToNobody } else { Bounces::ToUs },
+        envelope: stored.and_then(|value| value.get("envelope")).map(envelope),
+    }
+}
+
+fn envelope_value(envelope: &SubmittedEnvelope) -> Value {
+    let members = [
+        ("sender", envelope.sender.clone()),
+        ("ret", envelope.ret.map(|ret| ret.as_str().to_owned())),
+        ("envid", envelope.envid.clone()),
+    ];
+    let given = members.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::String(text?))));
+    Value::Object(given.collect())
+}
+
+fn envelope(stored: &Value) -> SubmittedEnvelope {
+    let text = |name: &str| stored.get(name).and_then(Value::as_str);
+    SubmittedEnvelope {
+        sender: text("sender").map(str::to_owned),
+        ret: match text("ret") {
+            Some("FULL") => Some(Ret::Full),
+            Some("HDRS") => Some(Ret::Headers),
+            _ => None,
+        },
+        envid: text("envid").map(str::to_owned),
     }
 }
 
@@ -53,6 +84,12 @@ pub fn particulars_text(particulars: &Particulars) -> Option<String> {
             object.insert("cc".to_owned(), cc.into());
         }
     }
+    if let Some(notify) = particulars.notify {
+        object.insert("notify".to_owned(), notify.keywords().into());
+    }
+    if let Some(orcpt) = &particulars.orcpt {
+        object.insert("orcpt".to_owned(), orcpt.as_str().into());
+    }
     text(object)
 }
 
@@ -64,9 +101,12 @@ pub fn particulars(stored: Option<&Value>) -> Particulars {
         .flatten()
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
         .collect();
+    let text = |name: &str| stored.and_then(|value| value.get(name)).and_then(Value::as_str);
     Particulars {
         variables: object("variables").cloned().unwrap_or_default(),
         metadata,
+        notify: text("notify").and_then(|keywords| keywords.parse().ok()),
+        orcpt: text("orcpt").map(str::to_owned),
         own: stored.and_then(own_mail),
     }
 }
@@ -95,6 +135,7 @@ fn text(object: Map<String, Value>) -> Option<String> {
 mod tests {
     use super::*;
     use crate::domain::id::TemplateId;
+    use crate::domain::handling::Notify;
     use serde_json::json;
 
     fn stored(text: Option<String>) -> Option<Value> {
@@ -108,13 +149,22 @@ mod tests {
         assert_eq!(handling(None), Handling::default());
         assert_eq!(particulars(None), Particulars::default());
 
+        let envelope = SubmittedEnvelope {
+            sender: Some("ann@acme.example".to_owned()),
+            ret: Some(Ret::Headers),
+            envid: Some("Q+2B1".to_owned()),
+        };
         let asked = Handling {
             tracking: Tracking { opens: true, clicks: false },
             transport: Transport::RequireTls,
+            envelope: Some(envelope),
+            bounces: Bounces::ToNobody,
             form: Form::Blueprint,
             template: Some(TemplateId::new(time::OffsetDateTime::UNIX_EPOCH)),
         };
         assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
+        let silent = Handling { envelope: Some(SubmittedEnvelope::default()), ..Handling::default() };
+        assert_eq!(handling(stored(handling_text(&silent)).as_ref()), silent, "it came by SMTP all the same");
         let own = Particulars {
             variables: Map::from_iter([("name".to_owned(), json!("Ann"))]),
             metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
@@ -123,6 +173,8 @@ mod tests {
                 to: Mailbox::parse("\"Müller, \\\"A\\\"\" <ann@example.net>").expect("a mailbox"),
                 cc: vec![Mailbox::parse("bob@example.net").expect("a mailbox")],
             }),
+            notify: Some(Notify::NEVER),
+            orcpt: Some("rfc822;ann+2Bx@example.net".to_owned()),
         };
         assert_eq!(particulars(stored(particulars_text(&own)).as_ref()), own);
     }

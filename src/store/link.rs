@@ -187,6 +187,14 @@ impl Link {
         Ok(self.connection.insert(connection))
     }
 
+    /// A transaction on the connection. Dropped without commit, it is undone.
+    ///
+    /// # Errors
+    /// As [`Link::get`].
+    pub async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, StoreError> {
+        Ok(self.get().await?.begin().await?)
+    }
+
     /// Forgets the connection: after an error nobody knows what state it is in.
     pub fn broken(&mut self) {
         self.connection = None;

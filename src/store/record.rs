@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::domain::delivery::Ending;
 use crate::domain::id::{DeliveryId, EventId, Id, SuppressionId, TenantId};
+use crate::domain::notice::NoticeKind;
 use crate::domain::outcome::{AttemptReport, BounceClass, Hardness, Suppress};
 
 use super::StoreError;
@@ -35,6 +36,8 @@ pub struct Completion {
     pub event_data: String,
     /// The recipient in canonical form, if the result may suppress it.
     pub suppress: Option<(Suppress, String)>,
+    /// What may have to be told to who submitted it.
+    pub notice: Option<NoticeKind>,
     /// When it became known.
     pub at: OffsetDateTime,
 }
@@ -82,15 +85,15 @@ pub async fn complete(
             SELECT r.lane, r.delivery_id, r.tenant_id, r.claim_no, r.status, r.class, r.hard, r.due_at,
                    r.delay_notices, r.at, r.attempt, r.result, r.started_at, r.duration_ms, r.step, r.host, r.ip,
                    r.tls, r.code, r.enhanced, r.reply, r.event_id, r.event_data, r.suppress_after, r.address,
-                   r.suppression_id
+                   r.suppression_id, r.notice
             FROM unnest($1::smallint[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::text[], $7::bool[],
                         $8::timestamptz[], $9::smallint[], $10::timestamptz[], $11::int[], $12::text[],
                         $13::timestamptz[], $14::int[], $15::text[], $16::text[], $17::text[], $18::text[],
                         $19::smallint[], $20::text[], $21::text[], $22::uuid[], $23::text[], $24::smallint[],
-                        $25::text[], $26::uuid[])
+                        $25::text[], $26::uuid[], $28::text[])
                 AS r (lane, delivery_id, tenant_id, claim_no, status, class, hard, due_at, delay_notices, at,
                       attempt, result, started_at, duration_ms, step, host, ip, tls, code, enhanced, reply,
-                      event_id, event_data, suppress_after, address, suppression_id)
+                      event_id, event_data, suppress_after, address, suppression_id, notice)
         ),
         -- What has ended, or was to be tried again but is taken back. The fence is the claim's number.
         ended AS (
@@ -134,6 +137,16 @@ pub async fn complete(
                   UNION ALL
                   SELECT a.lane, 'deferred', a.delivery_id, a.event_id, a.tenant_id, a.event_data FROM again a) t,
                  (SELECT txid_current() AS txid) x
+        ),
+        -- What submitters by SMTP may have to be told; not of what was taken back.
+        noticed AS (
+            INSERT INTO notices (event_id, lane, delivery_id, tenant_id, kind, due_at)
+            SELECT t.event_id, t.lane, t.delivery_id, t.tenant_id, t.notice, t.at
+            FROM (SELECT e.event_id, e.lane, e.delivery_id, e.tenant_id, e.notice, e.at FROM ended e
+                  WHERE e.status IS NOT NULL
+                  UNION ALL
+                  SELECT a.event_id, a.lane, a.delivery_id, a.tenant_id, a.notice, a.at FROM again a) t
+            WHERE t.notice IS NOT NULL
         ),
         -- Evidence about the address: at once, or when enough of the same class came within 30 days.
         suppressed AS (
@@ -179,6 +192,7 @@ pub async fn complete(
         &columns.addresses as _,
         &columns.suppressions,
         incarnation,
+        &columns.notices as _,
     )
     .fetch_all(connection)
     .await?;
@@ -261,6 +275,7 @@ struct Columns<'a> {
     suppress_after: Vec<i16>,
     addresses: Vec<Option<&'a str>>,
     suppressions: Vec<Uuid>,
+    notices: Vec<Option<&'static str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -291,6 +306,7 @@ impl<'a> Columns<'a> {
         self.suppress_after.push(after);
         self.addresses.push(address);
         self.suppressions.push(SuppressionId::new(completion.at).uuid());
+        self.notices.push(completion.notice.map(NoticeKind::as_str));
     }
 
     fn push_turn(&mut self, turn: Turn) {

@@ -16,7 +16,9 @@ pub struct StoredRelay {
     pub tenant: TenantId,
     /// What its owner calls it.
     pub name: String,
-    /// Host name or address.
+    /// `smtp` or `direct`.
+    pub route: String,
+    /// Host name or address; empty with `direct`.
     pub host: String,
     /// TCP port.
     pub port: i32,
@@ -38,6 +40,7 @@ struct Row {
     id: uuid::Uuid,
     tenant_id: uuid::Uuid,
     name: String,
+    route: String,
     host: String,
     port: i32,
     tls: String,
@@ -54,6 +57,7 @@ impl From<Row> for StoredRelay {
             id: Id::from_uuid(row.id),
             tenant: Id::from_uuid(row.tenant_id),
             name: row.name,
+            route: row.route,
             host: row.host,
             port: row.port,
             tls: row.tls,
@@ -75,8 +79,8 @@ pub async fn insert(connection: &mut PgConnection, relay: &StoredRelay) -> Resul
         r#"
         INSERT INTO relays
             (tenant_id, id, name, host, port, tls, auth_sealed, match_stream, match_domain, max_connections,
-             created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             created_at, route)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         "#,
         relay.tenant.uuid(),
         relay.id.uuid(),
@@ -89,6 +93,7 @@ pub async fn insert(connection: &mut PgConnection, relay: &StoredRelay) -> Resul
         relay.match_domain,
         relay.max_connections,
         relay.created_at,
+        relay.route,
     )
     .execute(connection)
     .await?;
@@ -107,7 +112,7 @@ pub async fn find(
     let row = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, name, host, port, tls, auth_sealed, match_stream, match_domain, max_connections,
+        SELECT id, tenant_id, name, route, host, port, tls, auth_sealed, match_stream, match_domain, max_connections,
                created_at
         FROM relays WHERE tenant_id = $1 AND id = $2
         "#,
@@ -132,7 +137,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, name, host, port, tls, auth_sealed, match_stream, match_domain, max_connections,
+        SELECT id, tenant_id, name, route, host, port, tls, auth_sealed, match_stream, match_domain, max_connections,
                created_at
         FROM relays WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
         "#,
@@ -168,7 +173,7 @@ pub async fn of_all_tenants(connection: &mut PgConnection) -> Result<Vec<StoredR
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, name, host, port, tls, auth_sealed, match_stream, match_domain, max_connections,
+        SELECT id, tenant_id, name, route, host, port, tls, auth_sealed, match_stream, match_domain, max_connections,
                created_at
         FROM relays ORDER BY tenant_id, id
         "#,

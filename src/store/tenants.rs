@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::domain::id::{Id, TenantId};
+use crate::domain::notice::DsnPolicy;
 use crate::domain::tenant::{Tenant, TenantName};
 
 use super::StoreError;
@@ -15,17 +16,19 @@ struct Row {
     name: String,
     created_at: OffsetDateTime,
     suspended_at: Option<OffsetDateTime>,
+    dsn: String,
 }
 
 impl Row {
     fn tenant(self) -> Option<Tenant> {
-        // The table's CHECK has the same form as the type.
+        // The table's CHECKs have the same forms as the types.
         let name = TenantName::parse(&self.name).ok()?;
         Some(Tenant {
             id: Id::from_uuid(self.id),
             name,
             created_at: self.created_at,
             suspended_at: self.suspended_at,
+            dsn: self.dsn.parse().ok()?,
         })
     }
 }
@@ -81,7 +84,7 @@ pub async fn ensure(
 pub async fn find(connection: &mut PgConnection, id: TenantId) -> Result<Option<Tenant>, StoreError> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, name, created_at, suspended_at FROM tenants WHERE id = $1",
+        "SELECT id, name, created_at, suspended_at, dsn FROM tenants WHERE id = $1",
         id.uuid(),
     )
     .fetch_optional(connection)
@@ -94,10 +97,13 @@ pub async fn find(connection: &mut PgConnection, id: TenantId) -> Result<Option<
 /// # Errors
 /// See [`StoreError`].
 pub async fn find_by_name(connection: &mut PgConnection, name: &str) -> Result<Option<Tenant>, StoreError> {
-    let row =
-        sqlx::query_as!(Row, "SELECT id, name, created_at, suspended_at FROM tenants WHERE name = $1", name,)
-            .fetch_optional(connection)
-            .await?;
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT id, name, created_at, suspended_at, dsn FROM tenants WHERE name = $1",
+        name,
+    )
+    .fetch_optional(connection)
+    .await?;
     Ok(row.and_then(Row::tenant))
 }
 
@@ -113,7 +119,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, name, created_at, suspended_at FROM tenants
+        SELECT id, name, created_at, suspended_at, dsn FROM tenants
         WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2
         "#,
         after.map(Id::uuid),
@@ -135,7 +141,7 @@ pub async fn suspended(connection: &mut PgConnection) -> Result<HashSet<TenantId
     Ok(ids.into_iter().map(Id::from_uuid).collect())
 }
 
-/// Changes name and suspension. False: there is no such tenant.
+/// Changes name, suspension and notices. False: there is no such tenant.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] when the name is taken.
@@ -144,12 +150,14 @@ pub async fn update(
     id: TenantId,
     name: &TenantName,
     suspended_at: Option<OffsetDateTime>,
+    dsn: DsnPolicy,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
-        "UPDATE tenants SET name = $2, suspended_at = $3 WHERE id = $1",
+        "UPDATE tenants SET name = $2, suspended_at = $3, dsn = $4 WHERE id = $1",
         id.uuid(),
         name.as_str(),
         suspended_at,
+        dsn.as_str(),
     )
     .execute(connection)
     .await?;

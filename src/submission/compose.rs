@@ -121,7 +121,7 @@ fn deliveries(submission: &Submission, addresses: &Addresses, id: MessageId) -> 
             id: id.delivery(ordinal),
             role: role(given, recipient),
             recipient: recipient.clone(),
-            particulars: Particulars::default(),
+            particulars: submission.recipients.particulars.get(&recipient.key()).cloned().unwrap_or_default(),
         })
         .collect()
 }
@@ -284,8 +284,16 @@ fn from_raw(
         needs_smtputf8: accepted.needs_smtputf8,
         eight_bit: accepted.has_eight_bit,
         protected: accepted.protected,
-        raw: accepted.bytes,
+        raw: traced(submission.options.trace.as_deref(), accepted.bytes),
     })
+}
+
+/// The mail below the field that tells how it came in.
+fn traced(trace: Option<&str>, bytes: Vec<u8>) -> Vec<u8> {
+    match trace {
+        Some(trace) => [trace.as_bytes(), &bytes].concat(),
+        None => bytes,
+    }
 }
 
 /// The Message-ID we give: unique by the id, and at the sender's own domain.

@@ -66,10 +66,11 @@ impl Canon {
         } else {
             ""
         });
-        // In which form it is stored, and of which template it is made, is our own doing.
-        let Handling { tracking, transport, form: _, template: _ } = options.handling;
+        // Neither the envelope nor how notices are wanted: clients make a new ENVID for each try. In which form it is
+        // stored, and of which template it is made, is our own doing.
+        let Handling { tracking, transport, envelope: _, bounces: _, form: _, template: _ } = &options.handling;
         self.count(usize::from(tracking.opens) + 2 * usize::from(tracking.clicks));
-        self.count(usize::from(transport == Transport::RequireTls));
+        self.count(usize::from(*transport == Transport::RequireTls));
     }
 
     fn parts(&mut self, parts: &Parts) {

@@ -6,7 +6,7 @@ use time::Duration;
 
 use crate::domain::blueprint::{Blueprint, Wording};
 use crate::domain::delivery::{Priority, Role};
-use crate::domain::handling::{Form, Particulars};
+use crate::domain::handling::{Form, Handling, Particulars};
 use crate::domain::id::{MessageId, TenantId};
 use crate::domain::submission::{
     Content, Options, Parts, Personal, Recipients, Rendering, Sending, StreamName, Submission, Words,
@@ -138,6 +138,7 @@ fn options(row: &MessageRow) -> Options {
     let entries = row.metadata.as_object().into_iter().flatten();
     options.metadata =
         entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
-    options.handling = row.handling();
+    // Whoever handed it in first awaits no notices about what somebody else sends again.
+    options.handling = Handling { envelope: None, ..row.handling() };
     options
 }

@@ -6,10 +6,12 @@ pub mod complain;
 pub mod deliver;
 pub mod follow;
 pub mod listen;
+pub mod notify;
 pub mod prune;
 pub mod reclaim;
 pub mod rescue;
 pub mod revise;
+pub mod rollup;
 
 use std::future::Future;
 use std::time::Duration;

@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::store::{Link, StoreError, captured, idempotency, nodes, partitions};
+use crate::domain::stats::Grain;
+use crate::store::{Link, StoreError, captured, idempotency, nodes, partitions, stats};
 
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Answers to requests with an Idempotency-Key.
@@ -28,6 +29,8 @@ pub struct Prune {
     pub history: time::Duration,
     /// How long content is kept.
     pub content: time::Duration,
+    /// How long daily figures are kept.
+    pub figures: time::Duration,
 }
 
 /// What one tick did.
@@ -41,6 +44,8 @@ pub struct Pruned {
     pub idempotency: u64,
     /// Captured mails forgotten.
     pub captured: u64,
+    /// Counters of the statistics forgotten.
+    pub figures: u64,
 }
 
 /// Prunes until `stop`.
@@ -80,5 +85,24 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
     }
     let captured = captured::prune(connection, CAPTURED, now - CAPTURED_FOR).await?;
     nodes::forget(connection, now - NODES).await?;
-    Ok(Pruned { made, dropped, idempotency: forgotten, captured })
+    let figures = forget_figures(prune, now).await?;
+    Ok(Pruned { made, dropped, idempotency: forgotten, captured, figures })
+}
+
+/// Hourly figures leave with the history, daily ones stay longer; who keeps a domain's mailboxes is forgotten with
+/// the last figure that could name it.
+async fn forget_figures(prune: &mut Prune, now: OffsetDateTime) -> Result<u64, StoreError> {
+    let connection = prune.link.get().await?;
+    let mut forgotten = 0;
+    for (grain, kept) in [(Grain::Hour, prune.history), (Grain::Day, prune.figures)] {
+        loop {
+            let rows = stats::forget_older(connection, grain, now - kept, BATCH).await?;
+            forgotten += rows;
+            if rows < BATCH as u64 {
+                break;
+            }
+        }
+    }
+    stats::forget_providers(connection, now - prune.figures).await?;
+    Ok(forgotten)
 }

@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod crash;
+mod direct;
 mod doctor;
 mod embedded;
 mod faults;
@@ -10,6 +11,8 @@ mod inbound;
 mod openapi;
 mod packaging;
 mod smtp;
+mod stats;
 mod store;
+mod submission;
 mod support;
 mod templates;

@@ -84,7 +84,7 @@ fn expect_challenge(reply: &SmtpReply) -> Result<(), Failure> {
 fn unmet(text: &str) -> Failure {
     Failure {
         step: Step::Auth,
-        trouble: Trouble::Unmet { class: BounceClass::RelayDenied, text: text.to_owned() },
+        trouble: Trouble::Unmet { class: BounceClass::RelayDenied, status: None, text: text.to_owned() },
     }
 }
 

@@ -9,9 +9,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::delivery::stream::{Hello, SmtpStream, Wire};
-use crate::delivery::tls::{Demand, PeerTls};
+use crate::delivery::tls::{Demand, PeerTls, Protection};
 use crate::domain::outcome::{BounceClass, Step};
-use crate::domain::relay::TlsMode;
+use crate::mail::reply::{EnhancedStatus, SmtpReply};
 
 use super::auth::{Credentials, authenticate};
 use super::{Connection, Deadlines, Failure, Offers, State, Trouble, describe, within};
@@ -19,12 +19,12 @@ use super::{Connection, Deadlines, Failure, Offers, State, Trouble, describe, wi
 /// Where and how to connect.
 #[derive(Debug, Clone)]
 pub struct Dial<'a> {
-    /// Addresses to try, in this order.
-    pub addresses: &'a [SocketAddr],
     /// The name its certificate must bear.
     pub host: &'a str,
     /// How the connection is protected.
-    pub tls: TlsMode,
+    pub tls: Protection,
+    /// What the peer may be.
+    pub circle: Circle,
     /// Who we say we are.
     pub hello: &'a str,
     /// How we show it, if we must.
@@ -33,60 +33,83 @@ pub struct Dial<'a> {
     pub deadlines: Deadlines,
 }
 
+/// Whether the peer may be ourselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Circle {
+    /// It may: the operator named it.
+    Allowed,
+    /// A peer that greets with our own name is ourselves, and mail would go in circles.
+    Refused,
+}
+
 /// What became known of a peer while connecting, for the report of an attempt that failed there.
 #[derive(Debug, Clone, Default)]
 pub struct Peer {
+    /// The name of the host that was dialled last.
+    pub host: Option<String>,
     /// The address that was dialled last.
     pub address: Option<SocketAddr>,
     /// How the connection was encrypted.
     pub tls: Option<String>,
 }
 
-/// Opens a connection that is ready for MAIL.
+/// Opens a connection to the first of these addresses that answers, ready for MAIL.
 ///
 /// # Errors
 /// [`Failure`] tells the step. `peer` then holds what was learnt.
-pub async fn connect(dial: &Dial<'_>, tls: &PeerTls, peer: &mut Peer) -> Result<Connection, Failure> {
-    let first = attempt(dial, tls, peer, Hello::Extended, dial.tls).await;
-    match first {
+pub async fn connect(
+    dial: &Dial<'_>,
+    addresses: &[SocketAddr],
+    tls: &PeerTls,
+    peer: &mut Peer,
+) -> Result<Connection, Failure> {
+    let socket = dial_first(dial, addresses, peer).await?;
+    converse(dial, socket, tls, peer).await
+}
+
+/// Makes a connection that is ready for MAIL of a connected socket; dials its address again where a first way
+/// of speaking failed, and another may do.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn converse(
+    dial: &Dial<'_>,
+    socket: TcpStream,
+    tls: &PeerTls,
+    peer: &mut Peer,
+) -> Result<Connection, Failure> {
+    let address = socket.peer_addr().map_err(|error| broken(Step::Connect, &error))?;
+    peer.address = Some(address);
+    let first = attempt(dial, socket, tls, peer, Hello::Extended, dial.tls).await;
+    let hello = match &first {
         // RFC 5321 §4.1.1.1: a peer that does not know EHLO may know HELO.
         Err(Failure { step: Step::Ehlo, trouble: Trouble::Refused(reply) })
             if matches!(reply.code, 500 | 502) && dial.tls.allows_clear() =>
         {
-            attempt(dial, tls, peer, Hello::Simple, TlsMode::None).await
+            Hello::Simple
         }
         // An opportunist whose peer's TLS is broken goes on in clear (RFC 7435); the attempt says so.
-        Err(Failure { step: Step::StartTls, .. }) if dial.tls == TlsMode::Opportunistic => {
-            peer.tls = None;
-            attempt(dial, tls, peer, Hello::Extended, TlsMode::None).await
-        }
-        other => other,
-    }
-}
-
-impl TlsMode {
-    fn allows_clear(self) -> bool {
-        matches!(self, TlsMode::None | TlsMode::Opportunistic)
-    }
+        Err(Failure { step: Step::StartTls, .. }) if dial.tls == Protection::Opportunistic => Hello::Extended,
+        _ => return first,
+    };
+    peer.tls = None;
+    let socket = dial_first(dial, &[address], peer).await?;
+    attempt(dial, socket, tls, peer, hello, Protection::None).await
 }
 
 async fn attempt(
     dial: &Dial<'_>,
+    socket: TcpStream,
     tls: &PeerTls,
     peer: &mut Peer,
     hello: Hello,
-    mode: TlsMode,
+    protection: Protection,
 ) -> Result<Connection, Failure> {
-    let socket = dial_first(dial, peer).await?;
     let address = peer.address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
     let open = |error: std::io::Error| broken(Step::Connect, &error);
-    let (stream, wire) = if mode == TlsMode::Implicit {
-        let (stream, told) = within(
-            Step::StartTls,
-            dial.deadlines.handshake,
-            tls.connect(socket, dial.host, Demand::Verified),
-        )
-        .await?;
+    let (stream, wire) = if let Protection::Implicit(demand) = protection {
+        let handshake = tls.connect(socket, dial.host, demand);
+        let (stream, told) = within(Step::StartTls, dial.deadlines.handshake, handshake).await?;
         peer.tls = Some(told);
         SmtpStream::encrypted(stream, hello).map_err(open)?
     } else {
@@ -98,37 +121,60 @@ async fn attempt(
         smtp,
         wire,
         deadlines: dial.deadlines,
+        host: dial.host.to_owned(),
         address,
         tls: peer.tls.clone(),
         used: 0,
         state: State::Ready,
     };
-    if mode != TlsMode::Implicit {
-        connection.protect(dial, tls, mode).await?;
-        peer.tls.clone_from(&connection.tls);
+    if dial.circle == Circle::Refused && connection.wire.greeted_as(dial.hello) {
+        return Err(ourselves());
     }
+    connection.protect(dial, tls, protection).await?;
+    peer.tls.clone_from(&connection.tls);
     if let Some(credentials) = &dial.credentials {
         authenticate(&mut connection, credentials).await?;
     }
     Ok(connection)
 }
 
+/// RFC 5321 §6.3: mail that comes back to where it was would do so for ever.
+fn ourselves() -> Failure {
+    let reply = SmtpReply {
+        code: 554,
+        enhanced: EnhancedStatus::parse("5.4.6"),
+        text: "mail loop: the server greets with our own name".to_owned(),
+    };
+    Failure { step: Step::Greeting, trouble: Trouble::Unfit { reply } }
+}
+
 /// The first address that answers; the last one's failure if none does.
-async fn dial_first(dial: &Dial<'_>, peer: &mut Peer) -> Result<TcpStream, Failure> {
+async fn dial_first(
+    dial: &Dial<'_>,
+    addresses: &[SocketAddr],
+    peer: &mut Peer,
+) -> Result<TcpStream, Failure> {
     let mut last =
         Failure { step: Step::Connect, trouble: Trouble::Broken("the host has no address".to_owned()) };
-    for address in dial.addresses {
+    for address in addresses {
         peer.address = Some(*address);
-        match within(Step::Connect, dial.deadlines.connect, TcpStream::connect(address)).await {
-            Ok(socket) => {
-                // Best effort: without it a mail takes some milliseconds longer.
-                let _ = socket.set_nodelay(true);
-                return Ok(socket);
-            }
+        match reach(*address, dial.deadlines).await {
+            Ok(socket) => return Ok(socket),
             Err(failure) => last = failure,
         }
     }
     Err(last)
+}
+
+/// A TCP connection.
+///
+/// # Errors
+/// Nobody answers there in time.
+pub async fn reach(address: SocketAddr, deadlines: Deadlines) -> Result<TcpStream, Failure> {
+    let socket = within(Step::Connect, deadlines.connect, TcpStream::connect(address)).await?;
+    // Best effort: without it a mail takes some milliseconds longer.
+    let _ = socket.set_nodelay(true);
+    Ok(socket)
 }
 
 /// The peer's 220 and our EHLO: lettre does both in one call, so the step is told by what was answered.
@@ -152,18 +198,21 @@ fn broken(step: Step, error: &std::io::Error) -> Failure {
 }
 
 impl Connection {
-    /// STARTTLS, as far as `mode` and the peer have it.
-    async fn protect(&mut self, dial: &Dial<'_>, tls: &PeerTls, mode: TlsMode) -> Result<(), Failure> {
-        let demand = match (mode, self.offers.starttls) {
-            (TlsMode::None, _) | (TlsMode::Opportunistic, false) => return Ok(()),
-            (TlsMode::Opportunistic, true) => Demand::Anything,
-            (_, true) => Demand::Verified,
-            (_, false) => return Err(self.no_tls()),
-        };
-        self.start_tls(dial, tls, demand).await.map_err(|failure| match demand {
-            Demand::Anything => failure,
-            Demand::Verified => untrusted(failure),
-        })
+    /// STARTTLS, as far as it is demanded and the peer has it.
+    async fn protect(
+        &mut self,
+        dial: &Dial<'_>,
+        tls: &PeerTls,
+        protection: Protection,
+    ) -> Result<(), Failure> {
+        match (protection, self.offers.starttls) {
+            (Protection::None | Protection::Implicit(_), _) | (Protection::Opportunistic, false) => Ok(()),
+            (Protection::Opportunistic, true) => self.start_tls(dial, tls, Demand::Anything).await,
+            (Protection::StartTls(demand), true) => {
+                self.start_tls(dial, tls, demand).await.map_err(untrusted)
+            }
+            (Protection::StartTls(_), false) => Err(self.no_tls()),
+        }
     }
 
     async fn start_tls(&mut self, dial: &Dial<'_>, tls: &PeerTls, demand: Demand) -> Result<(), Failure> {
@@ -181,17 +230,21 @@ impl Connection {
     }
 
     fn no_tls(&self) -> Failure {
-        let text = "TLS is required, and the peer does not offer STARTTLS".to_owned();
-        Failure { step: Step::StartTls, trouble: Trouble::Unmet { class: BounceClass::Network, text } }
+        unsafe_way("TLS is required, and the peer does not offer STARTTLS".to_owned())
     }
+}
+
+/// RFC 3207 and RFC 8461 §5: the mail waits (4.7.5) until the way is safe again.
+fn unsafe_way(text: String) -> Failure {
+    let trouble = Trouble::Unmet { class: BounceClass::Network, status: Some("4.7.5"), text };
+    Failure { step: Step::StartTls, trouble }
 }
 
 /// A handshake that failed although it had to succeed is no network trouble: somebody must look at it.
 fn untrusted(failure: Failure) -> Failure {
     match failure.trouble {
         Trouble::Broken(text) if failure.step == Step::StartTls => {
-            let text = format!("TLS is required, and failed: {text}");
-            Failure { step: failure.step, trouble: Trouble::Unmet { class: BounceClass::Network, text } }
+            unsafe_way(format!("TLS is required, and failed: {text}"))
         }
         trouble => Failure { step: failure.step, trouble },
     }

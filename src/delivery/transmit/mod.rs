@@ -6,6 +6,7 @@
 
 mod auth;
 mod connect;
+mod notices;
 
 use std::fmt;
 use std::future::Future;
@@ -24,7 +25,8 @@ use crate::mail::transcode;
 use super::stream::Wire;
 
 pub use auth::Credentials;
-pub use connect::{Dial, Peer, connect};
+pub use connect::{Circle, Dial, Peer, connect, converse, reach};
+pub use notices::Notices;
 
 /// How long each step may take: the minimum waits of RFC 5321 §4.5.3.2.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +104,8 @@ pub enum Trouble {
     Unmet {
         /// Of what class.
         class: BounceClass,
+        /// The enhanced status that says it best, if there is one.
+        status: Option<&'static str>,
         /// In words.
         text: String,
     },
@@ -122,6 +126,8 @@ pub struct Mail<'a> {
     pub eight_bit: bool,
     /// It must not be changed.
     pub protected: bool,
+    /// What the peer is told about notices, if it offers DSN.
+    pub notices: Notices<'a>,
 }
 
 /// What the peer's EHLO offered.
@@ -135,6 +141,8 @@ pub struct Offers {
     pub smtputf8: bool,
     /// RFC 3207.
     pub starttls: bool,
+    /// RFC 3461.
+    pub dsn: bool,
     /// RFC 1870: the keyword, and the limit if one was told.
     pub size: Option<Option<u64>>,
     /// RFC 4954, the mechanisms we speak.
@@ -156,6 +164,7 @@ impl Offers {
                 Some("8BITMIME") => offers.eight_bit = true,
                 Some("SMTPUTF8") => offers.smtputf8 = true,
                 Some("STARTTLS") => offers.starttls = true,
+                Some("DSN") => offers.dsn = true,
                 // RFC 1870 §4: zero means no fixed limit.
                 Some("SIZE") => {
                     offers.size = Some(words.next().and_then(|n| n.parse().ok()).filter(|limit| *limit > 0));
@@ -189,6 +198,7 @@ pub struct Connection {
     wire: Wire,
     offers: Offers,
     deadlines: Deadlines,
+    host: String,
     address: SocketAddr,
     tls: Option<String>,
     used: u32,
@@ -207,6 +217,11 @@ enum State {
 }
 
 impl Connection {
+    /// The peer's name.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The peer's address.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -476,13 +491,21 @@ impl fmt::Display for MailCommand<'_> {
         if mail.needs_smtputf8 {
             f.write_str(" SMTPUTF8")?;
         }
+        if offers.dsn {
+            mail.notices.write_mail(f)?;
+        }
         f.write_str("\r\n")
     }
 }
 
 impl fmt::Display for RcptCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RCPT TO:<{}>\r\n", self.0.mail.to)
+        let Envelope { mail, offers, .. } = self.0;
+        write!(f, "RCPT TO:<{}>", mail.to)?;
+        if offers.dsn {
+            mail.notices.write_rcpt(f)?;
+        }
+        f.write_str("\r\n")
     }
 }
 
@@ -513,6 +536,7 @@ mod tests {
             "STARTTLS",
             "PIPELINING",
             "SMTPUTF8",
+            "DSN",
             "AUTH LOGIN PLAIN XOAUTH2",
         ];
         let offers = Offers::read(&lines.map(str::to_owned));
@@ -521,6 +545,7 @@ mod tests {
             eight_bit: true,
             smtputf8: true,
             starttls: true,
+            dsn: true,
             size: Some(Some(35_882_577)),
             auth_plain: true,
             auth_login: true,
@@ -544,6 +569,7 @@ mod tests {
             needs_smtputf8: true,
             eight_bit: true,
             protected: false,
+            notices: Notices::default(),
         };
         let offers = Offers { eight_bit: true, smtputf8: true, size: Some(None), ..Offers::default() };
         let all = Envelope { mail: &mail, size: 7, offers };

@@ -84,7 +84,8 @@ async fn page(
     Ok(Json(Page::of(rows, limit, |event| event.id.to_string(), |event| show(&event))))
 }
 
-fn filter(query: &mut Query) -> EventFilter {
+/// The filters that lists of events have.
+pub fn filter(query: &mut Query) -> EventFilter {
     let types: Vec<EventType> = query
         .all("type")
         .iter()

@@ -3,10 +3,12 @@
 pub mod captured;
 pub mod docs;
 pub mod events;
+pub mod export;
 pub mod health;
 pub mod keys;
 pub mod messages;
 pub mod relays;
+pub mod stats;
 pub mod templates;
 pub mod tenants;
 mod variables;

@@ -7,8 +7,9 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::account::relays::{self as operation, NewRelay, RelayError};
+use crate::domain::handling::Transport;
 use crate::domain::id::RelayId;
-use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, Endpoint, Grant, OAuth, TlsMode};
+use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, Endpoint, Grant, Hop, OAuth, TlsMode};
 use crate::domain::submission::StreamName;
 use crate::http::App;
 use crate::http::auth::Principal;
@@ -24,15 +25,17 @@ const WHAT: &str = "relay";
 
 /// A relay without its secrets: whether it has credentials is all that is told of them.
 fn show(relay: &StoredRelay) -> Value {
+    let through = (relay.route != operation::DIRECT).then_some(relay);
     json!({
         "id": relay.id.to_string(),
         "name": relay.name,
-        "host": relay.host,
-        "port": relay.port,
+        "route": relay.route,
+        "host": through.map(|relay| &relay.host),
+        "port": through.map(|relay| relay.port),
         "tls": relay.tls,
         "has_credentials": relay.auth_sealed.is_some(),
         "match": { "stream": relay.match_stream, "domain": relay.match_domain },
-        "max_connections": relay.max_connections,
+        "max_connections": through.map(|relay| relay.max_connections),
         "created_at": moment(relay.created_at),
     })
 }
@@ -59,18 +62,35 @@ pub async fn create(
 fn decode(value: Value) -> Result<NewRelay, Problem> {
     let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let name = fields.text("name").unwrap_or_default();
+    let hop = match fields.text("route").as_deref() {
+        None | Some(operation::SMTP) => Hop::Relay(endpoint(&mut fields)),
+        Some(operation::DIRECT) => Hop::Direct(directly(&mut fields)),
+        Some(_) => {
+            fields.wrong("route", "invalid_route", "route is smtp or direct");
+            Hop::Direct(Transport::AsOffered)
+        }
+    };
+    let (match_stream, match_domain) = matches(&mut fields);
+    let errors = fields.finish();
+    if errors.is_empty() {
+        Ok(NewRelay { name, hop, match_stream, match_domain })
+    } else {
+        Err(Problem::invalid(errors))
+    }
+}
+
+fn endpoint(fields: &mut Fields) -> Endpoint {
     let host = fields.required_text("host").unwrap_or_default();
     if !is_host(&host) {
         fields.wrong("host", "invalid_host", "a host name or an address is needed");
     }
-    let auth = auth(&mut fields);
+    let auth = auth(fields);
     let safe = if auth == Auth::None { TlsMode::Opportunistic } else { TlsMode::Required };
     let modes = "tls is none, opportunistic, required or implicit";
     let tls = fields.parsed("tls", "invalid_tls", |text| TlsMode::parse(text).ok_or(modes)).unwrap_or(safe);
     let default_port = if tls == TlsMode::Implicit { 465 } else { 587 };
     let port = fields.number("port", 1..=65_535).unwrap_or(default_port);
     let connections = fields.number("max_connections", 1..=1000).unwrap_or(DEFAULT_CONNECTIONS.into());
-    let (match_stream, match_domain) = matches(&mut fields);
     let endpoint = Endpoint {
         host,
         port: u16::try_from(port).unwrap_or_default(),
@@ -81,12 +101,22 @@ fn decode(value: Value) -> Result<NewRelay, Problem> {
     if let Err(error) = endpoint.check() {
         fields.wrong("auth", "unsafe", error.to_string());
     }
-    let errors = fields.finish();
-    if errors.is_empty() {
-        Ok(NewRelay { name, endpoint, match_stream, match_domain })
-    } else {
-        Err(Problem::invalid(errors))
+    endpoint
+}
+
+/// The recipient's own servers are named by its domain, and want no credentials.
+fn directly(fields: &mut Fields) -> Transport {
+    for name in ["host", "port", "auth", "max_connections"] {
+        if fields.take(name).is_some() {
+            fields.wrong(name, "not_with_direct", "a direct route has none: the recipient's domain says it");
+        }
     }
+    let read = |text: &str| match text {
+        "opportunistic" => Ok(Transport::AsOffered),
+        "required" => Ok(Transport::RequireTls),
+        _ => Err("tls of a direct route is opportunistic or required"),
+    };
+    fields.parsed("tls", "invalid_tls", read).unwrap_or_default()
 }
 
 fn is_host(host: &str) -> bool {

@@ -6,8 +6,9 @@ use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use crate::account::tenants::{self as operation, Standing, TenantError};
+use crate::account::tenants::{self as operation, Changes, Standing, TenantError};
 use crate::domain::id::TenantId;
+use crate::domain::notice::DsnPolicy;
 use crate::domain::tenant::{Tenant, TenantName};
 use crate::http::App;
 use crate::http::auth::Principal;
@@ -27,6 +28,7 @@ fn show(tenant: &Tenant) -> Value {
         "created_at": moment(tenant.created_at),
         "suspended": tenant.suspended_at.is_some(),
         "suspended_at": tenant.suspended_at.map(moment),
+        "dsn": tenant.dsn.as_str(),
     })
 }
 
@@ -67,7 +69,7 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(show(&tenant))))
 }
 
-/// Renames, suspends or reinstates a tenant.
+/// Renames, suspends or reinstates a tenant, or chooses its notices.
 pub async fn update(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
@@ -80,12 +82,13 @@ pub async fn update(
     let name = fields.parsed("name", "invalid_name", TenantName::parse);
     let standing =
         fields.flag("suspended").map(|flag| if flag { Standing::Suspended } else { Standing::Active });
+    let dsn = fields.parsed("dsn", "invalid_dsn", str::parse::<DsnPolicy>);
     let errors = fields.finish();
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    let now = app.clock.now();
-    let tenant = operation::update(&app.database, &principal.actor(), id, name, standing, now).await?;
+    let changes = Changes { name, standing, dsn };
+    let tenant = operation::update(&app.database, &principal.actor(), id, changes, app.clock.now()).await?;
     Ok(Json(show(&tenant)))
 }
 

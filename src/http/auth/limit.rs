@@ -1,89 +1,14 @@
-//! How often a key may be used: a setting of the key, or the installation's. Each node counts for itself.
-
-use std::collections::HashMap;
-use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+//! How a caller is told of its key's rate (draft-ietf-httpapi-ratelimit-headers). Who counts is `account/rates`.
 
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use governor::clock::{Clock as _, DefaultClock};
-use governor::middleware::StateInformationMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 
-use crate::domain::id::KeyId;
+use crate::account::rates::{Allowance, Exhausted};
 use crate::http::error::{Kind, Problem};
 
-type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
-
-/// Counts requests by key.
-#[derive(Debug)]
-pub struct Limits {
-    default: Option<NonZeroU32>,
-    clock: DefaultClock,
-    keys: Mutex<HashMap<KeyId, (NonZeroU32, Arc<Limiter>)>>,
-}
-
-/// Counters in memory; beyond, all begin anew.
-const MOST: usize = 50_000;
-
-/// What a key has left.
-#[derive(Debug, Clone, Copy)]
-pub struct Allowance {
-    quota: u32,
-    remaining: u32,
-}
-
-/// A key has had its share.
-#[derive(Debug, Clone, Copy)]
-pub struct Exhausted {
-    quota: u32,
-    wait_seconds: u32,
-}
-
-impl Limits {
-    /// With a default, requests a second; `None`: no limit for keys without their own.
-    pub fn new(default: Option<NonZeroU32>) -> Limits {
-        Limits { default, clock: DefaultClock::default(), keys: Mutex::default() }
-    }
-
-    /// Counts a request. `Ok(None)`: the key has no limit.
-    pub fn check(&self, key: KeyId, rate: Option<u32>) -> Result<Option<Allowance>, Exhausted> {
-        let Some(rate) = rate.and_then(NonZeroU32::new).or(self.default) else { return Ok(None) };
-        match self.limiter(key, rate).check() {
-            Ok(state) => {
-                Ok(Some(Allowance { quota: rate.get(), remaining: state.remaining_burst_capacity() }))
-            }
-            Err(until) => {
-                let wait = until.wait_time_from(self.clock.now());
-                let wait_seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
-                Err(Exhausted { quota: rate.get(), wait_seconds })
-            }
-        }
-    }
-
-    fn limiter(&self, key: KeyId, rate: NonZeroU32) -> Arc<Limiter> {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.len() >= MOST {
-            keys.clear();
-        }
-        let fresh = || {
-            let limiter = RateLimiter::direct(Quota::per_second(rate)).with_middleware();
-            (rate, Arc::new(limiter))
-        };
-        let kept = keys.entry(key).or_insert_with(fresh);
-        if kept.0 != rate {
-            *kept = fresh();
-        }
-        Arc::clone(&kept.1)
-    }
-}
-
-impl Allowance {
-    /// Tells the caller (draft-ietf-httpapi-ratelimit-headers).
-    pub fn tell(self, headers: &mut HeaderMap) {
-        tell(headers, self.quota, self.remaining, 1);
-    }
+/// Tells what is left.
+pub fn tell(headers: &mut HeaderMap, allowance: Allowance) {
+    write(headers, allowance.quota, allowance.remaining, 1);
 }
 
 impl IntoResponse for Exhausted {
@@ -91,12 +16,12 @@ impl IntoResponse for Exhausted {
         let detail = format!("this key may be used {} times a second", self.quota);
         let problem = Problem::new(Kind::RateLimited, detail).retry_after(self.wait_seconds);
         let mut response = problem.into_response();
-        tell(response.headers_mut(), self.quota, 0, self.wait_seconds);
+        write(response.headers_mut(), self.quota, 0, self.wait_seconds);
         response
     }
 }
 
-fn tell(headers: &mut HeaderMap, quota: u32, remaining: u32, seconds: u32) {
+fn write(headers: &mut HeaderMap, quota: u32, remaining: u32, seconds: u32) {
     let values = [
         ("ratelimit-policy", format!("\"default\";q={quota};w=1")),
         ("ratelimit", format!("\"default\";r={remaining};t={seconds}")),
@@ -105,23 +30,5 @@ fn tell(headers: &mut HeaderMap, quota: u32, remaining: u32, seconds: u32) {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use time::OffsetDateTime;
-
-    #[test]
-    fn a_key_gets_its_rate_and_others_theirs() {
-        let limits = Limits::new(None);
-        let (limited, free) =
-            (KeyId::new(OffsetDateTime::UNIX_EPOCH), KeyId::new(OffsetDateTime::UNIX_EPOCH));
-
-        let granted = (0..10).filter(|_| limits.check(limited, Some(3)).is_ok()).count();
-        assert_eq!(granted, 3);
-        assert!(limits.check(limited, Some(3)).is_err_and(|exhausted| exhausted.wait_seconds >= 1));
-        assert!((0..100).all(|_| limits.check(free, None).is_ok_and(|allowance| allowance.is_none())));
     }
 }

@@ -1,7 +1,5 @@
-//! Who calls, and whether he may. A key is looked up by its hash and kept in memory; what is kept is honoured
-//! only while the revisions say, not longer than a second ago, that nothing has changed.
+//! Who calls, and whether he may: by the key that the request bears, which `account/credentials` knows.
 
-mod cache;
 mod client;
 mod limit;
 
@@ -14,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::account::Actor;
+use crate::account::credentials::NotAdmitted;
 use crate::domain::id::{KeyId, TenantId};
 use crate::domain::key::{KeySecret, Scope, Scopes};
 use crate::store::keys::Credential;
@@ -22,9 +21,7 @@ use crate::submission::Caller;
 use super::App;
 use super::error::{Kind, Problem};
 
-pub use cache::Keys;
 pub use client::{ClientAddr, client_ip};
-pub use limit::Limits;
 
 /// An authenticated caller.
 #[derive(Debug, Clone)]
@@ -108,29 +105,28 @@ pub async fn guard(
         }),
     };
     if let Some(allowance) = allowance {
-        allowance.tell(response.headers_mut());
+        limit::tell(response.headers_mut(), allowance);
     }
     Ok(response)
 }
 
 async fn authenticate(app: &App, secret: Option<KeySecret>, ip: IpAddr) -> Result<Principal, Problem> {
-    let refused = |detail: &str| Problem::new(Kind::Unauthorized, detail);
-    let secret = secret.ok_or_else(|| refused("send Authorization: Bearer <key>"))?;
-    let unknown = "this key is not known, has expired or was revoked";
-    let credential = app.keys.find(secret.hash()).await?.ok_or_else(|| refused(unknown))?;
-    let key = &credential.key;
-    let now = app.clock.now();
-    if key.revoked_at.is_some() || !key.limits.is_current(now) {
-        return Err(refused(unknown));
-    }
-    if !key.limits.allows_ip(ip) {
-        return Err(Problem::new(Kind::Forbidden, "this key may not be used from this address"));
-    }
-    if credential.suspended {
-        return Err(Problem::new(Kind::Suspended, "this tenant is suspended; ask the operator"));
-    }
-    app.keys.used(key.tenant, key.id, now);
+    let secret =
+        secret.ok_or_else(|| Problem::new(Kind::Unauthorized, "send Authorization: Bearer <key>"))?;
+    let credential = app.keys.admit(secret.hash(), ip, app.clock.now()).await?;
     Ok(Principal { credential, ip })
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(error: NotAdmitted) -> Problem {
+        let kind = match error {
+            NotAdmitted::Unknown => Kind::Unauthorized,
+            NotAdmitted::Address => Kind::Forbidden,
+            NotAdmitted::Suspended => Kind::Suspended,
+            NotAdmitted::Store(error) => return error.into(),
+        };
+        Problem::new(kind, error.to_string())
+    }
 }
 
 /// RFC 6750 §2.1; the scheme's case does not matter (RFC 9110 §11.1).

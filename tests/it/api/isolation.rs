@@ -104,11 +104,12 @@ async fn sight(owner: &Belongings) -> Vec<Value> {
     seen
 }
 
-/// Keys are used by looking.
+/// Keys are used by looking, and figures are as of the moment.
 fn forget_last_use(value: &mut Value) {
     match value {
         Value::Object(members) => {
             members.remove("last_used_at");
+            members.remove("as_of");
             members.values_mut().for_each(forget_last_use);
         }
         Value::Array(list) => list.iter_mut().for_each(forget_last_use),

@@ -92,12 +92,12 @@ fn narrow(sink: &SmtpSink) -> String {
 }
 
 /// The attempts on a message's first delivery.
-fn attempts(message: &Value) -> Vec<Value> {
+pub fn attempts(message: &Value) -> Vec<Value> {
     message.pointer("/deliveries/0/attempts").and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
 /// What an attempt came to, in a line: result, class, step, code, enhanced code.
-fn told(attempt: &Value) -> String {
+pub fn told(attempt: &Value) -> String {
     let word = |pointer: &&str| match attempt.pointer(pointer) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
@@ -111,17 +111,17 @@ fn told(attempt: &Value) -> String {
 }
 
 /// The same of a message's last attempt.
-fn last_told(message: &Value) -> String {
+pub fn last_told(message: &Value) -> String {
     told(attempts(message).last().expect("an attempt"))
 }
 
 /// What an attempt says in words.
-fn words(attempt: &Value) -> String {
+pub fn words(attempt: &Value) -> String {
     text(attempt, "/smtp/text")
 }
 
 /// How long after its last attempt a message's first delivery is tried again.
-fn wait_after_last(message: &Value) -> Duration {
+pub fn wait_after_last(message: &Value) -> Duration {
     let began = moment(attempts(message).last().expect("an attempt"), "/started_at");
     let next = moment(message, "/deliveries/0/next_attempt_at");
     (next - began).try_into().expect("the next attempt comes after the last one")
@@ -132,7 +132,7 @@ fn moment(value: &Value, pointer: &str) -> OffsetDateTime {
 }
 
 /// Fails unless a wait is the scheduled one, up to its spread of a tenth and what the attempt itself took.
-fn assert_about(wait: Duration, minutes: u64) {
+pub fn assert_about(wait: Duration, minutes: u64) {
     let scheduled = Duration::from_secs(60 * minutes);
     let range = scheduled * 9 / 10..scheduled * 11 / 10 + PATIENCE;
     assert!(range.contains(&wait), "{wait:?} instead of about {minutes} minutes");

@@ -30,6 +30,7 @@ fn result(claimed: &Claimed, at: OffsetDateTime, turn: Turn) -> Completion {
         turn,
         event_data: "{}".to_owned(),
         suppress: None,
+        notice: None,
         at,
     }
 }

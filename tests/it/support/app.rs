@@ -1,12 +1,13 @@
 //! A postroad inside the test's own process, on a database of its own.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use postroad::account::relays::NewRelay;
 use postroad::account::{Actor, bootstrap, relays};
 use postroad::config::Config;
 use postroad::delivery::transmit::Deadlines;
-use postroad::domain::relay::Endpoint;
+use postroad::domain::relay::{Endpoint, Hop};
 use postroad::seal::{MasterKey, Purpose, Secret};
 use postroad::server::{Role, Server};
 use postroad::store::{Use, nodes};
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 
 use super::client::Client;
 use super::database::TestDatabase;
+use super::dns::DnsServer;
 
 /// The key that exists in every test, with every scope.
 pub const KEY: &str = "a-key-with-every-scope";
@@ -28,13 +30,14 @@ pub struct TestApp {
     /// Its database.
     pub database: TestDatabase,
     server: Option<Server>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// What a postroad is started with.
 pub struct Builder {
     environment: HashMap<String, String>,
     deadlines: Deadlines,
+    dns_patience: Duration,
     database: Option<TestDatabase>,
     roles: Vec<Role>,
     relays: Vec<(String, String)>,
@@ -50,6 +53,8 @@ impl TestApp {
     pub fn builder() -> Builder {
         let environment = [
             ("POSTROAD_HTTP_ADDR", "127.0.0.1:0"),
+            ("POSTROAD_SUBMISSION_ADDR", "off"),
+            ("POSTROAD_SUBMISSIONS_ADDR", "off"),
             ("POSTROAD_API_KEY", KEY),
             ("POSTROAD_HOSTNAME", "mail.postroad.test"),
             ("POSTROAD_SENDER_POLICY", "any"),
@@ -59,6 +64,7 @@ impl TestApp {
         Builder {
             environment: environment.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             deadlines: Deadlines::default(),
+            dns_patience: postroad::dns::Settings::default().patience,
             database: None,
             roles: Role::ALL.to_vec(),
             relays: Vec::new(),
@@ -68,6 +74,11 @@ impl TestApp {
     /// The server itself.
     pub fn server(&self) -> &Server {
         self.server.as_ref().expect("it runs until it is stopped")
+    }
+
+    /// Where it keeps its own files.
+    pub fn data_directory(&self) -> &std::path::Path {
+        self.directory.path()
     }
 
     /// Drains it and removes its database.
@@ -94,6 +105,12 @@ impl Builder {
         self
     }
 
+    /// What it does.
+    pub fn roles(mut self, roles: &[Role]) -> Builder {
+        self.roles = roles.to_vec();
+        self
+    }
+
     /// Through a relay on loopback, in clear.
     pub fn relay(self, port: u16) -> Builder {
         self.set("POSTROAD_ROUTE", &format!("smtp://127.0.0.1:{port}?tls=none"))
@@ -104,6 +121,12 @@ impl Builder {
     pub fn relay_for(mut self, domain: &str, url: &str) -> Builder {
         self.relays.push((domain.to_owned(), url.to_owned()));
         self.set("POSTROAD_ALLOW_PRIVATE", "true")
+    }
+
+    /// Names are looked up there, and a silent server is soon given up.
+    pub fn dns(mut self, dns: &DnsServer) -> Builder {
+        self.dns_patience = Duration::from_secs(2);
+        self.set("POSTROAD_DNS_SERVER", &dns.address().to_string())
     }
 
     /// How long each step of delivery may take.
@@ -131,9 +154,10 @@ impl Builder {
         make_relays(&database, &self.relays).await;
         let mut config = Config::read(self.environment, None).expect("a usable configuration");
         config.deadlines = self.deadlines;
+        config.dns.patience = self.dns_patience;
         let server = Server::start(config, &self.roles).await.expect("started");
         let url = server.http_addr().map_or_else(String::new, |address| format!("http://{address}"));
-        TestApp { client: Client::new(&url, KEY), database, server: Some(server), _directory: directory }
+        TestApp { client: Client::new(&url, KEY), database, server: Some(server), directory }
     }
 }
 
@@ -150,7 +174,7 @@ async fn make_relays(database: &TestDatabase, wanted: &[(String, String)]) {
     for (domain, url) in wanted {
         let new = NewRelay {
             name: domain.clone(),
-            endpoint: Endpoint::parse(url).expect("a relay"),
+            hop: Hop::Relay(Endpoint::parse(url).expect("a relay")),
             match_stream: None,
             match_domain: Some(domain.clone()),
         };

@@ -6,6 +6,7 @@ pub mod app;
 pub mod captured;
 pub mod client;
 pub mod database;
+pub mod dns;
 pub mod mailbag;
 pub mod oracle;
 pub mod peer;

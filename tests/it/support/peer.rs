@@ -64,6 +64,30 @@ impl Server {
         .await
     }
 
+    /// Postfix, which hands everything to a submission door with STARTTLS on `localhost`, with this key.
+    pub async fn smarthost(door: u16, key: &str) -> Server {
+        let settings = [
+            format!("relayhost = [localhost]:{door}"),
+            "smtp_tls_security_level = encrypt".to_owned(),
+            "smtp_sasl_auth_enable = yes".to_owned(),
+            "smtp_sasl_security_options = noanonymous".to_owned(),
+            format!("smtp_sasl_password_maps = inline:{{ {{[localhost]:{door} = anybody:{key}}} }}"),
+        ];
+        Server::start(|home, port| {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/postfix.sh");
+            let mut command = Command::new(script);
+            let nowhere = ["returns.invalid", "9"];
+            command.arg(home).arg(port.to_string()).arg(door.to_string()).args(nowhere).args(settings);
+            command
+        })
+        .await
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// smtp-sink, which writes each mail into a file.
     pub async fn smtp_sink(options: &[&str]) -> Server {
         Server::start(|home, port| {

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# A Postfix of one test's own: HOME_DIRECTORY PORT RELAY_PORT [DOMAIN PORT]. Takes mail on loopback and relays it there,
+# A Postfix of one test's own: HOME_DIRECTORY PORT RELAY_PORT [DOMAIN PORT [SETTING...]]. Takes mail on loopback and relays it there,
 # but for mail to the domain, which goes to its own port. It runs in
 # the foreground until SIGTERM, as root, which it insists on; the machine's own Postfix is not touched.
 set -euo pipefail
 [ "$(id -u)" = 0 ] || exec sudo -n "$0" "$@"
 home=$1 port=$2 relay=$3 domain=${4:-returns.invalid} returns=${5:-9}
+shift $(($# < 5 ? $# : 5))
 daemons=$(postconf -d -h daemon_directory)
 chmod 755 "$home"
 mkdir "$home"/{etc,data,queue}
@@ -42,6 +43,7 @@ smtputf8_enable = yes
 message_size_limit = 1000000
 strict_rfc821_envelopes = yes
 END
+printf '%s\n' "$@" >>"$home/etc/main.cf"
 cat >"$home/etc/master.cf" <<END
 127.0.0.1:$port inet n - n - - smtpd
 pickup unix n - n 60 1 pickup

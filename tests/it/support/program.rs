@@ -38,6 +38,8 @@ impl Settings {
     pub fn embedded(directory: &Path) -> Settings {
         let environment = [
             ("POSTROAD_HTTP_ADDR", "127.0.0.1:0".to_owned()),
+            ("POSTROAD_SUBMISSION_ADDR", "off".to_owned()),
+            ("POSTROAD_SUBMISSIONS_ADDR", "off".to_owned()),
             ("POSTROAD_MX_ADDR", "127.0.0.1:0".to_owned()),
             ("POSTROAD_API_KEY", KEY.to_owned()),
             ("POSTROAD_HOSTNAME", "mail.postroad.test".to_owned()),

@@ -38,7 +38,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 34] = [
+pub const ROUTES: [Route; 36] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -50,6 +50,8 @@ pub const ROUTES: [Route; 34] = [
     route("POST", "/v1/messages/{id}/resend", Scope::Send, Some(Named::Message)),
     route("GET", "/v1/events", Scope::Read, None),
     route("GET", "/v1/events/stream", Scope::Read, None),
+    route("GET", "/v1/events/export", Scope::Read, None),
+    route("GET", "/v1/stats", Scope::Read, None),
     route("GET", "/v1/captured", Scope::Read, None),
     route("GET", "/v1/captured/{id}/raw", Scope::Read, Some(Named::Captured)),
     route("POST", "/v1/keys", Scope::Manage, None),

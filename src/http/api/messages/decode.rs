@@ -12,8 +12,8 @@ use crate::domain::delivery::Priority;
 use crate::domain::handling::Handling;
 use crate::domain::submission::{
     Content, DEFAULT_TTL, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE,
-    MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Rendering, Sending, StreamName,
-    Submission, Words,
+    MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Rendering, Sending, StreamName, Submission,
+    Words, is_metadata_key, is_metadata_value, is_tag,
 };
 use crate::http::fields::Fields;
 use crate::mail::attachment::{Attachment, AttachmentError};
@@ -38,6 +38,7 @@ pub fn submission(value: Value) -> Result<Submission, Rejected> {
         cc: mailboxes(&mut fields, "cc"),
         bcc: mailboxes(&mut fields, "bcc"),
         personal: own.recipients,
+        ..Recipients::default()
     };
     let rendering = personal::rendering(&mut fields, own.variables);
     let parts = parts(&mut fields, rendering);
@@ -239,14 +240,14 @@ fn options(fields: &mut Fields) -> Options {
         ttl: fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds),
         sending: if fields.flag("sandbox") == Some(true) { Sending::Sandbox } else { Sending::Real },
         handling: Handling::default(),
+        trace: None,
     }
 }
 
 fn tags(fields: &mut Fields) -> Vec<String> {
     let mut tags = fields.texts("tags", MAX_TAGS).unwrap_or_default();
     for (index, tag) in tags.iter().enumerate() {
-        let length = tag.chars().count();
-        if length == 0 || length > MAX_TAG_LEN || tag.chars().any(char::is_control) {
+        if !is_tag(tag) {
             let pointer = format!("{}/{index}", fields.pointer("tags"));
             let message =
                 format!("a tag has 1 to {MAX_TAG_LEN} characters, none of them a control character");
@@ -271,9 +272,9 @@ pub(super) fn metadata(fields: &mut Fields) -> BTreeMap<String, String> {
             object.wrong(&key, "wrong_type", "a string is needed");
             continue;
         };
-        if key.is_empty() || key.chars().count() > MAX_METADATA_KEY || key.contains('\0') {
+        if !is_metadata_key(&key) {
             object.wrong(&key, "invalid_key", format!("a key has 1 to {MAX_METADATA_KEY} characters"));
-        } else if value.chars().count() > MAX_METADATA_VALUE || value.contains('\0') {
+        } else if !is_metadata_value(&value) {
             object.wrong(&key, "too_long", format!("a value has at most {MAX_METADATA_VALUE} characters"));
         } else {
             metadata.insert(key, value);

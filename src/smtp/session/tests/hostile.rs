@@ -5,8 +5,12 @@ use std::time::Duration;
 use proptest::strategy::Strategy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::support::{PEER, Room, converse, dialogue};
+use tokio_rustls::rustls::{CipherSuite, ProtocolVersion};
+
+use super::support::{PEER, Room, Script, converse, dialogue};
 use super::*;
+use crate::smtp::mailroom::TlsSession;
+use crate::smtp::settings::Door;
 
 const OPEN: &str = "HELO c\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@mx.example>\r\nDATA\r\n";
 
@@ -227,14 +231,25 @@ proptest::proptest! {
             proptest::collection::vec(proptest::num::u8::ANY, 0..40),
             proptest::sample::select(vec![
                 "EHLO x\r\n", "MAIL FROM:<a@b>\r\n", "RCPT TO:<c@d>\r\n", "DATA\r\n", ".\r\n", "\r\n.\r\n", "RSET\r\n",
-                "\r", "\n", ".", "STARTTLS\r\n", "QUIT\r\n",
+                "\r", "\n", ".", "STARTTLS\r\n", "QUIT\r\n", "AUTH PLAIN AGEAYg==\r\n", "AUTH LOGIN\r\n", "YQ==\r\n",
+                "*\r\n", "RCPT TO:<c@d> NOTIFY=NEVER\r\n", "MAIL FROM:<> RET=FULL ENVID=x\r\n",
             ]).prop_map(|text| text.as_bytes().to_vec()),
         ],
         0..40,
     )) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let (said, _) = runtime.block_on(converse(&settings(), &Room::default(), chunks));
-        for line in said.lines() {
+        let (plain, _) = runtime.block_on(converse(&settings(), &Room::default(), chunks.clone()));
+        // As if over TLS, so that logins are read.
+        let (settings, room) = (Settings { door: Door::Submission, ..settings() }, Room::default());
+        let mut stream = Script::new(chunks);
+        let mut session = Session::new(&mut stream, PEER, &room, &settings, CancellationToken::new());
+        session.info.tls = Some(TlsSession {
+            version: ProtocolVersion::TLSv1_3,
+            cipher: CipherSuite::TLS13_AES_128_GCM_SHA256,
+        });
+        runtime.block_on(session.run());
+        proptest::prop_assert!(room.mails().is_empty(), "nobody has logged in");
+        for line in plain.lines().chain(stream.said().lines()) {
             proptest::prop_assert!(line.len() <= 510 && line.as_bytes()[..3].iter().all(u8::is_ascii_digit));
         }
     }

@@ -22,6 +22,13 @@ pub(super) struct Script {
 }
 
 impl Script {
+    /// What the session has said.
+    pub(super) fn said(&self) -> String {
+        String::from_utf8(self.said.clone()).expect("replies are ASCII")
+    }
+}
+
+impl Script {
     pub(super) fn new(chunks: Vec<Vec<u8>>) -> Self {
         Self {
             chunks: chunks.into_iter().filter(|chunk| !chunk.is_empty()).collect(),

@@ -1,5 +1,6 @@
 //! What a sink remembers: mails, lines, credentials, connections.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// A mail whose final dot arrived.
@@ -103,12 +104,14 @@ pub(super) struct Log {
     pub(super) lines: Vec<Line>,
     pub(super) credentials: Vec<Credentials>,
     pub(super) connections: usize,
+    pub(super) clients: Vec<IpAddr>,
     pub(super) open: usize,
     pub(super) most_open: usize,
 }
 
 impl Log {
-    pub(super) fn opened(&mut self) -> usize {
+    pub(super) fn opened(&mut self, client: IpAddr) -> usize {
+        self.clients.push(client);
         self.connections += 1;
         self.open += 1;
         self.most_open = self.most_open.max(self.open);

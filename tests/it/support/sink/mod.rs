@@ -23,7 +23,7 @@ mod tests;
 mod tls;
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -165,6 +165,11 @@ impl SmtpSink {
     /// How many connections there were so far.
     pub fn connections(&self) -> usize {
         self.shared.log().connections
+    }
+
+    /// Where each of them came from.
+    pub fn client_addresses(&self) -> Vec<IpAddr> {
+        self.shared.log().clients.clone()
     }
 
     /// How many are open now.

@@ -61,7 +61,8 @@ impl Drop for Session {
 pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
     // A sink must not be what makes a client look slow; a socket that refuses is not slower than that.
     let _ = stream.set_nodelay(true);
-    let number = shared.write(|log| log.opened());
+    let Ok(client) = stream.peer_addr() else { return };
+    let number = shared.write(|log| log.opened(client.ip()));
     let mut session = Session {
         stream: Stream::Plain(stream),
         input: Vec::new(),

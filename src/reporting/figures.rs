@@ -1,0 +1,146 @@
+//! Figures: what a tenant asks for, from the counters and from the events that are not counted yet, in one
+//! snapshot. An answer is right up to the last event, or says up to when it is.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use crate::domain::id::{EventId, TenantId};
+use crate::domain::stats::{Cell, Counter, Dimension, Grain, Tally};
+use crate::store::stats::{self, Series};
+use crate::store::{Database, StoreError};
+
+use super::rollup;
+
+/// Events that are counted while somebody waits. Behind by more, an answer is as old as the counters.
+const TAIL: i64 = 10_000;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// From this moment on, rounded down to whole intervals.
+    pub from: OffsetDateTime,
+    /// Before this moment, rounded up.
+    pub to: OffsetDateTime,
+    /// In intervals of this length.
+    pub grain: Grain,
+    /// By what.
+    pub dimension: Dimension,
+    /// Only these values of the dimension; empty: those with the most mail.
+    pub values: Vec<String>,
+    /// How many values at most.
+    pub limit: usize,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub struct Figures {
+    /// By interval and value, in this order; where nothing happened, nothing stands.
+    pub rows: Vec<(OffsetDateTime, String, Cell)>,
+    /// Over all intervals by value, the largest first.
+    pub totals: Vec<(String, Cell)>,
+    /// Every event of a transaction that ended before is counted.
+    pub as_of: OffsetDateTime,
+}
+
+impl Question {
+    /// The first interval.
+    pub fn first(&self) -> OffsetDateTime {
+        self.grain.start(self.from)
+    }
+
+    /// Behind the last interval.
+    pub fn end(&self) -> OffsetDateTime {
+        let start = self.grain.start(self.to);
+        if start < self.to { start + self.grain.length() } else { start }
+    }
+}
+
+/// Answers a question.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn answer(
+    database: &Database,
+    tenant: TenantId,
+    question: &Question,
+    now: OffsetDateTime,
+) -> Result<Figures, StoreError> {
+    let mut snapshot = database.snapshot().await?;
+    stats::plan_for_few(&mut snapshot).await?;
+    let cursor = stats::cursor(&mut snapshot).await?;
+    let tail = stats::uncounted(&mut snapshot, Some(tenant), cursor, None, TAIL + 1).await?;
+    let (tally, as_of) = if tail.read as i64 > TAIL {
+        // Counting lags behind: better an earlier answer than a slow one, or one of unknown age.
+        (Tally::new(), EventId::from_uuid(cursor.id).at())
+    } else if tail.facts.is_empty() {
+        (Tally::new(), now)
+    } else {
+        (rollup::preview(&mut snapshot, &tail.facts).await?, now)
+    };
+    let (first, end) = (question.first(), question.end());
+    let values = match question.dimension {
+        Dimension::All => vec![String::new()],
+        _ if !question.values.is_empty() => question.values.clone(),
+        dimension => {
+            let mut values =
+                stats::largest(&mut snapshot, tenant, dimension, (first, end), question.limit as i64).await?;
+            values.extend(new_values(&tally, question, &values));
+            values
+        }
+    };
+    let series =
+        Series { grain: question.grain, dimension: question.dimension, from: first, to: end, values };
+    let stored = stats::read(&mut snapshot, tenant, &series).await?;
+    snapshot.rollback().await?;
+    let fresh = tally.into_iter().filter(|(place, _)| {
+        place.grain == series.grain
+            && place.dimension == series.dimension
+            && (first..end).contains(&place.start)
+            && series.values.contains(&place.value)
+    });
+    Ok(assemble(stored.into_iter().chain(fresh), question.limit, as_of))
+}
+
+/// Values of which only events that are not counted yet tell.
+fn new_values(tally: &Tally, question: &Question, known: &[String]) -> Vec<String> {
+    let mut values: Vec<String> = tally
+        .keys()
+        .filter(|place| place.dimension == question.dimension && place.grain == question.grain)
+        .filter(|place| (question.first()..question.end()).contains(&place.start))
+        .map(|place| place.value.clone())
+        .filter(|value| !known.contains(value))
+        .collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+fn assemble(
+    cells: impl Iterator<Item = (crate::domain::stats::Place, Cell)>,
+    limit: usize,
+    as_of: OffsetDateTime,
+) -> Figures {
+    let mut rows: BTreeMap<(OffsetDateTime, String), Cell> = BTreeMap::new();
+    let mut totals: BTreeMap<String, Cell> = BTreeMap::new();
+    for (place, cell) in cells {
+        totals.entry(place.value.clone()).or_default().merge(&cell);
+        rows.entry((place.start, place.value)).or_default().merge(&cell);
+    }
+    let mut totals: Vec<(String, Cell)> = totals.into_iter().collect();
+    totals.sort_by_key(|(_, cell)| std::cmp::Reverse(weight(cell)));
+    totals.truncate(limit);
+    let rows = rows
+        .into_iter()
+        .filter(|((_, value), _)| totals.iter().any(|(kept, _)| kept == value))
+        .map(|((start, value), cell)| (start, value, cell));
+    Figures { rows: rows.collect(), totals, as_of }
+}
+
+/// As `store::stats::largest` weighs.
+fn weight(cell: &Cell) -> i64 {
+    [Counter::Accepted, Counter::Deferred, Counter::Bounced]
+        .iter()
+        .map(|counter| cell.counts.get(*counter))
+        .sum()
+}

@@ -1,0 +1,5 @@
+//! Statistics and exports: that figures are what happened, to the last event, each counted once.
+
+mod export;
+mod figures;
+mod rollup;
