@@ -52,3 +52,17 @@ tools=target/test-tools
 [ -d "$tools/node_modules/nodemailer" ] ||
     npm install --prefix "$tools" --no-audit --no-fund --no-save "nodemailer@$NODEMAILER" >/dev/null
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version "$NEXTEST"
+# Verifiers that are libraries: in target/, each set when its list has changed.
+verifiers=target/verifiers
+mkdir -p "$verifiers"
+if ! cmp -s tests/verifiers/requirements.txt "$verifiers/requirements.txt"; then
+    python3 -m venv "$verifiers/python" 2>/dev/null || { apt_install python3-venv && python3 -m venv "$verifiers/python"; }
+    "$verifiers/python/bin/pip" install --quiet --disable-pip-version-check -r tests/verifiers/requirements.txt
+    cp tests/verifiers/requirements.txt "$verifiers/"
+fi
+if ! cmp -s tests/verifiers/package-lock.json "$verifiers/node/package-lock.json"; then
+    command -v npm >/dev/null || apt_install nodejs npm
+    mkdir -p "$verifiers/node"
+    cp tests/verifiers/package.json tests/verifiers/package-lock.json "$verifiers/node/"
+    npm ci --prefix "$verifiers/node" --no-audit --no-fund --silent || { rm "$verifiers/node/package-lock.json"; exit 1; }
+fi

@@ -48,6 +48,8 @@ pub struct Config {
     pub direct_port: u16,
     /// `POSTROAD_ALLOW_PRIVATE` (`false`): `direct` and tenants' relays may be at private addresses.
     pub allow_private: bool,
+    /// `POSTROAD_WEBHOOK_ALLOW` (none): networks that webhooks may reach although private, separated by commas.
+    pub webhook_allow: Vec<IpNet>,
     /// `POSTROAD_DNS_SERVER` (the system's): resolvers, `address[:port]`, separated by commas; and
     /// `POSTROAD_DNS_TRUST` (`loopback`): whose word about signatures (DNSSEC) is taken: `loopback`, `always`, `never`.
     pub dns: dns::Settings,
@@ -151,6 +153,7 @@ impl Config {
             },
             tls_roots: source.text("TLS_ROOTS").map(PathBuf::from),
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
+            webhook_allow: source.parsed("WEBHOOK_ALLOW", "", networks).unwrap_or_default(),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
             api_key: source.optional("API_KEY", api_key),

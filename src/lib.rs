@@ -11,8 +11,9 @@ pub mod render;
 pub mod seal;
 // 1: postroad's nouns and rules. Pure.
 pub mod domain;
-// 2: all SQL; names.
+// 2: all SQL; names; HTTP to where tenants say.
 pub mod dns;
+pub mod outbound;
 pub mod store;
 // 3: the operation everything that sends mail goes through.
 pub mod submission;
@@ -22,6 +23,7 @@ pub mod delivery;
 pub mod feedback;
 pub mod live;
 pub mod reporting;
+pub mod webhooks;
 // 5: doors and loops.
 pub mod http;
 pub mod smtp;

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, RandomizedNonceKey, UnboundKey};
 use aws_lc_rs::{digest, hkdf, hmac, rand};
 use data_encoding::{BASE64, HEXLOWER};
 
@@ -42,6 +42,8 @@ pub enum Purpose {
     ReturnPath,
     /// Tokens by which a recipient takes leave.
     Unsubscribe,
+    /// Sealed tokens in the links by which a recipient takes leave.
+    UnsubscribeLink,
 }
 
 impl Purpose {
@@ -50,6 +52,7 @@ impl Purpose {
             Purpose::Seal => b"postroad seal v1",
             Purpose::ReturnPath => b"postroad return path v1",
             Purpose::Unsubscribe => b"postroad unsubscribe v1",
+            Purpose::UnsubscribeLink => b"postroad unsubscribe link v1",
         }
     }
 }
@@ -181,7 +184,29 @@ impl Subkey {
         Ok(sealed)
     }
 
-    /// Opens what [`Subkey::seal`] sealed for the same `owner`.
+    /// Seals `clear` for `owner`, the same way every time: for tokens of which two copies must be alike. The nonce
+    /// is a MAC over what is sealed (a synthetic IV), so that no two texts share one.
+    pub fn seal_alike(&self, owner: &str, clear: &[u8]) -> Vec<u8> {
+        let mut context = hmac::Context::with_key(&self.mac());
+        context.update(b"nonce v1");
+        context.update(owner.as_bytes());
+        context.update(&[0]);
+        context.update(clear);
+        let mut nonce = [0u8; NONCE_LEN];
+        nonce.copy_from_slice(&context.sign().as_ref()[..NONCE_LEN]);
+        let key = UnboundKey::new(&AES_256_GCM, &self.0).expect("the key has AES-256's length");
+        let mut text = clear.to_vec();
+        LessSafeKey::new(key)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(owner.as_bytes()),
+                &mut text,
+            )
+            .expect("a token is shorter than AES-GCM's longest text");
+        [&[VERSION], self.key_id().as_slice(), &nonce, &text].concat()
+    }
+
+    /// Opens what [`Subkey::seal`] or [`Subkey::seal_alike`] sealed for the same `owner`.
     ///
     /// # Errors
     /// [`DoesNotOpen`].
@@ -226,6 +251,16 @@ mod tests {
         assert_eq!(key.open("rly_2", &sealed), Err(DoesNotOpen));
         assert_eq!(self::key().open("rly_1", &sealed), Err(DoesNotOpen));
         assert!(!sealed.windows(7).any(|window| window == b"hunter2"));
+    }
+
+    #[test]
+    fn what_is_sealed_alike_is_alike_and_opens() {
+        let key = key();
+        let sealed = key.seal_alike("u", b"ann");
+        assert_eq!(key.seal_alike("u", b"ann"), sealed);
+        assert_ne!(key.seal_alike("u", b"bob")[..20], sealed[..20], "another nonce");
+        assert_eq!(key.open("u", &sealed).as_deref(), Ok(b"ann".as_slice()));
+        assert_eq!(key.open("v", &sealed), Err(DoesNotOpen));
     }
 
     #[test]

@@ -6,8 +6,12 @@ pub mod credentials;
 pub mod keys;
 pub mod rates;
 pub mod relays;
+pub mod streams;
+pub mod suppressions;
 pub mod templates;
 pub mod tenants;
+pub mod unsubscribe;
+pub mod webhooks;
 
 use std::net::IpAddr;
 

@@ -13,6 +13,7 @@ pub mod direct;
 pub mod domains;
 mod fair;
 pub mod fence;
+mod list_fields;
 mod load;
 pub mod mx;
 mod oauth;
@@ -39,6 +40,7 @@ use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
 pub use crate::domain::classify;
+pub use list_fields::Leave;
 pub use load::{Loaded, claim_lane, claim_suspect, terms};
 pub use oauth::Tokens;
 
@@ -66,6 +68,8 @@ pub struct Delivery {
     pub deadlines: Deadlines,
     /// Makes return paths.
     pub return_paths: ReturnPaths,
+    /// Tells recipients how to leave.
+    pub leave: Leave,
     /// Encrypts connections.
     pub tls: PeerTls,
     /// Tokens for relays.

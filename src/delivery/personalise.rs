@@ -24,7 +24,7 @@ pub fn personalise(leased: &Leased) -> Result<Option<Bytes>, Failure> {
             let text = format!("the recipient's own mail cannot be composed: {error}");
             Err(Failure {
                 step: Step::Prepare,
-                trouble: Trouble::Unmet { class: BounceClass::Internal, text },
+                trouble: Trouble::Unmet { class: BounceClass::Internal, status: None, text },
             })
         }
     }

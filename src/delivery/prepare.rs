@@ -7,6 +7,7 @@ use crate::domain::handling::Bounces;
 use crate::domain::handoff::Leased;
 use crate::domain::return_path::ReturnPaths;
 
+use super::list_fields::Leave;
 use super::personalise::personalise;
 use super::transmit::{Failure, Mail, Notices};
 
@@ -15,20 +16,26 @@ use super::transmit::{Failure, Mail, Notices};
 pub struct Prepared<'a> {
     return_path: String,
     leased: &'a Leased,
-    /// What this recipient alone gets; `None`: what all get.
+    /// This delivery's own form of the message; `None`: what all get.
     own: Option<Bytes>,
 }
 
-/// Gives the delivery its content and its return path.
+/// Gives the delivery its content and its return path, and says in its header how to leave its stream.
 ///
 /// # Errors
 /// The recipient's own mail cannot be composed.
-pub fn prepare<'a>(leased: &'a Leased, return_paths: &ReturnPaths) -> Result<Prepared<'a>, Failure> {
+pub fn prepare<'a>(
+    leased: &'a Leased,
+    return_paths: &ReturnPaths,
+    leave: &Leave,
+) -> Result<Prepared<'a>, Failure> {
     let return_path = match leased.message.handling.bounces {
         Bounces::ToUs => return_paths.of(leased.id),
         Bounces::ToNobody => String::new(),
     };
-    Ok(Prepared { return_path, own: personalise(leased)?, leased })
+    let personal = personalise(leased)?;
+    let marked = leave.marked(leased, personal.as_ref().unwrap_or(&leased.message.raw));
+    Ok(Prepared { return_path, own: marked.map(Bytes::from).or(personal), leased })
 }
 
 impl Prepared<'_> {

@@ -21,6 +21,8 @@ pub struct Handling {
     pub form: Form,
     /// Of which template it is made.
     pub template: Option<TemplateId>,
+    /// How its recipients may leave: decided by its stream.
+    pub unsubscribe: Unsubscribe,
     /// The envelope it was submitted with by SMTP; `None`: it came another way, and nobody awaits notices.
     pub envelope: Option<SubmittedEnvelope>,
     /// Whom a peer may tell about it.
@@ -64,6 +66,16 @@ pub enum Transport {
     AsOffered,
     /// Over verified TLS, or not at all.
     RequireTls,
+}
+
+/// How recipients may leave the stream of a mail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unsubscribe {
+    /// The mail does not say.
+    #[default]
+    None,
+    /// By a link in its header, at once (RFC 8058).
+    OneClick,
 }
 
 /// What the envelope of SMTP said about notices (RFC 3461 §4.3, §4.4).

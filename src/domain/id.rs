@@ -48,6 +48,12 @@ pub mod kind {
     pub enum Audit {}
     /// A tenant's template.
     pub enum Template {}
+    /// An endpoint of a tenant's.
+    pub enum Webhook {}
+    /// A request that was made to a webhook.
+    pub enum Post {}
+    /// A kind of a tenant's mail.
+    pub enum Stream {}
     /// What a tenant wants done with mail that comes in.
     pub enum InboundRoute {}
     /// A mail that came in.
@@ -83,6 +89,15 @@ pub mod kind {
     impl Kind for Template {
         const PREFIX: &'static str = "tpl";
     }
+    impl Kind for Webhook {
+        const PREFIX: &'static str = "whk";
+    }
+    impl Kind for Post {
+        const PREFIX: &'static str = "whp";
+    }
+    impl Kind for Stream {
+        const PREFIX: &'static str = "str";
+    }
     impl Kind for InboundRoute {
         const PREFIX: &'static str = "inr";
     }
@@ -111,6 +126,12 @@ pub type CapturedId = Id<kind::Captured>;
 pub type AuditId = Id<kind::Audit>;
 /// Names a template.
 pub type TemplateId = Id<kind::Template>;
+/// Names a webhook.
+pub type WebhookId = Id<kind::Webhook>;
+/// Names a request that was made to a webhook.
+pub type PostId = Id<kind::Post>;
+/// Names a stream that a tenant has described.
+pub type StreamId = Id<kind::Stream>;
 /// Names an inbound route.
 pub type InboundRouteId = Id<kind::InboundRoute>;
 /// Names a mail that came in.

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Special-purpose IPv4 networks (RFC 6890 and the registry it began).
 const PRIVATE_V4: &[Ipv4Net] = &[
@@ -39,6 +39,75 @@ pub fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => !PRIVATE_V4.iter().any(|net| net.contains(&ip)),
         IpAddr::V6(ip) => GLOBAL_V6.contains(&ip) && !PRIVATE_V6.iter().any(|net| net.contains(&ip)),
+    }
+}
+
+/// Ports that a tenant may name at public addresses: where HTTP is served.
+const HTTP_PORTS: [u16; 3] = [80, 443, 8443];
+
+/// What may be connected to on a tenant's word: the public Internet, on the ports of HTTP, and whatever the
+/// operator allows.
+#[derive(Debug, Clone, Default)]
+pub struct Netguard {
+    allowed: Vec<IpNet>,
+}
+
+/// How far a connection may reach, by its port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// To public addresses and to allowed networks: a port of HTTP.
+    Public,
+    /// To allowed networks alone: any other port.
+    AllowedOnly,
+}
+
+/// Why nothing at a host may be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// An address that is not of the public Internet.
+    #[error("the host leads to an address that is not public")]
+    Address,
+    /// A port that is not HTTP's.
+    #[error("the port must be 80, 443 or 8443")]
+    Port,
+}
+
+impl Netguard {
+    /// With the networks that may be reached although private, on any port.
+    pub fn new(allowed: Vec<IpNet>) -> Netguard {
+        Netguard { allowed }
+    }
+
+    /// Whether there is no network that may be reached although private.
+    pub fn allows_nothing(&self) -> bool {
+        self.allowed.is_empty()
+    }
+
+    /// How far a port lets reach.
+    pub fn range(&self, port: u16) -> Range {
+        if HTTP_PORTS.contains(&port) { Range::Public } else { Range::AllowedOnly }
+    }
+
+    /// Of a host's addresses, those that may be connected to. A single address that may not forbids them all:
+    /// a name that leads outside and inside is an attempt. Allowed networks go first, since an operator who
+    /// allows one address of a host (`127.0.0.1` of `localhost`) means it.
+    ///
+    /// # Errors
+    /// See [`Forbidden`].
+    pub fn admit(&self, addresses: &[IpAddr], range: Range) -> Result<Vec<IpAddr>, Forbidden> {
+        let is_allowed =
+            |ip: &IpAddr| self.allowed.iter().any(|net| net.contains(&ip.to_canonical()) || net.contains(ip));
+        let allowed: Vec<IpAddr> = addresses.iter().copied().filter(is_allowed).collect();
+        if !allowed.is_empty() {
+            return Ok(allowed);
+        }
+        if !addresses.iter().all(|ip| is_public(*ip)) {
+            return Err(Forbidden::Address);
+        }
+        match range {
+            Range::Public => Ok(addresses.to_vec()),
+            Range::AllowedOnly => Err(Forbidden::Port),
+        }
     }
 }
 
@@ -97,6 +166,31 @@ mod tests {
         for text in ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700::1111", "2a00:1450::1", "::ffff:8.8.8.8"]
         {
             assert!(is_public(text.parse().expect("an address")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_admitted_whole_or_not_at_all() {
+        let ips = |text: &str| -> Vec<IpAddr> {
+            text.split_whitespace().map(|ip| ip.parse().expect("an address")).collect()
+        };
+        let closed = Netguard::default();
+        let open = Netguard::new(vec!["10.1.0.0/16".parse().expect("a network")]);
+        let cases = [
+            (&closed, "8.8.8.8 2606:4700::1111", 443, Ok("8.8.8.8 2606:4700::1111")),
+            (&closed, "8.8.8.8", 8443, Ok("8.8.8.8")),
+            (&closed, "8.8.8.8", 22, Err(Forbidden::Port)),
+            (&closed, "8.8.8.8 127.0.0.1", 443, Err(Forbidden::Address)),
+            (&closed, "10.1.2.3", 443, Err(Forbidden::Address)),
+            (&open, "10.1.2.3", 9000, Ok("10.1.2.3")),
+            (&open, "::ffff:10.1.2.3", 9000, Ok("::ffff:10.1.2.3")),
+            (&open, "10.1.2.3 ::1", 9000, Ok("10.1.2.3")),
+            (&open, "10.2.2.3", 443, Err(Forbidden::Address)),
+            (&open, "8.8.8.8", 9000, Err(Forbidden::Port)),
+        ];
+        for (guard, given, port, expected) in cases {
+            let admitted = guard.admit(&ips(given), guard.range(port));
+            assert_eq!(admitted, expected.map(ips), "{given} {port}");
         }
     }
 }

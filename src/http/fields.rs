@@ -56,6 +56,11 @@ impl Fields {
         self.errors.iter().any(|error| within(&error.pointer))
     }
 
+    /// Whether a member is given, be it null.
+    pub fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
     /// Takes a member; null is as good as nothing.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.members.remove(name).filter(|value| !value.is_null())

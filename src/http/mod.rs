@@ -10,6 +10,7 @@ mod patience;
 pub mod request_id;
 pub mod serve;
 mod strict_json;
+mod unsubscribe;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,12 +31,17 @@ use crate::account::rates::Rates;
 use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::domain::key::Scope;
+use crate::domain::unsubscribe_link::UnsubscribeLinks;
 use crate::live::Live;
+use crate::outbound::Outbound;
 use crate::seal::Subkey;
 use crate::store::Database;
 use crate::submission::Accept;
 
-use api::{captured, docs, events, export, health, keys, messages, relays, stats, templates, tenants};
+use api::{
+    captured, docs, events, export, health, keys, messages, relays, stats, streams, suppressions, templates,
+    tenants, webhooks,
+};
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
 use extract::Budget;
@@ -60,6 +66,10 @@ pub struct AppParts {
     pub budget: Budget,
     /// Seals relays' credentials.
     pub seal: Subkey,
+    /// Reads the links by which recipients leave.
+    pub unsubscribes: UnsubscribeLinks,
+    /// Looks where tenants' URLs lead, and posts there.
+    pub outbound: Outbound,
     /// Looks names up.
     pub resolver: Resolver,
     /// Events as they happen.
@@ -150,6 +160,7 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/u/{token}", get(unsubscribe::show).post(unsubscribe::act))
         // Messages.
         .route(
             "/v1/messages",
@@ -178,6 +189,27 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
+        .route("/v1/streams", on(manage, post(streams::create).get(streams::list)))
+        .route("/v1/streams/policy", on(manage, get(streams::policy).patch(streams::set_policy)))
+        .route(
+            "/v1/streams/{id}",
+            on(manage, get(streams::one).patch(streams::update).delete(streams::delete)),
+        )
+        .route("/v1/suppressions", on(manage, post(suppressions::create).get(suppressions::list)))
+        .route("/v1/suppressions/batch", on(manage, post(suppressions::create_many)))
+        .route("/v1/suppressions/delete", on(manage, post(suppressions::delete_many)))
+        .route("/v1/suppressions/import", upload(manage, post(suppressions::import)))
+        .route("/v1/suppressions/export", upload(manage, get(suppressions::export)))
+        .route("/v1/suppressions/{id}", on(manage, get(suppressions::one).delete(suppressions::delete)))
+        .route("/v1/webhooks", on(manage, post(webhooks::create).get(webhooks::list)))
+        .route(
+            "/v1/webhooks/{id}",
+            on(manage, get(webhooks::one).patch(webhooks::update).delete(webhooks::delete)),
+        )
+        .route("/v1/webhooks/{id}/test", upload(manage, post(webhooks::test)))
+        .route("/v1/webhooks/{id}/rotate", on(manage, post(webhooks::rotate)))
+        .route("/v1/webhooks/{id}/deliveries", on(manage, get(webhooks::deliveries)))
+        .route("/v1/webhooks/{id}/replay", on(manage, post(webhooks::replay)))
         .route("/v1/templates", on(manage, post(templates::create)).merge(on(read, get(templates::list))))
         .route(
             "/v1/templates/{id}",

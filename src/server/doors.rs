@@ -21,7 +21,7 @@ use crate::submission::{Accept, Limits};
 use crate::worker::{follow, notify};
 
 use super::certificate::{Certificate, Shown};
-use super::{Building, Role, changes, observe};
+use super::{Building, Role, changes, observe, streams};
 
 /// Octets of request bodies in memory.
 const BODY_BYTES: usize = 256 << 20;
@@ -94,6 +94,7 @@ impl Building {
             limits: Limits {
                 max_message_bytes: self.config.max_message_bytes,
                 sender_policy: self.config.sender_policy,
+                streams: self.streams.clone(),
             },
             lanes: self.lanes.clone(),
             intake,
@@ -141,6 +142,8 @@ impl Building {
             limits: Arc::clone(&front.rates),
             budget: Budget::new(BODY_BYTES),
             seal: self.seal.clone(),
+            unsubscribes: streams::links(&self.config, &self.opened.master),
+            outbound: self.outbound.clone(),
             resolver: self.resolver.clone(),
             live: self.live.clone(),
             metrics,

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::config::Config;
 use crate::embedded::DataDir;
 use crate::seal::MasterKey;
-use crate::store::{Database, relays};
+use crate::store::{Database, relays, webhooks};
 
 const FILE: &str = "master-key";
 
@@ -28,7 +28,7 @@ pub async fn load(config: &Config, data_dir: &DataDir, database: &Database) -> R
     }
     if config.database_url.is_some() {
         let mut connection = database.serve().acquire().await?;
-        if relays::any_sealed(&mut connection).await? {
+        if relays::any_sealed(&mut connection).await? || webhooks::any(&mut connection).await? {
             bail!(
                 "the database holds sealed secrets, and there is no master key in {}: give POSTROAD_MASTER_KEY the key that sealed them",
                 data_dir.path().display()

@@ -13,8 +13,10 @@ mod mx;
 mod observe;
 mod role;
 mod roots;
+mod streams;
 mod tasks;
 mod way;
+mod webhooks;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -44,12 +46,13 @@ use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
 use crate::http::Roles;
 use crate::live::Live;
+use crate::outbound::Outbound;
 use crate::reporting::rollup::Memory;
 use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
-use crate::submission::Lanes;
+use crate::submission::{Lanes, Streams};
 use crate::worker::{alive, complain, deliver, listen, prune, reclaim, rescue, revise, rollup};
 
 pub use doors::Ports;
@@ -164,6 +167,8 @@ struct Building {
     live: Live,
     known: watch::Receiver<Known>,
     seal: Subkey,
+    outbound: Outbound,
+    streams: Streams,
     resolver: Resolver,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
@@ -301,6 +306,8 @@ impl Building {
         let mut building = Building {
             lanes: Lanes::new(config.lanes),
             seal: opened.master.derive(Purpose::Seal),
+            outbound: webhooks::outbound(&config)?,
+            streams: Streams::default(),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
             fence: Fence::opened(begun),
             live: Live::default(),
@@ -350,6 +357,8 @@ impl Building {
         };
         self.loops.spawn("alive", alive::run(alive, stop.clone()));
         self.loops.spawn("rescue", rescue::run(rescuer, stop.clone()));
+        self.streams.reload(database).await?;
+        self.loops.spawn("streams", self.follow_streams());
         self.loops.spawn("revise", revise::run(database.link(Use::Watch), known, stop.clone()));
         Ok(())
     }
@@ -375,6 +384,7 @@ impl Building {
             hostname: self.config.hostname.clone(),
             deadlines: self.config.deadlines,
             return_paths,
+            leave: streams::leave(&self.config, &self.opened.master),
             tls: PeerTls::new(roots::load(self.config.tls_roots.as_deref())?)
                 .context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
@@ -391,6 +401,7 @@ impl Building {
         }
         self.recorders.spawn("complain", complain::run(database.clone(), clock, complained));
         self.delivery_loops(&delivery, &handoff, handed).await?;
+        self.webhooks().await?;
         Ok((delivery, handoff))
     }
 

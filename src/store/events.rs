@@ -207,6 +207,37 @@ pub async fn follow_tenants(
     Ok(followed.collect())
 }
 
+/// The events of these keys, in no order. Crosses tenants: for those who hold keys that were theirs to hold.
+///
+/// # Errors
+/// See [`StoreError`].
+pub(super) async fn by_key(
+    connection: &mut PgConnection,
+    lanes: &[i16],
+    deliveries: &[Uuid],
+    ids: &[Uuid],
+) -> Result<Vec<Event>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT e.id, e.type::text AS "kind!", e.delivery_id, e.data,
+               coalesce(d.recipient, e.data->>'recipient', '') AS "recipient!", coalesce(m.stream, '') AS "stream!",
+               coalesce(m.tags, '{}') AS "tags!", coalesce(m.metadata, '{}') AS "metadata!"
+        FROM unnest($1::smallint[], $2::uuid[], $3::uuid[]) AS w (lane, delivery_id, id)
+        JOIN events e ON e.lane = w.lane AND e.delivery_id = w.delivery_id AND e.id = w.id
+        LEFT JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
+        LEFT JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)
+        WHERE d.id IS NOT NULL OR e.type = 'received'
+        "#,
+        lanes,
+        deliveries,
+        ids,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().filter_map(Row::event).collect())
+}
+
 /// Appends a complaint about a delivery; the tenant is the delivery's.
 ///
 /// # Errors
@@ -221,6 +252,33 @@ pub async fn append_complaint(
         r#"
         INSERT INTO events (txid, lane, type, delivery_id, id, tenant_id, data)
         SELECT txid_current(), d.lane, 'complained', d.id, $3, d.tenant_id, $4
+        FROM deliveries d WHERE d.lane = $1 AND d.id = $2
+        "#,
+        delivery.lane().number(),
+        delivery.uuid(),
+        id.uuid(),
+        data,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Appends that the recipient of a delivery wants no more, if the delivery is still stored; the tenant is the
+/// delivery's.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn append_unsubscribed(
+    connection: &mut PgConnection,
+    delivery: crate::domain::id::DeliveryId,
+    id: EventId,
+    data: &serde_json::Value,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO events (txid, lane, type, delivery_id, id, tenant_id, data)
+        SELECT txid_current(), d.lane, 'unsubscribed', d.id, $3, d.tenant_id, $4
         FROM deliveries d WHERE d.lane = $1 AND d.id = $2
         "#,
         delivery.lane().number(),

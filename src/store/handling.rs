@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::domain::handling::{
-    Bounces, Form, Handling, OwnMail, Particulars, Ret, SubmittedEnvelope, Tracking, Transport,
+    Bounces, Form, Handling, OwnMail, Particulars, Ret, SubmittedEnvelope, Tracking, Transport, Unsubscribe,
 };
 use crate::mail::Mailbox;
 
@@ -20,6 +20,7 @@ pub fn handling_text(handling: &Handling) -> Option<String> {
     if let Some(template) = handling.template {
         object.insert("template".to_owned(), template.to_string().into());
     }
+    flag(&mut object, "unsubscribe", handling.unsubscribe == Unsubscribe::OneClick);
     flag(&mut object, "notice", handling.bounces == Bounces::ToNobody);
     if let Some(envelope) = &handling.envelope {
         object.insert("envelope".to_owned(), envelope_value(envelope));
@@ -38,6 +39,7 @@ pub fn handling(stored: Option<&Value>) -> Handling {
             .and_then(|value| value.get("template"))
             .and_then(Value::as_str)
             .and_then(|text| text.parse().ok()),
+        unsubscribe: if set("unsubscribe") { Unsubscribe::OneClick } else { Unsubscribe::None },
         bounces: if set("notice") { Bounces::ToNobody } else { Bounces::ToUs },
         envelope: stored.and_then(|value| value.get("envelope")).map(envelope),
     }
@@ -134,8 +136,8 @@ fn text(object: Map<String, Value>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::TemplateId;
     use crate::domain::handling::Notify;
+    use crate::domain::id::TemplateId;
     use serde_json::json;
 
     fn stored(text: Option<String>) -> Option<Value> {
@@ -161,6 +163,7 @@ mod tests {
             bounces: Bounces::ToNobody,
             form: Form::Blueprint,
             template: Some(TemplateId::new(time::OffsetDateTime::UNIX_EPOCH)),
+            unsubscribe: Unsubscribe::OneClick,
         };
         assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
         let silent = Handling { envelope: Some(SubmittedEnvelope::default()), ..Handling::default() };

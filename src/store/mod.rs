@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod audit;
 pub mod blueprint;
+pub mod calls;
 pub mod captured;
 pub mod claim;
 mod error;
@@ -24,15 +25,18 @@ pub mod migrate;
 pub mod nodes;
 pub mod notices;
 pub mod partitions;
+pub mod posts;
 pub mod queue;
 pub mod recipients;
 pub mod record;
 pub mod relays;
 pub mod revisions;
 pub mod stats;
+pub mod streams;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
+pub mod webhooks;
 
 pub use error::StoreError;
 pub use link::{Database, Link, Use};

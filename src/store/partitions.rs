@@ -21,13 +21,14 @@ pub enum Keeps {
     Content,
 }
 
-const TABLES: [(&str, Keeps); 7] = [
+const TABLES: [(&str, Keeps); 8] = [
     ("messages", Keeps::History),
     ("bodies", Keeps::Content),
     ("deliveries", Keeps::History),
     ("attempts", Keeps::History),
     ("outcomes", Keeps::History),
     ("events", Keeps::History),
+    ("posts", Keeps::History),
     ("inbound", Keeps::Content),
 ];
 

@@ -13,6 +13,10 @@ pub enum Revised {
     Credentials,
     /// Tenants' relays.
     Relays,
+    /// Tenants' webhooks.
+    Webhooks,
+    /// Tenants' streams.
+    Streams,
 }
 
 impl Revised {
@@ -20,6 +24,8 @@ impl Revised {
         match self {
             Revised::Credentials => "credentials",
             Revised::Relays => "relays",
+            Revised::Webhooks => "webhooks",
+            Revised::Streams => "streams",
         }
     }
 }
@@ -31,6 +37,10 @@ pub struct Revisions {
     pub credentials: i64,
     /// Tenants' relays.
     pub relays: i64,
+    /// Tenants' webhooks.
+    pub webhooks: i64,
+    /// Tenants' streams.
+    pub streams: i64,
 }
 
 /// What a process knows of the revisions, and as of when.
@@ -61,5 +71,10 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
     let rows = sqlx::query!("SELECT name, value FROM revisions").fetch_all(connection).await?;
     let value =
         |revised: Revised| rows.iter().find(|row| row.name == revised.name()).map_or(0, |row| row.value);
-    Ok(Revisions { credentials: value(Revised::Credentials), relays: value(Revised::Relays) })
+    Ok(Revisions {
+        credentials: value(Revised::Credentials),
+        relays: value(Revised::Relays),
+        webhooks: value(Revised::Webhooks),
+        streams: value(Revised::Streams),
+    })
 }

@@ -68,6 +68,8 @@ pub(super) fn check(
         let message = format!("this key may not use the stream {stream}");
         return Err(Rejected::forbidden(Violation::new("/stream", "stream_not_allowed", message)));
     }
+    let applied = limits.streams.apply(caller.tenant, &mut submission.options);
+    applied.map_err(|violation| Rejected::invalid(vec![violation]))?;
     Ok(Checked(submission))
 }
 

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::domain::blueprint::Blueprint;
 use crate::domain::delivery::Role;
-use crate::domain::handling::{Form as StoredForm, Handling, Particulars};
+use crate::domain::handling::{Form as StoredForm, Handling};
 use crate::domain::handoff::Outgoing;
 use crate::domain::id::{Lane, MessageId, TemplateId};
 use crate::domain::message::{Addresses, NewDelivery, NewMessage};

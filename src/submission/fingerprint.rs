@@ -66,9 +66,9 @@ impl Canon {
         } else {
             ""
         });
-        // Neither the envelope nor how notices are wanted: clients make a new ENVID for each try. In which form it is
-        // stored, and of which template it is made, is our own doing.
-        let Handling { tracking, transport, envelope: _, bounces: _, form: _, template: _ } = &options.handling;
+        // Neither the envelope nor how notices are wanted: clients make a new ENVID for each try. How recipients may
+        // leave is the stream's affair, which is in the fingerprint; how it is stored is ours.
+        let Handling { tracking, transport, .. } = &options.handling;
         self.count(usize::from(tracking.opens) + 2 * usize::from(tracking.clicks));
         self.count(usize::from(*transport == Transport::RequireTls));
     }

@@ -14,6 +14,7 @@ mod personal;
 mod rejected;
 mod render;
 pub mod resend;
+mod streams;
 pub mod template;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use check::SenderPolicy;
 pub use idempotency::IdempotencyKey;
 pub use lanes::Lanes;
 pub use rejected::{Rejected, Rejection, Violation};
+pub use streams::Streams;
 
 use idempotency::Earlier;
 use intake::{Intake, Receipt};
@@ -121,6 +123,8 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Who may send as whom.
     pub sender_policy: SenderPolicy,
+    /// What a mail's stream asks of it.
+    pub streams: Streams,
 }
 
 /// Accepts mail. Cheap to clone.

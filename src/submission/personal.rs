@@ -182,6 +182,7 @@ pub(super) fn deliveries(personal: &[Personal], message: MessageId) -> Vec<NewDe
                     variables: own.variables.clone(),
                     metadata: own.metadata.clone(),
                     own: Some(OwnMail { ordinal: mail, to: own.to.clone(), cc: own.cc.clone() }),
+                    ..Particulars::default()
                 },
             });
         }

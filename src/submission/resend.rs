@@ -112,7 +112,7 @@ fn own_mails(recipients: Vec<Recipient>) -> Vec<Personal> {
     let mut mails: Vec<(u16, Personal)> = Vec::new();
     for recipient in recipients {
         let blind = mailbox(&recipient).filter(|_| recipient.role == Role::Bcc);
-        let Particulars { variables, metadata, own } = recipient.particulars;
+        let Particulars { variables, metadata, own, .. } = recipient.particulars;
         let Some(own) = own else { continue };
         if mails.last().is_none_or(|(ordinal, _)| *ordinal != own.ordinal) {
             let mail = Personal { to: own.to, cc: own.cc, bcc: Vec::new(), variables, metadata };

@@ -12,6 +12,7 @@ pub mod reclaim;
 pub mod rescue;
 pub mod revise;
 pub mod rollup;
+pub mod webhooks;
 
 use std::future::Future;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::stats::Grain;
-use crate::store::{Link, StoreError, captured, idempotency, nodes, partitions, stats};
+use crate::store::{Link, StoreError, calls, captured, idempotency, nodes, partitions, stats};
 
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Answers to requests with an Idempotency-Key.
@@ -17,6 +17,8 @@ const CAPTURED: i64 = 1000;
 const CAPTURED_FOR: time::Duration = time::Duration::hours(1);
 /// Ended incarnations.
 const NODES: time::Duration = time::Duration::days(7);
+/// Calls of webhooks that are disabled: those that are enabled have none due for so long.
+const CALLS: time::Duration = time::Duration::days(5);
 const BATCH: i64 = 5000;
 
 /// What prunes.
@@ -44,6 +46,8 @@ pub struct Pruned {
     pub idempotency: u64,
     /// Captured mails forgotten.
     pub captured: u64,
+    /// Calls of webhooks forgotten.
+    pub calls: u64,
     /// Counters of the statistics forgotten.
     pub figures: u64,
 }
@@ -84,9 +88,10 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
         }
     }
     let captured = captured::prune(connection, CAPTURED, now - CAPTURED_FOR).await?;
+    let calls = calls::sweep(connection, now - CALLS).await?;
     nodes::forget(connection, now - NODES).await?;
     let figures = forget_figures(prune, now).await?;
-    Ok(Pruned { made, dropped, idempotency: forgotten, captured, figures })
+    Ok(Pruned { made, dropped, idempotency: forgotten, captured, calls, figures })
 }
 
 /// Hourly figures leave with the history, daily ones stay longer; who keeps a domain's mailboxes is forgotten with

@@ -15,4 +15,7 @@ mod stats;
 mod store;
 mod submission;
 mod support;
+mod suppressions;
 mod templates;
+mod unsubscribe;
+mod webhooks;

@@ -7,9 +7,9 @@ use axum::extract::{Extension, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as ServerEvent, KeepAlive, Sse};
 use futures_util::Stream;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::domain::event::{Event, EventType};
+use crate::domain::event::EventType;
 use crate::domain::id::MessageId;
 use crate::http::App;
 use crate::http::auth::Principal;
@@ -18,29 +18,9 @@ use crate::http::extract::{self, Path, Query};
 use crate::live::Watch;
 use crate::store::events::{self, EventFilter, Followed, Position};
 use crate::store::messages;
+pub use crate::webhooks::event as show;
 
-use super::wire::{Page, moment};
-
-/// An event as every door shows it.
-pub fn show(event: &Event) -> Value {
-    let ours = event.inbound().is_none();
-    let mut shown = json!({
-        "id": event.id.to_string(),
-        "type": event.kind.as_str(),
-        "created_at": moment(event.at()),
-        "message_id": ours.then(|| event.message().to_string()),
-        "delivery_id": ours.then(|| event.delivery.to_string()),
-        "recipient": event.recipient,
-        "stream": ours.then_some(&event.stream),
-        "tags": event.tags,
-        "metadata": event.metadata,
-        "data": event.data,
-    });
-    if let Some(inbound) = event.inbound() {
-        shown["inbound_id"] = inbound.to_string().into();
-    }
-    shown
-}
+use super::wire::Page;
 
 /// `GET /v1/events`: newest first.
 pub async fn list(

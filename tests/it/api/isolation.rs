@@ -5,7 +5,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use postroad::domain::id::{CapturedId, KeyId, Lane, MessageId, RelayId, TemplateId, TenantId};
+use postroad::domain::id::{
+    CapturedId, KeyId, Lane, MessageId, RelayId, StreamId, SuppressionId, TemplateId, TenantId, WebhookId,
+};
 use postroad::domain::key::Scope;
 
 use crate::support::account::Account;
@@ -23,6 +25,9 @@ struct Belongings {
     key: String,
     relay: String,
     template: String,
+    suppression: String,
+    webhook: String,
+    stream: String,
 }
 
 impl Belongings {
@@ -40,7 +45,13 @@ impl Belongings {
         let relay = client.post("/v1/relays", body).await.text("/id");
         let body = json!({ "alias": "same", "text": format!("secret of {name}") });
         let template = client.post("/v1/templates", body).await.text("/id");
-        Belongings { account, message, captured, key, relay, template }
+        let body = json!({ "email": format!("never-{name}@example.net") });
+        let suppression = client.post("/v1/suppressions", body).await.text("/id");
+        // It is never called: the owner disabled it.
+        let body = json!({ "url": "https://hooks.acme.example/", "enabled": false });
+        let webhook = client.post("/v1/webhooks", body).await.text("/id");
+        let stream = client.post("/v1/streams", json!({ "name": "news" })).await.text("/id");
+        Belongings { account, message, captured, key, relay, suppression, webhook, stream, template }
     }
 
     fn id(&self, named: Named) -> &str {
@@ -50,6 +61,9 @@ impl Belongings {
             Named::Key => &self.key,
             Named::Relay => &self.relay,
             Named::Template => &self.template,
+            Named::Suppression => &self.suppression,
+            Named::Webhook => &self.webhook,
+            Named::Stream => &self.stream,
             Named::Tenant => &self.account.tenant,
         }
     }
@@ -64,6 +78,9 @@ fn unknown(named: Named) -> String {
         Named::Key => KeyId::new(now).to_string(),
         Named::Relay => RelayId::new(now).to_string(),
         Named::Template => TemplateId::new(now).to_string(),
+        Named::Suppression => SuppressionId::new(now).to_string(),
+        Named::Webhook => WebhookId::new(now).to_string(),
+        Named::Stream => StreamId::new(now).to_string(),
         Named::Tenant => TenantId::new(now).to_string(),
     }
 }
@@ -74,6 +91,9 @@ fn body(route: &Route) -> Option<Value> {
         ("PATCH", "/v1/messages/{id}") => Some(json!({ "send_at": "2026-01-01T00:00:00Z" })),
         ("PATCH", "/v1/templates/{id}") => Some(json!({ "text": "stolen" })),
         ("PATCH", "/v1/tenants/{id}") => Some(json!({ "suspended": true })),
+        ("PATCH", "/v1/streams/{id}") => Some(json!({ "title": "changed" })),
+        ("PATCH", "/v1/streams/policy") => Some(json!({ "unknown": "accept" })),
+        ("PATCH", "/v1/webhooks/{id}") => Some(json!({ "description": "changed" })),
         ("POST", _) => Some(json!({})),
         _ => None,
     }
@@ -135,7 +155,7 @@ async fn the_things_of_others_are_unknown_on_every_route_and_stay_as_they_are() 
         tried += 1;
     }
 
-    assert_eq!(tried, 17, "every route with an id of a tenant's own");
+    assert_eq!(tried, 29, "every route with an id of a tenant's own");
     assert_eq!(sight(&theirs).await, before);
     let moved = app.database.count("SELECT count(*) FROM messages").await;
     assert_eq!(moved, 2, "nothing was sent again");
@@ -176,6 +196,11 @@ async fn lists_filters_and_cursors_show_nothing_of_others() {
         format!("/v1/captured?cursor=cap_v{}", &theirs.captured[5..]),
         "/v1/relays".to_owned(),
         "/v1/templates".to_owned(),
+        "/v1/webhooks".to_owned(),
+        "/v1/streams".to_owned(),
+        "/v1/suppressions".to_owned(),
+        "/v1/suppressions?email=never-theirs@example.net".to_owned(),
+        format!("/v1/suppressions?cursor=sup_v{}", &theirs.suppression[5..]),
         format!(
             "/v1/keys?cursor={}",
             mine.client.all_pages("/v1/keys", 100).await[0]["id"].as_str().expect("an id")

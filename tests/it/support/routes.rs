@@ -29,6 +29,12 @@ pub enum Named {
     Relay,
     /// A template.
     Template,
+    /// A suppression.
+    Suppression,
+    /// A webhook.
+    Webhook,
+    /// A stream.
+    Stream,
     /// A tenant.
     Tenant,
 }
@@ -38,7 +44,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 36] = [
+pub const ROUTES: [Route; 60] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -62,6 +68,30 @@ pub const ROUTES: [Route; 36] = [
     route("GET", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
     route("DELETE", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
+    route("POST", "/v1/suppressions", Scope::Manage, None),
+    route("GET", "/v1/suppressions", Scope::Manage, None),
+    route("POST", "/v1/suppressions/batch", Scope::Manage, None),
+    route("POST", "/v1/suppressions/delete", Scope::Manage, None),
+    route("POST", "/v1/suppressions/import", Scope::Manage, None),
+    route("GET", "/v1/suppressions/export", Scope::Manage, None),
+    route("GET", "/v1/suppressions/{id}", Scope::Manage, Some(Named::Suppression)),
+    route("DELETE", "/v1/suppressions/{id}", Scope::Manage, Some(Named::Suppression)),
+    route("POST", "/v1/webhooks", Scope::Manage, None),
+    route("GET", "/v1/webhooks", Scope::Manage, None),
+    route("GET", "/v1/webhooks/{id}", Scope::Manage, Some(Named::Webhook)),
+    route("PATCH", "/v1/webhooks/{id}", Scope::Manage, Some(Named::Webhook)),
+    route("DELETE", "/v1/webhooks/{id}", Scope::Manage, Some(Named::Webhook)),
+    route("POST", "/v1/webhooks/{id}/test", Scope::Manage, Some(Named::Webhook)),
+    route("POST", "/v1/webhooks/{id}/rotate", Scope::Manage, Some(Named::Webhook)),
+    route("GET", "/v1/webhooks/{id}/deliveries", Scope::Manage, Some(Named::Webhook)),
+    route("POST", "/v1/webhooks/{id}/replay", Scope::Manage, Some(Named::Webhook)),
+    route("POST", "/v1/streams", Scope::Manage, None),
+    route("GET", "/v1/streams", Scope::Manage, None),
+    route("GET", "/v1/streams/policy", Scope::Manage, None),
+    route("PATCH", "/v1/streams/policy", Scope::Manage, None),
+    route("GET", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
+    route("PATCH", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
+    route("DELETE", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
     route("POST", "/v1/templates", Scope::Manage, None),
     route("GET", "/v1/templates", Scope::Read, None),
     route("GET", "/v1/templates/{id}", Scope::Read, Some(Named::Template)),

@@ -12,8 +12,8 @@ use crate::domain::delivery::Priority;
 use crate::domain::handling::Handling;
 use crate::domain::submission::{
     Content, DEFAULT_TTL, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE,
-    MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Rendering, Sending, StreamName, Submission,
-    Words, is_metadata_key, is_metadata_value, is_tag,
+    MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Rendering, Sending, StreamName,
+    Submission, Words, is_metadata_key, is_metadata_value, is_tag,
 };
 use crate::http::fields::Fields;
 use crate::mail::attachment::{Attachment, AttachmentError};

@@ -1,0 +1,109 @@
+//! Tenants' streams. Each change is one transaction that also writes the audit log.
+
+use serde_json::json;
+use time::OffsetDateTime;
+
+use crate::domain::id::{StreamId, TenantId};
+use crate::domain::stream::{Stream, UnknownStreams};
+use crate::store::audit::{self, Entry};
+use crate::store::revisions::{self, Revised};
+use crate::store::{Database, PgConnection, StoreError, streams};
+
+use super::Actor;
+
+/// Describes a stream.
+///
+/// # Errors
+/// [`StoreError::Conflict`] when the tenant has described one of that name.
+pub async fn create(
+    database: &Database,
+    actor: &Actor,
+    stream: &Stream,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let mut transaction = database.serve().begin().await?;
+    streams::insert(&mut transaction, stream).await?;
+    changed(&mut transaction, actor, stream, "stream.create", now).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Describes a stream otherwise. `None`: the tenant has no such stream.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn update(
+    database: &Database,
+    actor: &Actor,
+    tenant: TenantId,
+    id: StreamId,
+    change: impl FnOnce(Stream) -> Stream + Send,
+    now: OffsetDateTime,
+) -> Result<Option<Stream>, StoreError> {
+    let mut transaction = database.serve().begin().await?;
+    let Some(before) = streams::find(&mut transaction, tenant, id).await? else { return Ok(None) };
+    let stream = change(before);
+    streams::update(&mut transaction, &stream).await?;
+    changed(&mut transaction, actor, &stream, "stream.update", now).await?;
+    transaction.commit().await?;
+    Ok(Some(stream))
+}
+
+/// Deletes a stream's description. False: the tenant has no such stream.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn delete(
+    database: &Database,
+    actor: &Actor,
+    tenant: TenantId,
+    id: StreamId,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let mut transaction = database.serve().begin().await?;
+    let Some(stream) = streams::find(&mut transaction, tenant, id).await? else { return Ok(false) };
+    streams::delete(&mut transaction, tenant, id).await?;
+    changed(&mut transaction, actor, &stream, "stream.delete", now).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Decides what becomes of mail of undescribed streams.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn set_policy(
+    database: &Database,
+    actor: &Actor,
+    tenant: TenantId,
+    policy: UnknownStreams,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let mut transaction = database.serve().begin().await?;
+    streams::set_policy(&mut transaction, tenant, policy).await?;
+    let details = json!({ "unknown": policy.as_str() });
+    let entry = Entry { actor: &actor.name, ip: actor.ip, action: "stream.policy", target: "", details };
+    audit::append(&mut transaction, tenant, entry, now).await?;
+    revisions::raise(&mut transaction, Revised::Streams).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn changed(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    stream: &Stream,
+    action: &'static str,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let details = json!({
+        "name": stream.name.as_str(),
+        "title": stream.title,
+        "kind": stream.kind.as_str(),
+        "priority": stream.priority.as_str(),
+    });
+    let target = stream.id.to_string();
+    let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
+    audit::append(connection, stream.tenant, entry, now).await?;
+    revisions::raise(connection, Revised::Streams).await
+}
