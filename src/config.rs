@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::delivery::policy::Policies;
 use crate::delivery::transmit::Deadlines;
 use crate::dns;
 use crate::domain::relay::DefaultRoute;
@@ -48,6 +49,8 @@ pub struct Config {
     pub direct_port: u16,
     /// `POSTROAD_ALLOW_PRIVATE` (`false`): `direct` and tenants' relays may be at private addresses.
     pub allow_private: bool,
+    /// `POSTROAD_PACING` (unset): a TOML file that is laid over the table of paces, `assets/pacing.toml`.
+    pub pacing: Policies,
     /// `POSTROAD_WEBHOOK_ALLOW` (none): networks that webhooks may reach although private, separated by commas.
     pub webhook_allow: Vec<IpNet>,
     /// `POSTROAD_DNS_SERVER` (the system's): resolvers, `address[:port]`, separated by commas; and
@@ -153,6 +156,7 @@ impl Config {
             },
             tls_roots: source.text("TLS_ROOTS").map(PathBuf::from),
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
+            pacing: source.optional("PACING", pacing).unwrap_or_else(Policies::shipped),
             webhook_allow: source.parsed("WEBHOOK_ALLOW", "", networks).unwrap_or_default(),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
@@ -337,6 +341,11 @@ fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     parts.map(parse).collect()
 }
 
+fn pacing(path: &str) -> Result<Policies, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
+    Policies::with(&text).map_err(|error| format!("{path}: {error}"))
+}
+
 fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     match text {
         "true" | "1" | "yes" | "on" => Ok(true),
@@ -430,6 +439,21 @@ mod tests {
         assert_eq!(config.drain, Duration::from_secs(7));
         assert!(config.allow_private);
         assert_eq!(config.sender_policy, SenderPolicy::Verified, "mail that leaves needs a verified sender");
+    }
+
+    #[test]
+    fn a_table_of_paces_is_laid_over_and_a_bad_one_stops_the_start() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("pacing.toml");
+        let read_with = |table: &str| {
+            std::fs::write(&path, table).expect("written");
+            read(&[("POSTROAD_PACING", path.to_str().expect("UTF-8"))], None)
+        };
+        let config = read_with("[default]\nconnections = 2").expect("a table");
+        assert_eq!(config.pacing.of_mx(&["mx.example".to_owned()], None).limits.connections, 2);
+        let error = read_with("[default]\nconections = 2").expect_err("misspelt").to_string();
+        assert!(error.contains("POSTROAD_PACING") && error.contains("conections"), "{error}");
+        assert!(read(&[("POSTROAD_PACING", "/nowhere/at/all")], None).is_err());
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! What an account consists of: tenants, their keys, their relays, their templates. Each change is one transaction that also
+//! What an account consists of: tenants, their keys, relays, templates, inbound routes and pauses. Each change is one transaction that also
 //! writes the audit log and raises the revision by which nodes learn of it.
 
 pub mod bootstrap;
 pub mod credentials;
+pub mod inbound_routes;
 pub mod keys;
+pub mod pauses;
 pub mod rates;
 pub mod relays;
 pub mod streams;

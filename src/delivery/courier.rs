@@ -1,5 +1,5 @@
-//! A courier: one connection to one site, and the mail it carries. It opens the connection first and takes
-//! mail only then, so that a dead site costs one mail's attempt and not one for every connection tried.
+//! A courier: one connection to one site, on a seat of this process's share, and the mail it carries. It opens
+//! the connection first and takes mail only then, so that a dead site costs one mail's attempt and not one for every connection tried.
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -18,34 +18,66 @@ use crate::domain::relay::{Auth, Endpoint};
 use crate::mail::reply::{SmtpReply, printable};
 
 use super::Delivery;
-use super::classify::{classify, no_reply, outcome_unknown};
+use super::apportion;
 use super::conclude::{conclude, expired, stopped};
 use super::dial;
 use super::observe;
 use super::prepare::prepare;
 use super::record::Finished;
-use super::site::{Reach, Site, Target};
+use super::share::Seat;
+use super::site::{Brought, Reach, Refused, Site, Target};
 use super::transmit::{self, Circle, Connection, Credentials, Dial, Failure, Peer, Trouble};
-
-/// Mails on one connection before it is renewed: large receivers expect it.
-const MAILS_PER_CONNECTION: u32 = 100;
+use crate::domain::classify::{classify, no_reply, outcome_unknown};
 
 /// When mail comes again whose courier panicked.
 const ABANDONED_WAIT: Duration = Duration::seconds(30);
 
-/// Carries mail over one connection at a time until the site has none left for it.
+/// Carries mail over one connection until the site has none left for it, or it is worn.
 pub async fn run(delivery: Arc<Delivery>, site: Arc<Site>) {
-    let mut courier =
-        Courier { delivery: Arc::clone(&delivery), site: Arc::clone(&site), connection: None, in_hand: None };
+    let place = Place { site: Arc::clone(&site), left: false };
+    let Some(seat) = delivery.shares.seat(&site.share).await else {
+        return delivery.refuse(place.denied(delivery.clock.now()));
+    };
+    let mut courier = Courier {
+        delivery: Arc::clone(&delivery),
+        site: Arc::clone(&site),
+        connection: None,
+        seat,
+        in_hand: None,
+    };
     let carried = AssertUnwindSafe(courier.carry()).catch_unwind().await;
     if carried.is_err() {
         courier.abandon();
     }
-    if let Some(connection) = courier.connection.take() {
-        tokio::spawn(connection.quit());
+    // The next connection is not opened before this one has ended for the peer, too.
+    courier.drop_connection().await;
+    drop(courier);
+    delivery.follow(&site, place.leave(delivery.clock.now()));
+}
+
+/// A courier's place among the connections of its site, given up whatever happens to the courier.
+struct Place {
+    site: Arc<Site>,
+    left: bool,
+}
+
+impl Place {
+    fn leave(mut self, now: OffsetDateTime) -> Brought {
+        self.left = true;
+        self.site.connection_ended(now)
     }
-    if site.connection_ended() {
-        delivery.spawn_courier(site);
+
+    fn denied(mut self, now: OffsetDateTime) -> Vec<Refused> {
+        self.left = true;
+        self.site.connection_denied(now)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.left {
+            self.site.connection_lost();
+        }
     }
 }
 
@@ -53,6 +85,8 @@ struct Courier {
     delivery: Arc<Delivery>,
     site: Arc<Site>,
     connection: Option<Connection>,
+    /// The right to the connection.
+    seat: Seat,
     /// What it is working on, should it panic.
     in_hand: Option<(DeliveryId, i32)>,
 }
@@ -67,19 +101,20 @@ struct Unconnected {
 
 impl Courier {
     async fn carry(&mut self) {
-        loop {
+        self.delivery.recorder.ready().await;
+        if let Err(unconnected) = self.open().await {
+            return self.give_up(unconnected);
+        }
+        let idle = self.site.policy.limits.idle;
+        let idle = idle.and_then(|idle| idle.try_into().ok()).unwrap_or(self.delivery.deadlines.idle);
+        while !self.is_worn() {
             self.delivery.recorder.ready().await;
-            if self.connection.is_none()
-                && let Err(unconnected) = self.open().await
-            {
-                self.give_up(unconnected);
+            let Some(leased) = self.site.next(idle, &mut self.seat, &self.delivery.clock).await else {
                 return;
-            }
-            let Some(leased) = self.site.next(self.delivery.deadlines.idle).await else { return };
+            };
             self.in_hand = Some((leased.id, leased.claim_no));
             self.deliver(leased).await;
             self.in_hand = None;
-            self.renew_if_worn();
         }
     }
 
@@ -169,6 +204,7 @@ impl Courier {
     fn give_up(&mut self, unconnected: Unconnected) {
         let now = self.delivery.clock.now();
         let (waiting, until) = self.site.unreachable(now);
+        self.hear(&unconnected.failure, now);
         let Unconnected { failure, peer, started_at, began } = unconnected;
         let report = self.report(Err(&failure), Some(&peer), started_at, began);
         match self.rule(&failure) {
@@ -189,6 +225,10 @@ impl Courier {
         if self.delivery.suspended.contain(leased.message.tenant) {
             return self.delivery.hand_back(vec![leased], now);
         }
+        let pauses = &self.delivery.pauses;
+        if let Some(pause) = pauses.of_mail(&leased).or_else(|| pauses.of_site(&self.site)) {
+            return self.delivery.recorder.record(Finished::hold(leased, pause));
+        }
         if leased.expires_at <= now {
             let completion = expired(&leased, None, None, now);
             return self.delivery.recorder.record(Finished::completed(leased, completion));
@@ -204,7 +244,10 @@ impl Courier {
         let mut result = self.transmit(&leased).await;
         if self.was_closed_while_idle(&result) {
             // The peer had closed the connection before the mail came: that is no attempt on the mail.
-            self.drop_connection();
+            self.drop_connection().await;
+            if let Err(due_at) = self.site.redial(started_at) {
+                return self.delivery.refuse(vec![Refused { leased, due_at }]);
+            }
             if let Err(unconnected) = self.open().await {
                 let report =
                     self.report(Err(&unconnected.failure), Some(&unconnected.peer), started_at, began);
@@ -218,7 +261,8 @@ impl Courier {
         let report = self.report(result.as_ref(), None, started_at, began);
         match result {
             Ok(_) => {
-                self.site.reachable();
+                let open = self.site.succeeded(&self.delivery.clock);
+                self.delivery.follow(&self.site, Brought { open, refused: Vec::new() });
                 self.finish(leased, report, Ruling::Delivered);
             }
             Err(failure) => {
@@ -237,7 +281,7 @@ impl Courier {
         match tokio::time::timeout(deadline, connection.send(prepared.mail())).await {
             Ok(result) => result,
             Err(_) => {
-                self.drop_connection();
+                self.drop_connection().await;
                 // It may have been in any step: the cautious one is assumed.
                 Err(Failure {
                     step: Step::Body,
@@ -260,15 +304,28 @@ impl Courier {
 
     /// A peer that closes with 421 amid a session wants to be left alone for a while.
     fn after_failure(&mut self, failure: &Failure) {
+        let now = self.delivery.clock.now();
+        self.hear(failure, now);
         match &failure.trouble {
             Trouble::Refused(reply) if reply.code == 421 => {
-                let now = self.delivery.clock.now();
                 let (waiting, until) = self.site.unreachable(now);
                 self.delivery.hand_back(waiting, until);
             }
             Trouble::Refused(_) | Trouble::Unfit { .. } => self.site.reachable(),
-            Trouble::Broken(_) | Trouble::Unknown(_) | Trouble::Unmet { .. } => {}
+            Trouble::Broken(_) | Trouble::Unknown(_) => self.site.failed(),
+            Trouble::Unmet { .. } => {}
         }
+    }
+
+    /// Slows or suspends the site if that is what the peer's reply asks for; the other processes are told.
+    fn hear(&self, failure: &Failure, now: OffsetDateTime) {
+        let Trouble::Refused(reply) = &failure.trouble else { return };
+        let Some(heard) = self.site.heard(reply, now) else { return };
+        observe::paced(&self.site.policy.provider, heard.effect);
+        let text = reply.to_string();
+        tracing::warn!(site = self.site.share.key.site, effect = ?heard.effect, reply = text, "a peer wants less");
+        self.delivery.shares.tell(apportion::told(&self.site, heard.effect, text, now));
+        self.delivery.follow(&self.site, heard.brought);
     }
 
     fn rule(&self, failure: &Failure) -> Ruling {
@@ -330,17 +387,15 @@ impl Courier {
         self.delivery.recorder.record(Finished::completed(leased, completion));
     }
 
-    fn renew_if_worn(&mut self) {
-        let worn = self.connection.as_ref().is_some_and(|c| !c.is_open() || c.used() >= MAILS_PER_CONNECTION);
-        if worn {
-            self.drop_connection();
-        }
+    fn is_worn(&self) -> bool {
+        let most = self.site.policy.limits.mails_per_connection;
+        self.connection.as_ref().is_none_or(|c| !c.is_open() || c.used() >= most)
     }
 
-    /// Says goodbye in the background: nobody's mail waits for it.
-    fn drop_connection(&mut self) {
+    /// Says goodbye, within the little time that QUIT has.
+    async fn drop_connection(&mut self) {
         if let Some(connection) = self.connection.take() {
-            tokio::spawn(connection.quit());
+            connection.quit().await;
         }
     }
 }

@@ -13,11 +13,11 @@ use crate::domain::outcome::{AttemptReport, BounceClass, Hardness, Ruling, Step,
 use crate::mail::reply::{EnhancedStatus, SmtpReply, printable};
 
 use super::Delivery;
-use super::classify::{classify, no_reply};
 use super::conclude::conclude;
 use super::domains::{ABSENCE, Domains, Look};
 use super::record::Finished;
 use super::resolve::{Finder, Plan, Refusal};
+use crate::domain::classify::{classify, no_reply};
 
 /// What mail that goes directly needs.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Delivery {
         match plan {
             Plan::To(exchange) => {
                 self.direct.domains.well(&domain);
-                self.bring(self.router.exchange(exchange, now), mails, now);
+                self.bring(self.router.exchange(exchange, &domain, now), mails, now);
             }
             Plan::Never(refusal) => {
                 self.direct.domains.well(&domain);

@@ -30,7 +30,12 @@ impl Fence {
 
     /// Whether it may begin to send now.
     pub fn may_send(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < SILENCE
+        self.silence() < SILENCE
+    }
+
+    /// For how long there has been no sign of life.
+    pub fn silence(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 }
 

@@ -5,6 +5,7 @@
 //! [directly](direct), after its recipient's domain was looked up), carried by a [`courier`] over its connection,
 //! and leaves as a result to the [`record::Recorder`].
 
+pub mod apportion;
 mod conclude;
 pub mod control;
 mod courier;
@@ -18,20 +19,26 @@ mod load;
 pub mod mx;
 mod oauth;
 mod observe;
+mod pace;
+pub mod pauses;
 mod personalise;
+pub mod policy;
 mod prepare;
 pub mod record;
 pub mod resolve;
 pub mod route;
+pub mod share;
 mod simulate;
 pub mod site;
+pub mod sites;
 pub mod stream;
 pub mod tls;
 pub mod transmit;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use time::{Duration, OffsetDateTime};
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -46,14 +53,19 @@ pub use oauth::Tokens;
 
 use direct::{Bundling, Direct};
 use fence::{Cancels, Fence, Suspended};
+use pauses::Pauses;
 use record::{Finished, Recorder};
 use route::{Router, Way};
-use site::{Brought, Site};
+use share::Shares;
+use site::{Brought, Refused, Site};
 use tls::PeerTls;
 use transmit::Deadlines;
 
 /// How long a lease lasts: beyond the longest wait in memory and the longest attempt together.
 pub const LEASE: Duration = Duration::minutes(60);
+
+/// Well before [`DEAD_AFTER`](crate::store::sites::DEAD_AFTER) is over.
+const LAPSE: std::time::Duration = std::time::Duration::from_secs(105);
 
 /// Mail that is handed back comes again within this spread.
 const SPREAD_MILLIS: i64 = 2000;
@@ -86,8 +98,14 @@ pub struct Delivery {
     pub cancels: Cancels,
     /// Whose mail is held.
     pub suspended: Suspended,
+    /// What is held.
+    pub pauses: Pauses,
+    /// How many of each site's connections are ours.
+    pub shares: Arc<Shares>,
     /// The couriers that run.
     pub couriers: TaskTracker,
+    /// How they are cut off.
+    pub cut: Mutex<Vec<AbortHandle>>,
 }
 
 impl Delivery {
@@ -99,6 +117,10 @@ impl Delivery {
         for leased in mails {
             if simulate::is_simulated(&leased) {
                 self.recorder.record(simulate::simulate(leased, now));
+                continue;
+            }
+            if let Some(pause) = self.pauses.of_mail(&leased) {
+                self.recorder.record(Finished::hold(leased, pause));
                 continue;
             }
             let site = match self.router.way(&leased) {
@@ -120,19 +142,49 @@ impl Delivery {
     }
 
     fn bring(self: &Arc<Self>, site: Arc<Site>, mails: Vec<Leased>, now: OffsetDateTime) {
-        match site.bring(mails, now) {
-            Brought::Queued { open } => {
-                for _ in 0..open {
-                    self.spawn_courier(Arc::clone(&site));
-                }
-            }
-            Brought::Refused { leased, due_at } => self.hand_back(leased, due_at),
+        if let Some(pause) = self.pauses.of_site(&site) {
+            mails.into_iter().for_each(|leased| self.recorder.record(Finished::hold(leased, pause)));
+            return;
         }
+        let brought = site.bring(mails, now);
+        self.follow(&site, brought);
+    }
+
+    /// Does what a site asks for.
+    fn follow(self: &Arc<Self>, site: &Arc<Site>, brought: Brought) {
+        for _ in 0..brought.open {
+            self.spawn_courier(Arc::clone(site));
+        }
+        self.refuse(brought.refused);
     }
 
     /// Starts a courier for a connection that the site has counted.
     fn spawn_courier(self: &Arc<Self>, site: Arc<Site>) {
-        self.couriers.spawn(courier::run(Arc::clone(self), site));
+        let courier = self.couriers.spawn(courier::run(Arc::clone(self), site));
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        if cut.len() == cut.capacity() {
+            cut.retain(|courier| !courier.is_finished());
+        }
+        cut.push(courier.abort_handle());
+    }
+
+    /// Ends all connections at once if this process has not been able to say that it lives for so long that its
+    /// shares will soon be given to others. Mail in hand is taken over by them anyway.
+    pub fn lapse(&self) {
+        if self.fence.silence() < LAPSE {
+            return;
+        }
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        for courier in cut.drain(..).filter(|courier| !courier.is_finished()) {
+            courier.abort();
+        }
+    }
+
+    /// Gives refused mail back, each to come again at its moment.
+    fn refuse(&self, refused: Vec<Refused>) {
+        for Refused { leased, due_at } in refused {
+            self.hand_back(vec![leased], due_at);
+        }
     }
 
     /// Gives mail back uncounted, to come again a little after `until`, not all at once.

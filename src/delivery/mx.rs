@@ -25,8 +25,6 @@ pub struct Security {
     pub transport: Transport,
 }
 
-/// Connections of one process to one site, unless something says otherwise.
-pub const MX_CONNECTIONS: usize = 10;
 /// Hosts of a domain that are looked at.
 const MOST_HOSTS: usize = 50;
 

@@ -1,6 +1,7 @@
 //! What operators can measure of deliveries. Labels are few and bounded: no tenant, no address, no host.
 
 use crate::domain::outcome::Step;
+use crate::domain::pacing::Effect;
 use crate::store::record::{Completion, Turn};
 
 use super::transmit::{Failure, Trouble};
@@ -35,4 +36,14 @@ pub fn failed(failure: &Failure) {
 pub fn connected(step: Option<Step>, took: std::time::Duration) {
     let result = step.map_or("open", Step::as_str);
     metrics::histogram!("postroad_smtp_connect_seconds", "result" => result).record(took.as_secs_f64());
+}
+
+/// A peer's reply slowed or suspended its site. Providers are those of the table of paces.
+pub fn paced(provider: &str, effect: Effect) {
+    let effect = match effect {
+        Effect::Suspend { .. } => "suspend",
+        Effect::Slow { .. } => "slow",
+    };
+    metrics::counter!("postroad_paced_total", "provider" => provider.to_owned(), "effect" => effect)
+        .increment(1);
 }

@@ -11,9 +11,9 @@ use time::OffsetDateTime;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::domain::handoff::{Leased, Ledger, Room};
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{DeliveryId, PauseId};
 use crate::store::record::{self, Completion};
-use crate::store::{Database, Link, StoreError, Use, queue};
+use crate::store::{Database, Link, StoreError, Use, pauses, queue};
 
 use crate::domain::incarnation::Incarnation;
 
@@ -64,6 +64,8 @@ pub struct HandedBack {
     pub claim_no: i32,
     /// When it may be claimed again.
     pub due_at: OffsetDateTime,
+    /// The pause that holds it: until that is gone, or its own time has run out.
+    pub pause: Option<PauseId>,
     /// Given back when it is written.
     pub room: Room,
 }
@@ -76,6 +78,19 @@ impl Finished {
             delivery: leased.id,
             claim_no: leased.claim_no,
             due_at,
+            pause: None,
+            room: leased.room,
+        })
+    }
+
+    /// Puts a delivery aside for a pause.
+    pub fn hold(leased: Leased, pause: PauseId) -> Finished {
+        let due_at = leased.expires_at;
+        Finished::HandedBack(HandedBack {
+            delivery: leased.id,
+            claim_no: leased.claim_no,
+            due_at,
+            pause: Some(pause),
             room: leased.room,
         })
     }
@@ -223,30 +238,40 @@ impl Writer {
     }
 
     async fn give_back(&mut self, claims: &[HandedBack]) {
-        let rows: Vec<_> = claims
-            .iter()
-            .map(|claim| queue::HandBack {
-                delivery: claim.delivery,
-                claim_no: claim.claim_no,
-                due_at: claim.due_at,
-            })
-            .collect();
+        let row = |claim: &HandedBack| queue::HandBack {
+            delivery: claim.delivery,
+            claim_no: claim.claim_no,
+            due_at: claim.due_at,
+        };
+        let rows: Vec<_> = claims.iter().filter(|claim| claim.pause.is_none()).map(row).collect();
+        let held: Vec<_> =
+            claims.iter().filter_map(|claim| Some((claim.delivery, claim.claim_no, claim.pause?))).collect();
         let mut wait = FIRST_RETRY;
-        while let Err(error) = self.try_give_back(&rows).await {
+        while let Err(error) = self.try_give_back(&rows, &held).await {
             if !error.is_passing() {
                 // The leases run out by themselves.
-                tracing::error!(error = %error, rows = rows.len(), "could not give claims back");
+                tracing::error!(error = %error, rows = claims.len(), "could not give claims back");
                 return;
             }
             self.wait_out(&error, &mut wait).await;
         }
         self.state.send_replace(Writing::Well);
-        metrics::counter!("postroad_handed_back_total").increment(rows.len() as u64);
+        metrics::counter!("postroad_handed_back_total").increment(claims.len() as u64);
     }
 
-    async fn try_give_back(&mut self, rows: &[queue::HandBack]) -> Result<(), StoreError> {
+    async fn try_give_back(
+        &mut self,
+        rows: &[queue::HandBack],
+        held: &[(DeliveryId, i32, PauseId)],
+    ) -> Result<(), StoreError> {
         let connection = self.link.get().await?;
-        bounded(queue::hand_back(connection, rows)).await.map(drop)
+        if !held.is_empty() {
+            bounded(pauses::hold(connection, held)).await?;
+        }
+        if !rows.is_empty() {
+            bounded(queue::hand_back(connection, rows)).await?;
+        }
+        Ok(())
     }
 
     /// Writes results until they are written. A batch the database refuses is halved until the one result

@@ -12,7 +12,8 @@ use crate::domain::id::TenantId;
 use crate::domain::relay::{Endpoint, Hop, Relay, TlsMode};
 
 use super::mx::MxSite;
-use super::site::{Reach, Site, Sites};
+use super::site::{Reach, Site};
+use super::sites::Sites;
 
 /// Knows the way.
 #[derive(Debug)]
@@ -47,8 +48,7 @@ pub enum Way {
 impl Router {
     /// With the installation's own next hop. `strangers`: where servers may be that others named, in relays of
     /// tenants or in the DNS.
-    pub fn new(default: &Hop, strangers: Reach) -> Router {
-        let sites = Sites::default();
+    pub fn new(default: &Hop, strangers: Reach, sites: Sites) -> Router {
         let default = match default {
             Hop::Kept(endpoint) => Route::Kept(sites.relay(endpoint, Reach::Anywhere)),
             Hop::Relay(endpoint) => Route::Relay(sites.relay(endpoint, Reach::Anywhere)),
@@ -94,8 +94,8 @@ impl Router {
     }
 
     /// The site of some domains' servers.
-    pub fn exchange(&self, exchange: MxSite, now: OffsetDateTime) -> Arc<Site> {
-        self.sites.exchange(exchange, self.strangers, now)
+    pub fn exchange(&self, exchange: MxSite, domain: &str, now: OffsetDateTime) -> Arc<Site> {
+        self.sites.exchange(exchange, domain, self.strangers, now)
     }
 
     /// Takes over what tenants have set.

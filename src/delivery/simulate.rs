@@ -7,9 +7,9 @@ use crate::domain::handoff::Leased;
 use crate::domain::outcome::{AttemptReport, BounceClass, Hardness, Ruling, Step, Suppress};
 use crate::mail::reply::SmtpReply;
 
-use super::classify::classify;
 use super::conclude::{conclude, deferred, stopped};
 use super::record::{Completed, Finished, Sequel};
+use crate::domain::classify::classify;
 
 /// Mail to this domain is never sent. `.test` belongs to nobody (RFC 6761).
 pub const SIMULATOR_DOMAIN: &str = "simulator.postroad.test";

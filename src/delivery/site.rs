@@ -3,18 +3,23 @@
 //! A site that does not answer is paused, longer each time, and then probed by one connection; meanwhile its
 //! mail is given back to the table uncounted. No site's trouble takes a connection, or a moment, from another.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::domain::handoff::Leased;
 use crate::domain::id::TenantId;
+use crate::domain::pacing::{Effect, Window};
 use crate::domain::relay::Endpoint;
+use crate::mail::reply::SmtpReply;
 
 use super::fair::FairQueue;
-use super::mx::{MX_CONNECTIONS, MxSite};
+use super::mx::MxSite;
+use super::pace::Pace;
+use super::policy::Policy;
+use super::share::{Seat, Share};
 
 /// A next hop.
 #[derive(Debug)]
@@ -23,6 +28,10 @@ pub struct Site {
     pub target: Target,
     /// Which addresses its name may lead to.
     pub reach: Reach,
+    /// What is asked of us there.
+    pub policy: Policy,
+    /// How many of its connections are ours.
+    pub share: Arc<Share>,
     state: Mutex<State>,
     work: Notify,
 }
@@ -44,19 +53,12 @@ impl Target {
             Target::Mx(exchange) => exchange.hosts.first().map(|mx| mx.host.as_str()),
         }
     }
-
-    /// The most connections of one process.
-    fn max_connections(&self) -> usize {
-        match self {
-            Target::Relay(endpoint) => endpoint.max_connections.into(),
-            Target::Mx(_) => MX_CONNECTIONS,
-        }
-    }
 }
 
 #[derive(Debug)]
 struct State {
     queue: FairQueue<TenantId, Leased>,
+    window: Window,
     connections: usize,
     idle: usize,
     paused_until: Option<OffsetDateTime>,
@@ -74,38 +76,47 @@ pub enum Reach {
     Public,
 }
 
-/// What became of mail that was brought to a site.
+/// A mail that a site cannot take now, and when it may come again.
 #[derive(Debug)]
-pub enum Brought {
-    /// It waits for a connection; so many more are wanted.
-    Queued {
-        /// Connections to open.
-        open: usize,
-    },
-    /// The site is full or paused: give it back, due at this moment.
-    Refused {
-        /// The mail.
-        leased: Vec<Leased>,
-        /// When to come again.
-        due_at: OffsetDateTime,
-    },
+pub struct Refused {
+    /// The mail.
+    pub leased: Leased,
+    /// When to come again.
+    pub due_at: OffsetDateTime,
+}
+
+/// What became of mail that was brought to a site, or waits there: so many connections more are wanted, and
+/// already counted; and what must be given back.
+#[derive(Debug, Default)]
+pub struct Brought {
+    /// Connections to open.
+    pub open: usize,
+    /// The site is full, paused or slowed: give these back.
+    pub refused: Vec<Refused>,
 }
 
 /// Mail waiting at one site in one process: what its connections take in some seconds.
 const QUEUE_PER_CONNECTION: usize = 500;
+/// How much of what goes at a rate may wait in memory.
+const RATE_HORIZON: Duration = Duration::seconds(4);
 /// When a full site may be tried again.
 const FULL_WAIT: Duration = Duration::seconds(2);
+/// When a site may be tried again of whose connections others have all.
+const SHARE_WAIT: Duration = Duration::seconds(2);
 /// The first pause after a failed connection, doubled each time up to the longest.
 const FIRST_PAUSE: Duration = Duration::seconds(2);
 const LONGEST_PAUSE: Duration = Duration::minutes(5);
+/// So long after a pause a site is known to have failed.
+const REMEMBERED: Duration = Duration::HOUR;
 /// Waiting mail that justifies one more connection.
 const MAIL_PER_CONNECTION: usize = 4;
 
 impl Site {
     /// A new site, without connections.
-    pub fn new(target: Target, reach: Reach) -> Site {
+    pub fn new(target: Target, reach: Reach, policy: Policy, share: Arc<Share>) -> Site {
         let state = State {
             queue: FairQueue::default(),
+            window: Window::new(policy.limits.start, policy.limits.connections),
             connections: 0,
             idle: 0,
             paused_until: None,
@@ -113,62 +124,125 @@ impl Site {
             turns: 0,
             closed: false,
         };
-        Site { target, reach, state: Mutex::new(state), work: Notify::new() }
+        Site { target, reach, policy, share, state: Mutex::new(state), work: Notify::new() }
     }
 
-    /// Brings mail. All of it is queued, or all of it is given back.
-    pub fn bring(&self, leased: Vec<Leased>, now: OffsetDateTime) -> Brought {
+    /// Brings mail. What finds no room, or no moment, is given back.
+    pub fn bring(&self, mails: Vec<Leased>, now: OffsetDateTime) -> Brought {
         let mut state = self.state();
-        if let Some(due_at) = self.refusal(&state, leased.len(), now) {
-            return Brought::Refused { leased, due_at };
+        let mut pace = self.share.pace();
+        if let Some(due_at) = state.refusal(&pace, now) {
+            return Brought { open: 0, refused: refuse(mails, due_at) };
         }
-        for mail in leased {
-            state.queue.push(mail.message.tenant, mail.priority, mail);
+        let mut refused = Vec::new();
+        let room = state.room(&mut pace, mails.len(), now);
+        for leased in mails {
+            if state.queue.len() < room {
+                state.queue.push(leased.message.tenant, leased.priority, leased);
+            } else {
+                let due_at = later(&mut pace, &leased, state.queue.len(), now);
+                refused.push(Refused { leased, due_at });
+            }
         }
-        let open = self.wanted(&state);
+        let open = self.wanted(&state, &mut pace, now);
         state.connections += open;
+        refused.extend(state.stranded(&mut pace, now));
         let wake = state.idle.min(state.queue.len());
-        drop(state);
+        drop((pace, state));
         for _ in 0..wake {
             self.work.notify_one();
         }
-        Brought::Queued { open }
+        Brought { open, refused }
     }
 
-    /// The next mail for a connection; waits for it while the connection may idle. `None`: close it.
-    pub async fn next(&self, idle: std::time::Duration) -> Option<Leased> {
+    /// The next mail for a connection on this seat; waits for it while the connection may idle. `None`: close it.
+    pub async fn next(&self, idle: std::time::Duration, seat: &mut Seat, clock: &Clock) -> Option<Leased> {
         let deadline = tokio::time::Instant::now() + idle;
         loop {
             let woken = self.work.notified();
             tokio::pin!(woken);
             // Registered before the queue is looked at, so that no push in between is missed.
             woken.as_mut().enable();
+            if seat.must_leave() {
+                return None;
+            }
+            let mut until = deadline;
             {
                 let mut state = self.state();
-                if state.closed {
-                    return None;
-                }
-                if let Some(leased) = state.queue.pop() {
-                    return Some(leased);
+                match self.take(&mut state, clock) {
+                    Taken::Mail(leased) => return Some(*leased),
+                    Taken::Leave => return None,
+                    Taken::Nothing => {}
+                    // Whether it waits or not: the connection cannot outlast its idleness for this.
+                    Taken::At(wait) => until = (tokio::time::Instant::now() + wait).min(deadline),
                 }
                 state.idle += 1;
             }
-            let waited = tokio::time::timeout_at(deadline, woken).await;
-            self.state().idle -= 1;
-            if waited.is_err() {
+            let waited = tokio::time::timeout_at(until, woken).await;
+            let mut state = self.state();
+            state.idle -= 1;
+            if waited.is_err() && until == deadline {
                 // A push may have come with the deadline.
-                return self.state().queue.pop();
+                return match self.take(&mut state, clock) {
+                    Taken::Mail(leased) => Some(*leased),
+                    _ => None,
+                };
             }
         }
     }
 
-    /// A connection of this site has ended. True: another is wanted, and already counted.
-    pub fn connection_ended(&self) -> bool {
+    fn take(&self, state: &mut State, clock: &Clock) -> Taken {
+        if state.closed {
+            return Taken::Leave;
+        }
+        if self.share.is_timed() {
+            let now = clock.now();
+            let mut pace = self.share.pace();
+            if pace.suspended_until(now).is_some() {
+                return Taken::Leave;
+            }
+            if !state.queue.is_empty()
+                && let Err(next) = pace.take_mail(now)
+            {
+                return Taken::At((next - now).try_into().unwrap_or(std::time::Duration::ZERO));
+            }
+        }
+        state.queue.pop().map_or(Taken::Nothing, |leased| Taken::Mail(Box::new(leased)))
+    }
+
+    /// A connection of this site has ended, and its seat is free.
+    pub fn connection_ended(&self, now: OffsetDateTime) -> Brought {
         let mut state = self.state();
         state.connections -= 1;
-        let again = !state.closed && !state.queue.is_empty() && self.wanted(&state) > 0;
-        state.connections += usize::from(again);
-        again
+        if state.closed {
+            return Brought::default();
+        }
+        let mut pace = self.share.pace();
+        let open = self.wanted(&state, &mut pace, now).min(1);
+        state.connections += open;
+        Brought { open, refused: state.stranded(&mut pace, now) }
+    }
+
+    /// A connection is gone without a word: its courier was cut off.
+    pub fn connection_lost(&self) {
+        self.state().connections -= 1;
+    }
+
+    /// A connection was not opened, since other processes have all there are: if there is no other, what waits
+    /// goes back for a moment.
+    pub fn connection_denied(&self, now: OffsetDateTime) -> Vec<Refused> {
+        let mut state = self.state();
+        state.connections -= 1;
+        if state.connections > 0 { Vec::new() } else { refuse(state.queue.drain(), now + SHARE_WAIT) }
+    }
+
+    /// Takes the right to open one connection more in place of one that the peer has closed.
+    ///
+    /// # Errors
+    /// When there will be one.
+    pub fn redial(&self, now: OffsetDateTime) -> Result<(), OffsetDateTime> {
+        let mut pace = self.share.pace();
+        if pace.take_dials(1, now) == 1 { Ok(()) } else { Err(pace.next_dial(now)) }
     }
 
     /// A connection could not be opened: pauses the site and gives back what waits there, with the moment at
@@ -179,25 +253,62 @@ impl Site {
         let until = already.unwrap_or_else(|| {
             let pause = FIRST_PAUSE * 2i32.pow(state.failures.min(16));
             state.failures += 1;
+            state.window.collapse();
             now + pause.min(LONGEST_PAUSE)
         });
         state.paused_until = Some(until);
         (state.queue.drain(), until)
     }
 
-    /// The peer wants us to slow down: like [`Site::unreachable`], for at least `pause`.
-    pub fn pause(&self, now: OffsetDateTime, pause: Duration) -> (Vec<Leased>, OffsetDateTime) {
+    /// A mail was carried: the site lives, and has earned something. Gives the connections to open for it.
+    pub fn succeeded(&self, clock: &Clock) -> usize {
         let mut state = self.state();
-        let until = state.paused_until.map_or(now + pause, |until| until.max(now + pause));
-        state.paused_until = Some(until);
-        (state.queue.drain(), until)
+        state.lives();
+        if !state.window.succeeded() || state.queue.is_empty() || state.closed {
+            return 0;
+        }
+        let now = clock.now();
+        let open = self.wanted(&state, &mut self.share.pace(), now);
+        state.connections += open;
+        open
     }
 
-    /// A connection was opened: the site lives.
+    /// The site lives, whatever it said.
     pub fn reachable(&self) {
+        self.state().lives();
+    }
+
+    /// A connection broke amid a mail, or the peer has had too much.
+    pub fn failed(&self) {
+        self.state().window.failed();
+    }
+
+    /// What a negative reply changes here, if anything, and what must be given back for it.
+    pub fn heard(&self, reply: &SmtpReply, now: OffsetDateTime) -> Option<Heard> {
+        let (index, rule) = self.policy.feedback.on(reply)?;
+        let effect = self.share.pace().matched(index, rule, now)?;
+        self.share.apply(effect, now);
+        Some(Heard { effect, brought: self.adjust(now) })
+    }
+
+    /// Obeys its pace and its share, which may have changed.
+    pub fn adjust(&self, now: OffsetDateTime) -> Brought {
         let mut state = self.state();
-        state.failures = 0;
-        state.paused_until = None;
+        let mut brought = Brought::default();
+        if !state.queue.is_empty() && !state.closed {
+            let mut pace = self.share.pace();
+            brought.refused = match pace.suspended_until(now) {
+                Some(until) => refuse(state.queue.drain(), until),
+                None => state.overflow(&mut pace, now),
+            };
+            brought.open = self.wanted(&state, &mut pace, now);
+            state.connections += brought.open;
+        }
+        drop(state);
+        if self.share.is_timed() || self.share.is_over() {
+            self.work.notify_waiters();
+        }
+        brought
     }
 
     /// The number of a connection's opening: equal servers take turns by it.
@@ -224,30 +335,24 @@ impl Site {
     }
 
     /// It has mail or connections, or failed not long ago.
-    fn is_worth_knowing(&self, now: OffsetDateTime) -> bool {
+    pub fn is_worth_knowing(&self, now: OffsetDateTime) -> bool {
         let state = self.state();
         let failed = state.paused_until.is_some_and(|until| until + REMEMBERED > now);
         state.connections > 0 || !state.queue.is_empty() || failed
     }
 
-    fn refusal(&self, state: &State, coming: usize, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        if state.closed {
-            return Some(now);
-        }
-        if let Some(until) = state.paused_until.filter(|until| *until > now) {
-            return Some(until);
-        }
-        let room = QUEUE_PER_CONNECTION * self.target.max_connections();
-        (state.queue.len() + coming > room && !state.queue.is_empty()).then(|| now + FULL_WAIT)
-    }
-
     /// How many connections more are wanted: one for the first mail, then one for every few that wait. After a
     /// failure one alone, as a probe.
-    fn wanted(&self, state: &State) -> usize {
-        let limit = if state.failures > 0 { 1 } else { self.target.max_connections() };
-        let waiting = state.queue.len().saturating_sub(state.idle);
+    fn wanted(&self, state: &State, pace: &mut Pace, now: OffsetDateTime) -> usize {
+        let earned = if state.failures > 0 { 1 } else { state.window.size().min(pace.allowed(now)) as usize };
+        let limit = self.share.worth(earned);
+        let mut waiting = state.queue.len().saturating_sub(state.idle);
+        if let Some(ready) = pace.ready(now) {
+            waiting = waiting.min(ready);
+        }
         let useful = waiting.div_ceil(MAIL_PER_CONNECTION);
-        useful.min(limit.saturating_sub(state.connections))
+        let wanted = useful.min(limit.saturating_sub(state.connections));
+        if wanted == 0 { 0 } else { pace.take_dials(wanted, now) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -256,96 +361,112 @@ impl Site {
     }
 }
 
-/// The sites of this process.
-#[derive(Debug, Default)]
-pub struct Sites(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
-    relays: Vec<Arc<Site>>,
-    exchanges: HashMap<(MxSite, Reach), Arc<Site>>,
-    /// How many there may be of the latter before those that are done with are forgotten.
-    roomy: usize,
-    closed: bool,
+/// What a reply changed.
+#[derive(Debug)]
+pub struct Heard {
+    /// In what way.
+    pub effect: Effect,
+    /// What must be done for it.
+    pub brought: Brought,
 }
 
-/// Sites of strangers' servers in memory before the first cleaning.
-const FIRST_CLEANING: usize = 256;
-/// So long after a pause a site is known to have failed.
-const REMEMBERED: Duration = Duration::HOUR;
-
-impl Sites {
-    /// The site of an endpoint, made at its first use. An endpoint that changed is another one: the old site
-    /// ends when its mail is gone.
-    pub fn relay(&self, endpoint: &Endpoint, reach: Reach) -> Arc<Site> {
-        let mut known = self.known();
-        known.relays.retain(|site| Arc::strong_count(site) > 1 || site.load() != (0, 0));
-        let target = Target::Relay(endpoint.clone());
-        let same = known.relays.iter().find(|site| site.target == target && site.reach == reach);
-        if let Some(site) = same {
-            return Arc::clone(site);
-        }
-        let site = known.new_site(target, reach);
-        known.relays.push(Arc::clone(&site));
-        site
-    }
-
-    /// The site of some domains' servers, made at its first use.
-    pub fn exchange(&self, exchange: MxSite, reach: Reach, now: OffsetDateTime) -> Arc<Site> {
-        let mut known = self.known();
-        let key = (exchange, reach);
-        if let Some(site) = known.exchanges.get(&key) {
-            return Arc::clone(site);
-        }
-        if known.exchanges.len() >= known.roomy.max(FIRST_CLEANING) {
-            known.exchanges.retain(|_, site| Arc::strong_count(site) > 1 || site.is_worth_knowing(now));
-            known.roomy = 2 * known.exchanges.len();
-        }
-        let site = known.new_site(Target::Mx(key.0.clone()), reach);
-        known.exchanges.insert(key, Arc::clone(&site));
-        site
-    }
-
-    /// All of them.
-    pub fn all(&self) -> Vec<Arc<Site>> {
-        let known = self.known();
-        known.relays.iter().chain(known.exchanges.values()).cloned().collect()
-    }
-
-    /// No more mail is taken, by sites that are there or come later. Gives back what waits.
-    pub fn close(&self) -> Vec<Leased> {
-        self.known().closed = true;
-        self.all().into_iter().flat_map(|site| site.close()).collect()
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What a connection gets when it asks for mail.
+enum Taken {
+    Mail(Box<Leased>),
+    /// Nothing waits.
+    Nothing,
+    /// Something waits, and may go in so long.
+    At(std::time::Duration),
+    /// The connection shall end.
+    Leave,
 }
 
-impl Known {
-    fn new_site(&self, target: Target, reach: Reach) -> Arc<Site> {
-        let site = Site::new(target, reach);
+impl State {
+    fn lives(&mut self) {
+        self.failures = 0;
+        self.paused_until = None;
+    }
+
+    /// When mail may come again that comes now, if nothing is taken now.
+    fn refusal(&self, pace: &Pace, now: OffsetDateTime) -> Option<OffsetDateTime> {
         if self.closed {
-            // There is nothing in it yet.
-            drop(site.close());
+            return Some(now);
         }
-        Arc::new(site)
+        let paused = self.paused_until.filter(|until| *until > now);
+        paused.max(pace.suspended_until(now))
     }
+
+    /// How much may wait here. Whole batches are taken while nothing waits, unless they go at a rate.
+    fn room(&self, pace: &mut Pace, coming: usize, now: OffsetDateTime) -> usize {
+        let room = QUEUE_PER_CONNECTION.saturating_mul(pace.allowed(now) as usize);
+        match pace.room(now, RATE_HORIZON) {
+            Some(soon) => room.min(soon.max(1)),
+            None if self.queue.is_empty() => room.max(coming),
+            None => room,
+        }
+    }
+
+    /// Mail that waits with no connection to carry it, since none may be opened now.
+    fn stranded(&mut self, pace: &mut Pace, now: OffsetDateTime) -> Vec<Refused> {
+        if self.connections > 0 || self.queue.is_empty() {
+            return Vec::new();
+        }
+        let dial = pace.next_dial(now);
+        let mails = self.queue.drain().into_iter().enumerate();
+        let moment = |(waiting, leased): (usize, Leased)| {
+            let slot = pace.ready(now).map_or(now, |_| pace.book(now, waiting, spread(&leased)));
+            Refused { due_at: dial.max(slot), leased }
+        };
+        mails.map(moment).collect()
+    }
+
+    /// What waits beyond what may go soon, once the rate is lower.
+    fn overflow(&mut self, pace: &mut Pace, now: OffsetDateTime) -> Vec<Refused> {
+        let Some(room) = pace.room(now, RATE_HORIZON).map(|room| room.max(1)) else { return Vec::new() };
+        if self.queue.len() <= room {
+            return Vec::new();
+        }
+        let mut waiting = self.queue.drain();
+        let over = waiting.split_off(room);
+        for leased in waiting {
+            self.queue.push(leased.message.tenant, leased.priority, leased);
+        }
+        over.into_iter().map(|leased| Refused { due_at: later(pace, &leased, room, now), leased }).collect()
+    }
+}
+
+/// When a mail may come again for which there is no room.
+fn later(pace: &mut Pace, leased: &Leased, waiting: usize, now: OffsetDateTime) -> OffsetDateTime {
+    match pace.ready(now) {
+        Some(_) => pace.book(now, waiting, spread(leased)),
+        None => now + FULL_WAIT,
+    }
+}
+
+fn refuse(mails: Vec<Leased>, due_at: OffsetDateTime) -> Vec<Refused> {
+    mails.into_iter().map(|leased| Refused { leased, due_at }).collect()
+}
+
+/// Where in a spread a mail falls: from 0 to 1, always the same.
+fn spread(leased: &Leased) -> f64 {
+    let mixed = (leased.id.uuid().as_u128() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::policy::Policies;
+    use crate::delivery::share::Shares;
+    use crate::delivery::sites::Sites;
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-24 10:00 UTC);
 
-    fn site() -> Site {
-        Site::new(
-            Target::Relay(Endpoint::parse("smtp://127.0.0.1:2525?connections=4").expect("an endpoint")),
-            Reach::Anywhere,
-        )
+    fn site() -> Arc<Site> {
+        let (shares, _asked) = Shares::new();
+        let endpoint = Endpoint::parse("smtp://127.0.0.1:2525?connections=4").expect("an endpoint");
+        Sites::new(Policies::shipped(), shares).relay(&endpoint, Reach::Anywhere)
     }
 
     #[test]
@@ -374,7 +495,10 @@ mod tests {
     #[tokio::test]
     async fn a_closed_site_lets_its_connections_go() {
         let site = site();
+        site.share.grant(1);
+        let mut seat = site.share.take().expect("a seat");
         site.close();
-        assert!(site.next(std::time::Duration::from_secs(60)).await.is_none());
+        let hour = std::time::Duration::from_secs(3600);
+        assert!(site.next(hour, &mut seat, &Clock::stopped_at(NOW)).await.is_none());
     }
 }

@@ -5,10 +5,12 @@
 //! never confused with *nobody knows*.
 
 mod answer;
+mod authenticator;
 mod cache;
 mod resolver;
 mod settings;
 
+pub use authenticator::authenticator;
 pub use resolver::Resolver;
 pub use settings::{BadServers, Servers, Settings, Trust};
 

@@ -42,6 +42,14 @@ pub mod kind {
     pub enum Suppression {}
     /// A tenant's route.
     pub enum Relay {}
+    /// Mail that is held.
+    pub enum Pause {}
+    /// A domain a tenant sends as.
+    pub enum Domain {}
+    /// A DKIM key of a domain.
+    pub enum DkimKey {}
+    /// A line of a domain's history.
+    pub enum DomainNote {}
     /// A mail kept by the capture route.
     pub enum Captured {}
     /// An entry of the audit log.
@@ -79,6 +87,18 @@ pub mod kind {
     }
     impl Kind for Relay {
         const PREFIX: &'static str = "rly";
+    }
+    impl Kind for Pause {
+        const PREFIX: &'static str = "pau";
+    }
+    impl Kind for Domain {
+        const PREFIX: &'static str = "dom";
+    }
+    impl Kind for DkimKey {
+        const PREFIX: &'static str = "dkm";
+    }
+    impl Kind for DomainNote {
+        const PREFIX: &'static str = "dmn";
     }
     impl Kind for Captured {
         const PREFIX: &'static str = "cap";
@@ -120,6 +140,14 @@ pub type EventId = Id<kind::Event>;
 pub type SuppressionId = Id<kind::Suppression>;
 /// Names a relay.
 pub type RelayId = Id<kind::Relay>;
+/// Names a pause.
+pub type PauseId = Id<kind::Pause>;
+/// Names a domain a tenant sends as.
+pub type DomainId = Id<kind::Domain>;
+/// Names a DKIM key.
+pub type DkimKeyId = Id<kind::DkimKey>;
+/// Names a line of a domain's history.
+pub type DomainNoteId = Id<kind::DomainNote>;
 /// Names a captured mail.
 pub type CapturedId = Id<kind::Captured>;
 /// Names an entry of the audit log.

@@ -5,9 +5,9 @@
 //! pattern, then the oldest.
 
 use crate::mail::EmailAddress;
-use crate::seal::Secret;
 
 use super::id::{InboundRouteId, TenantId};
+use super::webhook::WebhookSecret;
 
 /// Where a route stands when its owner does not say.
 pub const DEFAULT_PRIORITY: i32 = 100;
@@ -37,15 +37,10 @@ pub enum Action {
         /// Where.
         url: String,
         /// Signs it.
-        secret: Secret,
+        secret: WebhookSecret,
     },
     /// It is kept, to be read.
     Store,
-    /// It is kept, and sent on.
-    Forward {
-        /// To whom.
-        to: EmailAddress,
-    },
     /// It is refused.
     Reject,
 }
@@ -56,7 +51,6 @@ impl Action {
         match self {
             Action::Webhook { .. } => "webhook",
             Action::Store => "store",
-            Action::Forward { .. } => "forward",
             Action::Reject => "reject",
         }
     }

@@ -15,6 +15,8 @@ pub mod message;
 pub mod netguard;
 pub mod notice;
 pub mod outcome;
+pub mod pacing;
+pub mod pause;
 pub mod provider;
 pub mod relay;
 pub mod retry;

@@ -43,7 +43,7 @@ pub struct Endpoint {
     pub tls: TlsMode,
     /// How we show who we are.
     pub auth: Auth,
-    /// The most connections one process opens to it.
+    /// The most connections to it, over all processes.
     pub max_connections: u16,
 }
 
@@ -220,6 +220,18 @@ impl Endpoint {
         };
         endpoint.check()?;
         Ok(endpoint)
+    }
+
+    /// What processes call it among themselves when they share its connections out. Who uses it with another
+    /// user name has another limit there.
+    pub fn site_name(&self) -> String {
+        let user = match &self.auth {
+            Auth::None => "",
+            Auth::Password { username, .. } => username,
+            Auth::XOAuth2(oauth) => &oauth.username,
+        };
+        let at = if user.is_empty() { "" } else { "@" };
+        format!("{user}{at}{}:{}", self.host, self.port)
     }
 
     /// What every endpoint must obey, from whichever door it came.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{DeliveryId, InboundRouteId};
 use crate::domain::inbound::{self, Action, InboundRoute};
 use crate::domain::return_path::ReturnPaths;
 use crate::domain::unsubscribe::Unsubscribes;
@@ -84,6 +84,12 @@ impl Directory {
             by_domain.entry(route.pattern.domain().to_owned()).or_default().push(Arc::new(route));
         }
         *self.0.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(by_domain);
+    }
+
+    /// A route that is in force.
+    pub fn route(&self, id: InboundRouteId) -> Option<Arc<InboundRoute>> {
+        let routes = Arc::clone(&self.0.routes.read().unwrap_or_else(PoisonError::into_inner));
+        routes.values().flatten().find(|route| route.id == id).map(Arc::clone)
     }
 
     /// Who a recipient is.

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::domain::id::TenantId;
@@ -11,6 +10,7 @@ use crate::mail::returned::{self, Envelope, Returned};
 use crate::mail::trace::{self, Hop};
 use crate::store::{Database, PgConnection, StoreError};
 
+use super::authenticate::{Authenticator, Claim, Verdicts};
 use super::bounce::{self, Effect};
 use super::complaint::{self, Matched};
 use super::directory::{Addressee, Directory, Mailroom};
@@ -28,6 +28,8 @@ pub struct Inbox {
     pub operator: TenantId,
     /// Our name in trace fields.
     pub hostname: String,
+    /// Finds out who mail is from.
+    pub authenticator: Authenticator,
 }
 
 /// A mail as it came over SMTP.
@@ -45,33 +47,43 @@ pub struct Arrived<'a> {
     pub tls: Option<&'a str>,
     /// Our name.
     pub by: &'a str,
-    /// What its authentication gave.
-    pub verdicts: Value,
-    /// The field that tells of it, CRLF included; empty: it was not asked.
-    pub results: String,
     /// The mail, with CRLF line ends.
     pub raw: &'a [u8],
 }
 
-impl Arrived<'_> {
+/// A mail that may be kept, and who it is from.
+#[derive(Debug)]
+pub(super) struct Examined<'a> {
+    /// As it came.
+    pub mail: &'a Arrived<'a>,
+    /// Who it is from.
+    pub verdicts: Verdicts,
+    /// Without results that claim to be ours (RFC 8601 §5).
+    clean: Vec<u8>,
+}
+
+impl Examined<'_> {
     /// The mail with the fields we put before it.
     pub(super) fn with_trace(&self, id: &str, recipient: &str, at: OffsetDateTime) -> Vec<u8> {
+        let mail = self.mail;
         let hop = Hop {
-            helo: self.helo,
-            peer: self.peer,
-            by: self.by,
-            protocol: self.protocol,
-            tls: self.tls,
+            helo: mail.helo,
+            peer: mail.peer,
+            by: mail.by,
+            protocol: mail.protocol,
+            tls: mail.tls,
             id,
             recipient: Some(recipient),
             at,
         };
         // RFC 5321 §4.4: the final host adds what the envelope said.
-        let return_path = format!("Return-Path: <{}>\r\n", self.sender);
-        let fields = [return_path.as_str(), &trace::received(&hop), &self.results].concat();
-        [fields.as_bytes(), self.raw].concat()
+        let return_path = format!("Return-Path: <{}>\r\n", mail.sender);
+        let fields = [return_path.as_str(), &trace::received(&hop), &self.verdicts.field].concat();
+        [fields.as_bytes(), &self.clean].concat()
     }
+}
 
+impl Arrived<'_> {
     fn envelope(&self) -> Envelope {
         if self.sender.is_empty() { Envelope::Null } else { Envelope::Named }
     }
@@ -97,9 +109,16 @@ impl Inbox {
         recipients: &[(EmailAddress, Addressee)],
         now: OffsetDateTime,
     ) -> Result<Taken, StoreError> {
+        // Before the transaction: it asks the world.
+        let examined = match recipients.iter().any(|(_, addressee)| may_keep(addressee)) {
+            true => Some(self.examine(mail).await),
+            false => None,
+        };
         let mut transaction = self.database.serve().begin().await?;
         for (address, addressee) in in_order(recipients) {
-            if self.one(&mut transaction, mail, address, addressee, now).await? == Taken::TooEarly {
+            if self.one(&mut transaction, (mail, examined.as_ref()), address, addressee, now).await?
+                == Taken::TooEarly
+            {
                 return Ok(Taken::TooEarly);
             }
         }
@@ -107,10 +126,16 @@ impl Inbox {
         Ok(Taken::Done)
     }
 
+    async fn examine<'a>(&self, mail: &'a Arrived<'a>) -> Examined<'a> {
+        let claim = Claim { peer: mail.peer, helo: mail.helo, sender: mail.sender };
+        let verdicts = self.authenticator.check(claim, mail.raw).await;
+        Examined { mail, verdicts, clean: trace::without_results(mail.raw, mail.by) }
+    }
+
     async fn one(
         &self,
         connection: &mut PgConnection,
-        mail: &Arrived<'_>,
+        (mail, examined): (&Arrived<'_>, Option<&Examined<'_>>),
         address: &EmailAddress,
         addressee: &Addressee,
         now: OffsetDateTime,
@@ -132,14 +157,15 @@ impl Inbox {
                 Returned::Notice(_) | Returned::Receipt => {}
                 _ => unsubscribe::apply(connection, *delivery, now).await?,
             },
-            Addressee::Feedback(room) => self.feedback(connection, mail, address, *room, now).await?,
+            Addressee::Feedback(room) => {
+                if self.feedback(connection, mail, *room, now).await? == Matched::No {
+                    keep(connection, examined, Owner::Operator(self.operator), address, now).await?;
+                }
+            }
             Addressee::Postmaster => {
-                let owner = Owner::Operator(self.operator);
-                kept::keep(connection, mail, owner, address.as_str(), now).await?;
+                keep(connection, examined, Owner::Operator(self.operator), address, now).await?;
             }
-            Addressee::Routed(route) => {
-                kept::keep(connection, mail, Owner::Route(route), address.as_str(), now).await?;
-            }
+            Addressee::Routed(route) => keep(connection, examined, Owner::Route(route), address, now).await?,
         }
         Ok(Taken::Done)
     }
@@ -149,22 +175,37 @@ impl Inbox {
         &self,
         connection: &mut PgConnection,
         mail: &Arrived<'_>,
-        address: &EmailAddress,
         room: Mailroom,
         now: OffsetDateTime,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Matched, StoreError> {
         let read = match room {
             Mailroom::Machines => returned::read_at_feedback_address(mail.raw, mail.envelope()),
             Mailroom::Person => returned::read(mail.raw, mail.envelope()),
         };
-        if let Returned::Complaint(complaint) = &read
-            && complaint::apply(connection, &self.directory, complaint, None, now).await? == Matched::Ours
-        {
-            return Ok(());
+        match read {
+            Returned::Complaint(complaint) => {
+                complaint::apply(connection, &self.directory, &complaint, None, now).await
+            }
+            _ => Ok(Matched::No),
         }
-        let owner = Owner::Operator(self.operator);
-        kept::keep(connection, mail, owner, address.as_str(), now).await?;
-        Ok(())
+    }
+}
+
+fn may_keep(addressee: &Addressee) -> bool {
+    !matches!(addressee, Addressee::ReturnPath(_) | Addressee::Unsubscribe(_))
+}
+
+/// What may be kept has been examined, by [`may_keep`].
+async fn keep(
+    connection: &mut PgConnection,
+    examined: Option<&Examined<'_>>,
+    owner: Owner<'_>,
+    address: &EmailAddress,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    match examined {
+        Some(examined) => kept::keep(connection, examined, owner, address.as_str(), now).await.map(|_| ()),
+        None => Ok(()),
     }
 }
 

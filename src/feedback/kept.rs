@@ -10,7 +10,7 @@ use crate::mail::trace;
 use crate::store::inbound::{self, NewInbound};
 use crate::store::{PgConnection, StoreError};
 
-use super::inbox::Arrived;
+use super::inbox::Examined;
 
 /// The most characters of a field that are kept beside the mail.
 const MAX_FIELD: usize = 998;
@@ -21,13 +21,14 @@ const MAX_FIELD: usize = 998;
 /// See [`StoreError`].
 pub(super) async fn keep(
     connection: &mut PgConnection,
-    mail: &Arrived<'_>,
+    examined: &Examined<'_>,
     owner: Owner<'_>,
     recipient: &str,
     now: OffsetDateTime,
 ) -> Result<InboundId, StoreError> {
     let id = InboundId::new(now);
-    let raw = mail.with_trace(&id.to_string(), recipient, now);
+    let mail = examined.mail;
+    let raw = examined.with_trace(&id.to_string(), recipient, now);
     let new = NewInbound {
         id,
         tenant: owner.tenant(),
@@ -40,7 +41,7 @@ pub(super) async fn keep(
         author: field(mail.raw, "From"),
         subject: field(mail.raw, "Subject"),
         message_id: field(mail.raw, "Message-ID"),
-        verdicts: mail.verdicts.clone(),
+        verdicts: examined.verdicts.json.clone(),
         raw: &raw,
     };
     inbound::insert(connection, &new).await?;

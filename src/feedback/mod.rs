@@ -5,6 +5,7 @@
 //!
 //! Reading order: `directory` (whom we take mail for), `inbox` (the operation), then one file for each effect.
 
+pub mod authenticate;
 pub mod bounce;
 pub mod capture;
 pub mod complaint;
@@ -12,4 +13,5 @@ pub mod directory;
 pub mod inbox;
 pub mod kept;
 pub mod notices;
+pub mod post;
 pub mod unsubscribe;

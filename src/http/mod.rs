@@ -39,8 +39,8 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    captured, docs, events, export, health, keys, messages, relays, stats, streams, suppressions, templates,
-    tenants, webhooks,
+    captured, docs, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue, relays,
+    stats, streams, suppressions, templates, tenants, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -189,6 +189,14 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
+        .route("/v1/pauses", on(manage, post(pauses::create).get(pauses::list)))
+        .route("/v1/pauses/{id}", on(manage, get(pauses::one).delete(pauses::delete)))
+        // Mail that comes in.
+        .route("/v1/inbound", on(read, get(inbound::list)))
+        .route("/v1/inbound/{id}", on(read, get(inbound::one)))
+        .route("/v1/inbound/{id}/raw", on(read, get(inbound::raw)))
+        .route("/v1/inbound-routes", on(manage, post(inbound_routes::create).get(inbound_routes::list)))
+        .route("/v1/inbound-routes/{id}", on(manage, get(inbound_routes::one).delete(inbound_routes::delete)))
         .route("/v1/streams", on(manage, post(streams::create).get(streams::list)))
         .route("/v1/streams/policy", on(manage, get(streams::policy).patch(streams::set_policy)))
         .route(
@@ -225,6 +233,11 @@ pub fn router(app: App) -> Router {
             "/v1/tenants/{id}",
             on(operate, get(tenants::one).patch(tenants::update)).merge(on(operate, delete(tenants::delete))),
         )
+        .route("/v1/queue", on(operate, get(queue::destinations)))
+        .route("/v1/sites", on(operate, get(queue::sites)))
+        .route("/v1/sites/resume", on(operate, post(queue::resume)))
+        .route("/v1/site-pauses", on(operate, post(pauses::create_for_site).get(pauses::list_of_sites)))
+        .route("/v1/site-pauses/{id}", on(operate, get(pauses::one_of_site).delete(pauses::delete_of_site)))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(from_fn(around))

@@ -8,6 +8,7 @@
 //! - [`text`]: what may stand in a header field; [`headers`]: which fields a caller may add.
 //! - [`mod@compose`]: parts into a mail; [`attachment`]: a file as a part.
 //! - [`raw`]: a message that comes composed; [`transcode`]: making one fit a narrower way.
+//! - [`reading`]: a mail as a program wants it.
 //! - [`returned`]: what a mail that comes back is: bounce, complaint, automatic answer; [`report`]: a notice about one of
 //!   ours; [`control`] and [`xtext`]: what clients say in a header and in SMTP.
 //! - `words`, `lines`, `encoding` and `structure` are what these share: encoded words and folding, line ends,
@@ -24,6 +25,7 @@ pub mod identity;
 mod lines;
 pub mod mailbox;
 pub mod raw;
+pub mod reading;
 pub mod reply;
 pub mod report;
 pub mod returned;

@@ -67,6 +67,40 @@ pub fn decoded(raw: &[u8], name: &str) -> Option<String> {
     value(raw, name).map(|value| words::decode(&value))
 }
 
+/// The mail without Authentication-Results fields that bear our own name: they are not ours (RFC 8601 §5).
+pub fn without_results(raw: &[u8], name: &str) -> Vec<u8> {
+    let (header, _) = structure::split(raw, 0..raw.len());
+    let mut clean = Vec::with_capacity(raw.len());
+    let mut kept = 0;
+    for field in structure::fields(raw, header) {
+        if field.is(raw, "Authentication-Results") && authserv_id(&field.text(raw)).eq_ignore_ascii_case(name)
+        {
+            clean.extend_from_slice(&raw[kept..field.whole.start]);
+            kept = field.whole.end;
+        }
+    }
+    clean.extend_from_slice(&raw[kept..]);
+    clean
+}
+
+/// RFC 8601 §2.2: it stands first, maybe with a version after it, maybe after a comment.
+fn authserv_id(value: &str) -> String {
+    let mut depth = 0_u32;
+    let without_comments: String = value
+        .chars()
+        .filter(|c| {
+            match c {
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                _ => return depth == 0,
+            }
+            false
+        })
+        .collect();
+    let first = without_comments.trim_start().split([';', ' ', '\t']).next().unwrap_or_default();
+    first.trim_matches('"').to_owned()
+}
+
 fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() || matches!(c, '(' | ')' | '\\') { '?' } else { c })

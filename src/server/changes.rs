@@ -12,7 +12,7 @@ use crate::account::relays;
 use crate::delivery::Delivery;
 use crate::seal::Subkey;
 use crate::store::revisions::Revisions;
-use crate::store::{Database, StoreError, tenants};
+use crate::store::{Database, StoreError, pauses, tenants};
 
 use super::Building;
 
@@ -48,6 +48,10 @@ async fn take_over(
 ) -> Result<(), StoreError> {
     if now.relays != seen.relays {
         delivery.router.replace_relays(relays::open_all(database, seal).await?);
+    }
+    if now.pauses != seen.pauses {
+        let mut connection = database.serve().acquire().await?;
+        delivery.pauses.replace(pauses::of_all_tenants(&mut connection).await?);
     }
     if now.credentials != seen.credentials {
         let mut connection = database.serve().acquire().await?;

@@ -13,6 +13,7 @@ mod mx;
 mod observe;
 mod role;
 mod roots;
+mod shares;
 mod streams;
 mod tasks;
 mod way;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +34,7 @@ use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
+use crate::delivery::pauses::Pauses;
 use crate::delivery::record::Recorder;
 use crate::delivery::route::Router;
 use crate::delivery::site::Reach;
@@ -44,6 +47,7 @@ use crate::domain::incarnation::Incarnation;
 use crate::domain::key::KeySecret;
 use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
+use crate::feedback::directory::Directory;
 use crate::http::Roles;
 use crate::live::Live;
 use crate::outbound::Outbound;
@@ -170,6 +174,7 @@ struct Building {
     outbound: Outbound,
     streams: Streams,
     resolver: Resolver,
+    directory: Directory,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -195,6 +200,7 @@ impl Server {
         let mut building = Building::enter(config, roles, opened).await?;
         let delivery =
             if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
+        building.inbound().await?;
         let ports = building.open_doors(tenant, delivery.as_ref()).await?;
         let delivery = delivery.map(|(delivery, _)| delivery);
         Ok(building.finish(ports, delivery, tenant, first_key))
@@ -309,6 +315,7 @@ impl Building {
             outbound: webhooks::outbound(&config)?,
             streams: Streams::default(),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
+            directory: mx::directory(&config, &opened.master),
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),
@@ -379,6 +386,7 @@ impl Building {
             self.config.record_writers,
             complaints,
         );
+        let (sites, shares, asked) = self.sites();
         let delivery = Arc::new(Delivery {
             clock: clock.clone(),
             hostname: self.config.hostname.clone(),
@@ -388,14 +396,19 @@ impl Building {
             tls: PeerTls::new(roots::load(self.config.tls_roots.as_deref())?)
                 .context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
-            router: Router::new(&hop, reach),
+            router: Router::new(&hop, reach, sites),
             direct: self.direct(reach),
             recorder,
             fence: self.fence.clone(),
             cancels: Cancels::default(),
             suspended: Suspended::default(),
+            pauses: Pauses::default(),
+            shares,
             couriers: tokio_util::task::TaskTracker::new(),
+            cut: std::sync::Mutex::default(),
         });
+        self.apportion(&delivery, asked).await?;
+        self.hold(&delivery).await?;
         for writer in writers {
             self.recorders.spawn("record", writer.run());
         }
@@ -409,7 +422,7 @@ impl Building {
         &mut self,
         delivery: &Arc<Delivery>,
         handoff: &Handoff,
-        handed: tokio::sync::mpsc::UnboundedReceiver<Vec<crate::domain::handoff::Leased>>,
+        handed: UnboundedReceiver<Vec<crate::domain::handoff::Leased>>,
     ) -> Result<()> {
         let (database, stop) = (self.opened.database.clone(), self.stop_loops.clone());
         delivery.router.replace_relays(relays::open_all(&database, &self.seal).await?);

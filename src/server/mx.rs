@@ -5,18 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::inbound_routes::{self, Means};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::dns;
 use crate::domain::id::TenantId;
 use crate::domain::return_path::ReturnPaths;
 use crate::domain::unsubscribe::Unsubscribes;
+use crate::feedback::authenticate::Authenticator;
 use crate::feedback::directory::Directory;
 use crate::feedback::inbox::Inbox;
+use crate::feedback::post::Poster;
+use crate::seal::{MasterKey, Subkey};
 use crate::smtp::{EarlyTalk, Listener, Mx, Settings, Tls, TlsConfig};
+use crate::store::revisions::{Known, Revisions};
+use crate::store::{Database, StoreError};
+use crate::submission::SenderPolicy;
+use crate::worker::post;
 
-use super::Building;
+use super::{Building, Role};
 
 /// Spam software speaks before it is spoken to; so long it must be silent.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -64,7 +74,40 @@ impl Listening {
     }
 }
 
+/// Whom this installation takes mail for; the routes come with [`Building::inbound`].
+pub fn directory(config: &Config, master: &MasterKey) -> Directory {
+    let domain = &config.bounce_domain;
+    Directory::new(
+        [config.hostname.clone(), domain.clone()],
+        ReturnPaths::new(master, domain),
+        Unsubscribes::new(master, domain),
+    )
+}
+
 impl Building {
+    /// Tenants' inbound routes, for the door and for those who post mail.
+    pub(super) async fn inbound(&mut self) -> Result<()> {
+        let routes = Routes {
+            database: self.opened.database.clone(),
+            seal: self.seal.clone(),
+            policy: self.config.sender_policy,
+            directory: self.directory.clone(),
+        };
+        routes.reload().await?;
+        self.loops.spawn("inbound routes", routes.follow(self.known.clone(), self.stop_loops.clone()));
+        if self.roles.contains(&Role::Worker) {
+            let http = format!("http://{}", self.config.http_addr);
+            let poster = Poster {
+                database: self.opened.database.clone(),
+                directory: self.directory.clone(),
+                outbound: self.outbound.clone(),
+                public_url: self.config.public_url.clone().unwrap_or(http),
+            };
+            self.loops.spawn("post", post::run(poster, self.opened.clock.clone(), self.stop_loops.clone()));
+        }
+        Ok(())
+    }
+
     /// Mail from the world.
     pub(super) async fn mx(
         &mut self,
@@ -72,19 +115,58 @@ impl Building {
         tls: Option<TlsConfig>,
     ) -> Result<Option<SocketAddr>> {
         let Some(address) = self.config.mx_addr else { return Ok(None) };
-        let (database, master) = (self.opened.database.clone(), &self.opened.master);
-        let domain = &self.config.bounce_domain;
-        let directory = Directory::new(
-            [self.config.hostname.clone(), domain.clone()],
-            ReturnPaths::new(master, domain),
-            Unsubscribes::new(master, domain),
-        );
-        let inbox = Inbox { database, directory, operator, hostname: self.config.hostname.clone() };
+        let records = dns::authenticator(&self.config.dns).context("names cannot be looked up")?;
+        let name = self.config.hostname.clone();
+        let inbox = Inbox {
+            database: self.opened.database.clone(),
+            directory: self.directory.clone(),
+            operator,
+            hostname: name.clone(),
+            authenticator: Authenticator { records, name },
+        };
         let mut door = Listening::bind(address, &self.config, inbox, self.opened.clock.clone()).await?;
         door.settings.tls = tls.map_or(Tls::Off, Tls::StartTls);
         door.settings.proxies = self.config.trusted_proxies.clone();
         let address = door.address();
         self.smtp.spawn("mx", door.serve(self.stop_doors.clone()));
         Ok(Some(address))
+    }
+}
+
+/// What routes are read with, and who is told.
+struct Routes {
+    database: Database,
+    seal: Subkey,
+    policy: SenderPolicy,
+    directory: Directory,
+}
+
+impl Routes {
+    async fn reload(&self) -> Result<(), StoreError> {
+        let means = Means { database: &self.database, seal: &self.seal, policy: self.policy };
+        self.directory.replace_routes(inbound_routes::open_all(means).await?);
+        Ok(())
+    }
+
+    /// Takes over routes when they change; those of a tenant that is deleted go with it.
+    async fn follow(self, mut known: watch::Receiver<Known>, stop: CancellationToken) {
+        let of = |revisions: Revisions| (revisions.inbound, revisions.credentials);
+        let mut seen = of(known.borrow().revisions);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = known.changed() => if changed.is_err() { return },
+            }
+            let now = of(known.borrow_and_update().revisions);
+            if now == seen {
+                continue;
+            }
+            match self.reload().await {
+                Ok(()) => seen = now,
+                Err(error) => {
+                    tracing::warn!(error = %error, "could not read the inbound routes that have changed")
+                }
+            }
+        }
     }
 }

@@ -71,8 +71,6 @@ impl Mx {
             protocol: protocol(session),
             tls: tls.as_deref(),
             by: &self.inbox.hostname,
-            verdicts: serde_json::json!({}),
-            results: String::new(),
             raw: text,
         };
         match self.inbox.take(&mail, recipients, self.clock.now()).await {

@@ -13,6 +13,10 @@ pub enum Revised {
     Credentials,
     /// Tenants' relays.
     Relays,
+    /// What is held.
+    Pauses,
+    /// Tenants' inbound routes.
+    Inbound,
     /// Tenants' webhooks.
     Webhooks,
     /// Tenants' streams.
@@ -24,6 +28,8 @@ impl Revised {
         match self {
             Revised::Credentials => "credentials",
             Revised::Relays => "relays",
+            Revised::Pauses => "pauses",
+            Revised::Inbound => "inbound",
             Revised::Webhooks => "webhooks",
             Revised::Streams => "streams",
         }
@@ -37,6 +43,10 @@ pub struct Revisions {
     pub credentials: i64,
     /// Tenants' relays.
     pub relays: i64,
+    /// What is held.
+    pub pauses: i64,
+    /// Tenants' inbound routes.
+    pub inbound: i64,
     /// Tenants' webhooks.
     pub webhooks: i64,
     /// Tenants' streams.
@@ -74,6 +84,8 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
     Ok(Revisions {
         credentials: value(Revised::Credentials),
         relays: value(Revised::Relays),
+        pauses: value(Revised::Pauses),
+        inbound: value(Revised::Inbound),
         webhooks: value(Revised::Webhooks),
         streams: value(Revised::Streams),
     })

@@ -2,13 +2,16 @@
 //! that tests call. What they do lives in `delivery`, `feedback` and `store`.
 
 pub mod alive;
+pub mod apportion;
 pub mod complain;
 pub mod deliver;
 pub mod follow;
 pub mod listen;
 pub mod notify;
+pub mod post;
 pub mod prune;
 pub mod reclaim;
+pub mod release;
 pub mod rescue;
 pub mod revise;
 pub mod rollup;

@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::stats::Grain;
-use crate::store::{Link, StoreError, calls, captured, idempotency, nodes, partitions, stats};
+use crate::store::{
+    Link, StoreError, calls, captured, idempotency, inbound_calls, nodes, partitions, sites, stats,
+};
 
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Answers to requests with an Idempotency-Key.
@@ -17,6 +19,8 @@ const CAPTURED: i64 = 1000;
 const CAPTURED_FOR: time::Duration = time::Duration::hours(1);
 /// Ended incarnations.
 const NODES: time::Duration = time::Duration::days(7);
+/// How long a site is remembered of which nothing is to be known any more.
+const SITES: time::Duration = time::Duration::days(1);
 /// Calls of webhooks that are disabled: those that are enabled have none due for so long.
 const CALLS: time::Duration = time::Duration::days(5);
 const BATCH: i64 = 5000;
@@ -44,6 +48,8 @@ pub struct Pruned {
     pub dropped: Vec<String>,
     /// Idempotency records forgotten.
     pub idempotency: u64,
+    /// Calls about inbound mail forgotten.
+    pub inbound_calls: u64,
     /// Captured mails forgotten.
     pub captured: u64,
     /// Calls of webhooks forgotten.
@@ -87,11 +93,13 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
             break;
         }
     }
+    let inbound_calls = inbound_calls::forget_older(connection, now - prune.content).await?;
     let captured = captured::prune(connection, CAPTURED, now - CAPTURED_FOR).await?;
     let calls = calls::sweep(connection, now - CALLS).await?;
     nodes::forget(connection, now - NODES).await?;
+    sites::forget(connection, now - SITES).await?;
     let figures = forget_figures(prune, now).await?;
-    Ok(Pruned { made, dropped, idempotency: forgotten, captured, calls, figures })
+    Ok(Pruned { made, dropped, idempotency: forgotten, captured, inbound_calls, calls, figures })
 }
 
 /// Hourly figures leave with the history, daily ones stay longer; who keeps a domain's mailboxes is forgotten with

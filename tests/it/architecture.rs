@@ -56,7 +56,11 @@ const HOMES: [Home; 10] = [
         places: &["dns/"],
         why: "names are looked up in one place, within its bounds",
     },
-    Home { library: "toml", places: &["config.rs"], why: "config.rs is the only reader of settings" },
+    Home {
+        library: "toml",
+        places: &["config.rs", "delivery/policy/read.rs"],
+        why: "config.rs is the only reader of settings, but for the table of paces",
+    },
     Home { library: "clap", places: &["cli.rs", "main.rs"], why: "the command line is read in one place" },
     Home {
         library: "anyhow",

@@ -9,6 +9,7 @@ mod embedded;
 mod faults;
 mod inbound;
 mod openapi;
+mod pacing;
 mod packaging;
 mod smtp;
 mod stats;

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use postroad::domain::id::{
-    CapturedId, KeyId, Lane, MessageId, RelayId, StreamId, SuppressionId, TemplateId, TenantId, WebhookId,
+    CapturedId, InboundId, InboundRouteId, KeyId, Lane, MessageId, PauseId, RelayId, StreamId, SuppressionId,
+    TemplateId, TenantId, WebhookId,
 };
 use postroad::domain::key::Scope;
 
@@ -25,6 +26,9 @@ struct Belongings {
     key: String,
     relay: String,
     template: String,
+    pause: String,
+    inbound: String,
+    inbound_route: String,
     suppression: String,
     webhook: String,
     stream: String,
@@ -45,13 +49,31 @@ impl Belongings {
         let relay = client.post("/v1/relays", body).await.text("/id");
         let body = json!({ "alias": "same", "text": format!("secret of {name}") });
         let template = client.post("/v1/templates", body).await.text("/id");
+        let pause = client.post("/v1/pauses", json!({ "stream": "held" })).await.text("/id");
+        let domain = format!("{name}.example");
+        let body = json!({ "match": domain, "action": "store" });
+        let inbound_route = client.post("/v1/inbound-routes", body).await.text("/id");
+        let inbound = app.database.keep_inbound(&account.tenant, &domain).await;
         let body = json!({ "email": format!("never-{name}@example.net") });
         let suppression = client.post("/v1/suppressions", body).await.text("/id");
         // It is never called: the owner disabled it.
         let body = json!({ "url": "https://hooks.acme.example/", "enabled": false });
         let webhook = client.post("/v1/webhooks", body).await.text("/id");
         let stream = client.post("/v1/streams", json!({ "name": "news" })).await.text("/id");
-        Belongings { account, message, captured, key, relay, suppression, webhook, stream, template }
+        Belongings {
+            account,
+            message,
+            captured,
+            key,
+            relay,
+            inbound,
+            inbound_route,
+            suppression,
+            webhook,
+            stream,
+            pause,
+            template,
+        }
     }
 
     fn id(&self, named: Named) -> &str {
@@ -61,6 +83,11 @@ impl Belongings {
             Named::Key => &self.key,
             Named::Relay => &self.relay,
             Named::Template => &self.template,
+            Named::Pause => &self.pause,
+            // The installation's: no tenant has one.
+            Named::SitePause => "pau_none",
+            Named::Inbound => &self.inbound,
+            Named::InboundRoute => &self.inbound_route,
             Named::Suppression => &self.suppression,
             Named::Webhook => &self.webhook,
             Named::Stream => &self.stream,
@@ -78,6 +105,9 @@ fn unknown(named: Named) -> String {
         Named::Key => KeyId::new(now).to_string(),
         Named::Relay => RelayId::new(now).to_string(),
         Named::Template => TemplateId::new(now).to_string(),
+        Named::Pause | Named::SitePause => PauseId::new(now).to_string(),
+        Named::Inbound => InboundId::new(now).to_string(),
+        Named::InboundRoute => InboundRouteId::new(now).to_string(),
         Named::Suppression => SuppressionId::new(now).to_string(),
         Named::Webhook => WebhookId::new(now).to_string(),
         Named::Stream => StreamId::new(now).to_string(),
@@ -155,7 +185,7 @@ async fn the_things_of_others_are_unknown_on_every_route_and_stay_as_they_are() 
         tried += 1;
     }
 
-    assert_eq!(tried, 29, "every route with an id of a tenant's own");
+    assert_eq!(tried, 35, "every route with an id of a tenant's own");
     assert_eq!(sight(&theirs).await, before);
     let moved = app.database.count("SELECT count(*) FROM messages").await;
     assert_eq!(moved, 2, "nothing was sent again");
@@ -196,6 +226,11 @@ async fn lists_filters_and_cursors_show_nothing_of_others() {
         format!("/v1/captured?cursor=cap_v{}", &theirs.captured[5..]),
         "/v1/relays".to_owned(),
         "/v1/templates".to_owned(),
+        "/v1/pauses".to_owned(),
+        "/v1/inbound".to_owned(),
+        "/v1/inbound?recipient=ann@theirs.example".to_owned(),
+        format!("/v1/inbound?cursor=inb_v{}", &theirs.inbound[5..]),
+        "/v1/inbound-routes".to_owned(),
         "/v1/webhooks".to_owned(),
         "/v1/streams".to_owned(),
         "/v1/suppressions".to_owned(),

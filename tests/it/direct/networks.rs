@@ -105,8 +105,11 @@ async fn ipv6_goes_first_where_it_works() {
 #[tokio::test]
 async fn equal_servers_share_the_load() {
     // Each mail goes by a connection of its own.
-    let hasty = |app: Builder| app.deadlines(|deadlines| deadlines.idle = Duration::from_millis(1));
-    let world = World::with(SmtpSink::builder(), hasty).await;
+    let table = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(table.path(), "[default]\nmails_per_connection = 1\nnew_connections = '1000/s'")
+        .expect("written");
+    let path = table.path().display().to_string();
+    let world = World::with(SmtpSink::builder(), |app: Builder| app.set("POSTROAD_PACING", &path)).await;
     let second = SmtpSink::builder().start_at(beside(&world.sink, 2)).await;
     for (host, ip) in [("a.example", "127.0.0.1"), ("b.example", "127.0.0.2")] {
         world.dns.mx("example.net", 10, host).address_of(host, ip);

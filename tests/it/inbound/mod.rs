@@ -1,9 +1,11 @@
 //! Mail that comes in from the world: bounces, complaints, unsubscribes, and tenants' inbound routes.
 
+mod authentication;
 mod bounces;
 mod complaints;
 mod door;
 mod notices;
+mod routes;
 mod strangers;
 
 use std::net::SocketAddr;

@@ -11,7 +11,7 @@ use crate::support::sink::{SmtpSink, reply};
 async fn what_postfix_sends_back_becomes_a_bounce_of_the_right_class() {
     let sink = SmtpSink::builder()
         .on_rcpt("nobody@", reply("550 5.1.1 <nobody@example.net>: User unknown"))
-        .on_rcpt("full@", reply("552 5.2.2 <full@example.net>: mailbox over quota"))
+        .on_rcpt("full@", reply("550 5.2.2 <full@example.net>: mailbox over quota"))
         .on_rcpt(
             "blocked@",
             reply("554 5.7.1 Service unavailable; Client host blocked using zen.spamhaus.org"),

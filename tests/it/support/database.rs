@@ -3,6 +3,8 @@
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
 
+use postroad::domain::id::InboundId;
+use postroad::store::inbound::{self, NewInbound};
 use postroad::store::{Database, Use, migrate, nodes, partitions};
 
 /// A database of one test. Dropped with the scratch server, or by [`TestDatabase::drop_now`].
@@ -92,6 +94,33 @@ impl TestDatabase {
         let statement = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
         connection.execute(AssertSqlSafe(statement)).await.expect("locked");
         connection
+    }
+
+    /// Keeps a mail that came in for a tenant, without a door; gives its id.
+    pub async fn keep_inbound(&self, tenant: &str, domain: &str) -> String {
+        let mut connection = self.connect().await;
+        let now = nodes::database_time(&mut connection).await.expect("asked");
+        let id = InboundId::new(now);
+        let (recipient, raw) = (format!("ann@{domain}"), format!("Subject: {domain}\r\n\r\nText.\r\n"));
+        let mail = NewInbound {
+            id,
+            tenant: tenant.parse().expect("an id"),
+            route: None,
+            peer: std::net::Ipv4Addr::LOCALHOST.into(),
+            helo: "mx.example.net",
+            tls: None,
+            sender: "zoe@example.net",
+            recipient: &recipient,
+            author: "zoe@example.net".to_owned(),
+            subject: domain.to_owned(),
+            message_id: "<1@example.net>".to_owned(),
+            verdicts: serde_json::json!({
+                "spf": "none", "dkim": "none", "signatures": [], "dmarc": "none", "arc": "none",
+            }),
+            raw: raw.as_bytes(),
+        };
+        inbound::insert(&mut connection, &mail).await.expect("kept");
+        id.to_string()
     }
 
     async fn change(&self, statement: &str) {

@@ -29,6 +29,14 @@ pub enum Named {
     Relay,
     /// A template.
     Template,
+    /// A pause of a tenant's mail.
+    Pause,
+    /// A pause of a site.
+    SitePause,
+    /// A mail that came in.
+    Inbound,
+    /// An inbound route.
+    InboundRoute,
     /// A suppression.
     Suppression,
     /// A webhook.
@@ -44,7 +52,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 60] = [
+pub const ROUTES: [Route; 78] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -68,6 +76,24 @@ pub const ROUTES: [Route; 60] = [
     route("GET", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
     route("DELETE", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
+    route("POST", "/v1/pauses", Scope::Manage, None),
+    route("GET", "/v1/pauses", Scope::Manage, None),
+    route("GET", "/v1/pauses/{id}", Scope::Manage, Some(Named::Pause)),
+    route("DELETE", "/v1/pauses/{id}", Scope::Manage, Some(Named::Pause)),
+    route("GET", "/v1/queue", Scope::Operate, None),
+    route("GET", "/v1/sites", Scope::Operate, None),
+    route("POST", "/v1/sites/resume", Scope::Operate, None),
+    route("POST", "/v1/site-pauses", Scope::Operate, None),
+    route("GET", "/v1/site-pauses", Scope::Operate, None),
+    route("GET", "/v1/site-pauses/{id}", Scope::Operate, Some(Named::SitePause)),
+    route("DELETE", "/v1/site-pauses/{id}", Scope::Operate, Some(Named::SitePause)),
+    route("GET", "/v1/inbound", Scope::Read, None),
+    route("GET", "/v1/inbound/{id}", Scope::Read, Some(Named::Inbound)),
+    route("GET", "/v1/inbound/{id}/raw", Scope::Read, Some(Named::Inbound)),
+    route("POST", "/v1/inbound-routes", Scope::Manage, None),
+    route("GET", "/v1/inbound-routes", Scope::Manage, None),
+    route("GET", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
+    route("DELETE", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
     route("POST", "/v1/suppressions", Scope::Manage, None),
     route("GET", "/v1/suppressions", Scope::Manage, None),
     route("POST", "/v1/suppressions/batch", Scope::Manage, None),

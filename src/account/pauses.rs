@@ -1,0 +1,96 @@
+//! Pauses: mail that is held, by its tenant or, for a site, by an operator.
+
+use serde_json::json;
+use time::OffsetDateTime;
+
+use crate::domain::id::{PauseId, TenantId};
+use crate::domain::pacing::SiteKey;
+use crate::domain::pause::{Held, Pause};
+use crate::store::audit::{self, Entry};
+use crate::store::revisions::{self, Revised};
+use crate::store::{Database, PgConnection, StoreError, pauses, sites};
+
+use super::Actor;
+
+/// Holds mail from now on. `by`: in whose log it is noted.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn create(
+    database: &Database,
+    actor: &Actor,
+    by: TenantId,
+    held: Held,
+    reason: String,
+    now: OffsetDateTime,
+) -> Result<Pause, StoreError> {
+    let pause = Pause { id: PauseId::new(now), held, reason, created_at: now };
+    let mut transaction = database.serve().begin().await?;
+    pauses::insert(&mut transaction, &pause).await?;
+    changed(&mut transaction, actor, by, &pause, "pause.create", now).await?;
+    transaction.commit().await?;
+    Ok(pause)
+}
+
+/// Lets mail go on. `of`: whose pause it is, `None`: a site's. False: there is no such pause.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn delete(
+    database: &Database,
+    actor: &Actor,
+    by: TenantId,
+    of: Option<TenantId>,
+    id: PauseId,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let mut transaction = database.serve().begin().await?;
+    let Some(pause) = pauses::find(&mut transaction, of, id).await? else { return Ok(false) };
+    pauses::delete(&mut transaction, of, id).await?;
+    changed(&mut transaction, actor, by, &pause, "pause.delete", now).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Lifts what a site's own replies have changed; the processes that put mail off for it make it due as they learn of
+/// it. False: there is no such site.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn lift(
+    database: &Database,
+    actor: &Actor,
+    by: TenantId,
+    key: &SiteKey,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let mut transaction = database.serve().begin().await?;
+    if !sites::lift(&mut transaction, key, now).await? {
+        return Ok(false);
+    }
+    let details = json!({ "site": key.site, "source": key.source });
+    let entry = Entry { actor: &actor.name, ip: actor.ip, action: "site.resume", target: &key.site, details };
+    audit::append(&mut transaction, by, entry, now).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+async fn changed(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    by: TenantId,
+    pause: &Pause,
+    action: &'static str,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let details = match &pause.held {
+        Held::Mail { stream, domain, .. } => {
+            json!({ "stream": stream, "domain": domain, "reason": pause.reason })
+        }
+        Held::Site(site) => json!({ "site": site, "reason": pause.reason }),
+    };
+    let target = pause.id.to_string();
+    let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
+    audit::append(connection, by, entry, now).await?;
+    revisions::raise(connection, Revised::Pauses).await
+}
