@@ -66,3 +66,18 @@ if ! cmp -s tests/verifiers/package-lock.json "$verifiers/node/package-lock.json
     cp tests/verifiers/package.json tests/verifiers/package-lock.json "$verifiers/node/"
     npm ci --prefix "$verifiers/node" --no-audit --no-fund --silent || { rm "$verifiers/node/package-lock.json"; exit 1; }
 fi
+# Other people's verifiers of signatures: a program of Debian's, and libraries in target/, set anew when their lists
+# change.
+command -v opendkim >/dev/null || apt_install_stopped opendkim opendkim-tools
+lists=tests/verifiers/dkim python=target/verifiers/dkim-python node=target/verifiers/dkim-node
+if ! cmp -s "$lists/requirements.txt" "$python/requirements.txt"; then
+    python3 -m venv "$python" || { apt_install python3-venv && python3 -m venv "$python"; }
+    "$python/bin/pip" install --quiet --disable-pip-version-check -r "$lists/requirements.txt"
+    cp "$lists/requirements.txt" "$python/"
+fi
+if ! cmp -s "$lists/package-lock.json" "$node/package-lock.json"; then
+    command -v npm >/dev/null || apt_install nodejs npm
+    mkdir -p "$node"
+    cp "$lists/package.json" "$lists/package-lock.json" "$node/"
+    npm ci --prefix "$node" --no-audit --no-fund --silent || { rm -f "$node/package-lock.json"; exit 1; }
+fi

@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::account::domains::Selector;
 use crate::delivery::policy::Policies;
 use crate::delivery::transmit::Deadlines;
 use crate::dns;
+use crate::domain::identity::{DomainName, self_and_above};
 use crate::domain::relay::DefaultRoute;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
@@ -60,6 +62,16 @@ pub struct Config {
     pub tls_roots: Option<PathBuf>,
     /// `POSTROAD_SENDER_POLICY` (`any` with `capture`, else `verified`).
     pub sender_policy: SenderPolicy,
+    /// `POSTROAD_DOMAIN_GRACE_HOURS` (`72`): how long a domain none of whose keys is published may still send.
+    pub domain_grace: time::Duration,
+    /// `POSTROAD_DKIM_DOMAIN`, `POSTROAD_DKIM_SELECTOR` (`postroad`), `POSTROAD_DKIM_KEY` (a file, PEM): everything that
+    /// is signed is signed a second time with this key.
+    pub platform_key: Option<PlatformKey>,
+    /// `POSTROAD_FEEDBACK_SENDER` (`postroad`): the last part of `Feedback-ID`, 5 to 15 characters.
+    pub feedback_sender: String,
+    /// `POSTROAD_CFBL_ADDRESS` (unset): where receivers send complaints (RFC 9477). It must be at or below
+    /// `POSTROAD_DKIM_DOMAIN`, whose signature vouches for it.
+    pub complaints_to: Option<EmailAddress>,
     /// `POSTROAD_API_KEY` (unset): this key exists with every scope in the tenant `default`; 8 characters or more.
     pub api_key: Option<Secret>,
     /// `POSTROAD_KEY_RATE` (unset: no limit): requests a second that a key without a rate of its own may make.
@@ -96,6 +108,17 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// What was set and has no effect, a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// The key of the installation's own domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlatformKey {
+    /// The `d=` of its signatures.
+    pub domain: DomainName,
+    /// The `s=` of its signatures.
+    pub selector: String,
+    /// Where its private half is.
+    pub file: PathBuf,
 }
 
 /// A certificate chain and its key.
@@ -138,6 +161,7 @@ impl Config {
         source.check_domain("HOSTNAME", &hostname);
         let bounce_domain = source.text("BOUNCE_DOMAIN").unwrap_or_else(|| hostname.clone());
         source.check_domain("BOUNCE_DOMAIN", &bounce_domain);
+        let platform_key = source.platform_key();
         let config = Config {
             database_url: source.database_url.take(),
             data_dir: source.text("DATA_DIR").unwrap_or_else(|| "./data".to_owned()).into(),
@@ -160,6 +184,12 @@ impl Config {
             webhook_allow: source.parsed("WEBHOOK_ALLOW", "", networks).unwrap_or_default(),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
+            domain_grace: time::Duration::hours(source.number("DOMAIN_GRACE_HOURS", 72, 1..=8760) as i64),
+            complaints_to: source.complaints_to(platform_key.as_ref()),
+            platform_key,
+            feedback_sender: source
+                .parsed("FEEDBACK_SENDER", "postroad", feedback_sender)
+                .unwrap_or_default(),
             api_key: source.optional("API_KEY", api_key),
             key_rate: source
                 .optional("KEY_RATE", |text| text.parse().map_err(|_| "a number above 0 is needed")),
@@ -292,6 +322,23 @@ impl Source {
         self.parsed("SENDER_POLICY", default, sender_policy).unwrap_or(SenderPolicy::Verified)
     }
 
+    /// All three or none.
+    fn platform_key(&mut self) -> Option<PlatformKey> {
+        let domain = self.optional("DKIM_DOMAIN", DomainName::parse);
+        let selector = self.optional("DKIM_SELECTOR", selector).unwrap_or_else(|| "postroad".to_owned());
+        let file = self.text("DKIM_KEY").map(PathBuf::from);
+        match (domain, file) {
+            (Some(domain), Some(file)) => Some(PlatformKey { domain, selector, file }),
+            (None, None) => None,
+            _ => {
+                self.wrong.push(
+                    "POSTROAD_DKIM_DOMAIN and POSTROAD_DKIM_KEY: both are needed, or neither".to_owned(),
+                );
+                None
+            }
+        }
+    }
+
     fn tls_files(&mut self) -> Option<TlsFiles> {
         match (self.text("TLS_CERT"), self.text("TLS_KEY")) {
             (Some(certificate), Some(key)) => {
@@ -303,6 +350,17 @@ impl Source {
                 None
             }
         }
+    }
+
+    fn complaints_to(&mut self, platform: Option<&PlatformKey>) -> Option<EmailAddress> {
+        let address = self.optional("CFBL_ADDRESS", EmailAddress::parse)?;
+        // RFC 9477 §3.1: a signature of the address's domain must cover it.
+        let vouched = platform
+            .is_some_and(|key| self_and_above(address.domain()).any(|domain| domain == key.domain.as_str()));
+        if !vouched {
+            self.wrong.push("POSTROAD_CFBL_ADDRESS: it must be at or below POSTROAD_DKIM_DOMAIN".to_owned());
+        }
+        Some(address)
     }
 
     fn check_domain(&mut self, key: &str, domain: &str) {
@@ -360,6 +418,15 @@ fn sender_policy(text: &str) -> Result<SenderPolicy, &'static str> {
         "verified" => Ok(SenderPolicy::Verified),
         _ => Err("any or verified is needed"),
     }
+}
+
+fn selector(text: &str) -> Result<String, &'static str> {
+    Selector::parse(text).map(|selector| selector.as_str().to_owned())
+}
+
+fn feedback_sender(text: &str) -> Result<String, &'static str> {
+    let fits = (5..=15).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
+    if fits { Ok(text.to_owned()) } else { Err("5 to 15 letters, digits and hyphens are needed") }
 }
 
 fn dns_trust(text: &str) -> Result<dns::Trust, &'static str> {

@@ -15,7 +15,8 @@ pub mod domain;
 pub mod dns;
 pub mod outbound;
 pub mod store;
-// 3: the operation everything that sends mail goes through.
+// 3: the operation everything that sends mail goes through; who may send as whom.
+pub mod identities;
 pub mod submission;
 // 4: operations.
 pub mod account;

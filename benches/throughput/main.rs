@@ -10,6 +10,7 @@
 //! Invariant: whatever happens, no process that was started here outlives it.
 
 mod children;
+mod dkim;
 mod history;
 mod http;
 mod latency;

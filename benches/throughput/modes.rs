@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use time::format_description::well_known::Rfc3339;
 
+use super::dkim;
 use super::history;
 use super::latency;
 use super::load::{Load, Loaded, Plan, Shape};
@@ -119,6 +120,7 @@ impl<'a> Bench<'a> {
         let service = Service::start(options, home, relay)?;
         let mut postgres = Postgres::connect(&service.database(options)?).await?;
         let keys = keys(options, &service, &mut postgres).await?;
+        dkim::set_up(options.dkim, service.http(), &mut postgres).await?;
         let scraper = Scraper::open(service.http()).await?;
         let build = Build {
             commit: machine::commit(),

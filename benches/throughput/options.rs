@@ -117,6 +117,20 @@ pub enum Dkim {
     Ed25519,
     /// RSA-2048.
     Rsa,
+    /// Each mail twice.
+    Both,
+}
+
+impl Dkim {
+    /// The keys that sign, as the database names them.
+    pub fn algorithms(self) -> &'static [&'static str] {
+        match self {
+            Dkim::None => &[],
+            Dkim::Ed25519 => &["ed25519"],
+            Dkim::Rsa => &["rsa"],
+            Dkim::Both => &["rsa", "ed25519"],
+        }
+    }
 }
 
 /// Another mail server.
@@ -188,7 +202,10 @@ impl Options {
     /// # Errors
     /// A sentence.
     pub fn check(&self) -> Result<()> {
-        ensure!(self.dkim == Dkim::None, "--dkim: this version of postroad does not sign yet; use none");
+        ensure!(
+            self.dkim == Dkim::None || self.tenants == 1,
+            "--dkim: a domain belongs to one tenant; use one"
+        );
         ensure!(self.messages() > 0 && self.concurrency > 0 && self.load_threads > 0 && self.tenants > 0);
         ensure!((1..=1000).contains(&self.batch), "--batch: 1 to 1000 mails");
         ensure!(self.messages().is_multiple_of(self.batch as u64), "--messages: whole batches are needed");

@@ -274,11 +274,16 @@ impl Courier {
     }
 
     async fn transmit(&mut self, leased: &Leased) -> Result<SmtpReply, Failure> {
-        let prepared = prepare(leased, &self.delivery.return_paths, &self.delivery.leave)?;
+        let signing = &self.delivery.signing;
+        let sender = signing.sender(&leased.message).await?;
+        let mut prepared = prepare(leased, sender, &self.delivery.return_paths, &self.delivery.leave)?;
         let gone = || Failure { step: Step::Connect, trouble: Trouble::Broken("no connection".to_owned()) };
         let connection = self.connection.as_mut().ok_or_else(gone)?;
+        prepared.fit(connection)?;
+        signing.sign(&mut prepared).await?;
+        let content = prepared.content();
         let deadline = self.delivery.deadlines.attempt;
-        match tokio::time::timeout(deadline, connection.send(prepared.mail())).await {
+        match tokio::time::timeout(deadline, connection.send(prepared.mail(&content))).await {
             Ok(result) => result,
             Err(_) => {
                 self.drop_connection().await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::OnceCell;
 
 use crate::domain::delivery::{Ending, Priority};
 use crate::domain::handling::{Form, Particulars};
@@ -190,6 +191,7 @@ impl From<LoadedMessage> for Message {
                 eight_bit: loaded.eight_bit,
                 protected: loaded.protected,
                 handling: loaded.handling,
+                head: OnceCell::new(),
             }),
         }
     }

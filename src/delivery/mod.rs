@@ -23,11 +23,12 @@ mod pace;
 pub mod pauses;
 mod personalise;
 pub mod policy;
-mod prepare;
+pub mod prepare;
 pub mod record;
 pub mod resolve;
 pub mod route;
 pub mod share;
+pub mod sign;
 mod simulate;
 pub mod site;
 pub mod sites;
@@ -57,6 +58,7 @@ use pauses::Pauses;
 use record::{Finished, Recorder};
 use route::{Router, Way};
 use share::Shares;
+use sign::Signing;
 use site::{Brought, Refused, Site};
 use tls::PeerTls;
 use transmit::Deadlines;
@@ -80,6 +82,8 @@ pub struct Delivery {
     pub deadlines: Deadlines,
     /// Makes return paths.
     pub return_paths: ReturnPaths,
+    /// Knows senders, and signs for them.
+    pub signing: Signing,
     /// Tells recipients how to leave.
     pub leave: Leave,
     /// Encrypts connections.

@@ -1,51 +1,118 @@
-//! From a leased delivery to what goes over the wire. Pure: a second copy of the same delivery is
-//! byte-identical, because nothing here comes from a clock or from chance.
+//! From a leased delivery to what goes over the wire, in steps: personalise, mark, fit, sign. Pure: a second copy of
+//! the same delivery is byte-identical, because nothing here comes from a clock or from chance.
+//!
+//! What a step changes, the later ones see: signatures (`sign`) cover everything and come last. Fields are put on
+//! top, so that protected content (`multipart/signed`) stays octet for octet.
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::domain::handling::Bounces;
-use crate::domain::handoff::Leased;
+use crate::domain::handoff::{Leased, Outgoing};
+use crate::domain::identity::senders::SenderDomain;
 use crate::domain::return_path::ReturnPaths;
 
 use super::list_fields::Leave;
 use super::personalise::personalise;
-use super::transmit::{Failure, Mail, Notices};
+use super::transmit::{Connection, Failure, Mail, Notices};
 
-/// A delivery ready to be sent.
+/// A delivery on its way to be sent.
 #[derive(Debug)]
 pub struct Prepared<'a> {
+    /// The delivery.
+    pub leased: &'a Leased,
+    /// As whom it is sent; `None`: nobody has proved it, and nobody signs.
+    pub sender: Option<Arc<SenderDomain>>,
     return_path: String,
-    leased: &'a Leased,
-    /// This delivery's own form of the message; `None`: what all get.
-    own: Option<Bytes>,
+    /// The message.
+    pub body: Body,
+    head: Bytes,
 }
 
-/// Gives the delivery its content and its return path, and says in its header how to leave its stream.
+/// The message as the steps so far have left it.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// As it was accepted: the same for all its recipients, and so is what is put before it.
+    Shared(Arc<Outgoing>),
+    /// This delivery's own.
+    Own(Bytes),
+}
+
+impl Body {
+    /// The octets.
+    pub fn octets(&self) -> &[u8] {
+        match self {
+            Body::Shared(message) => &message.raw,
+            Body::Own(octets) => octets,
+        }
+    }
+}
+
+/// Gives the delivery its body and its return path: at the sender's own return-path domain where it has one, so that
+/// SPF is aligned with From (RFC 9989).
 ///
 /// # Errors
 /// The recipient's own mail cannot be composed.
 pub fn prepare<'a>(
     leased: &'a Leased,
+    sender: Option<Arc<SenderDomain>>,
     return_paths: &ReturnPaths,
     leave: &Leave,
 ) -> Result<Prepared<'a>, Failure> {
-    let return_path = match leased.message.handling.bounces {
-        Bounces::ToUs => return_paths.of(leased.id),
-        Bounces::ToNobody => String::new(),
+    let own = sender.as_ref().and_then(|sender| sender.return_path.as_deref());
+    let return_path = match (leased.message.handling.bounces, own) {
+        (Bounces::ToNobody, _) => String::new(),
+        (Bounces::ToUs, Some(domain)) => return_paths.at(leased.id, domain),
+        (Bounces::ToUs, None) => return_paths.of(leased.id),
     };
+    Ok(Prepared { return_path, sender, body: body(leased, leave)?, leased, head: Bytes::new() })
+}
+
+/// What this recipient gets: a mail of its own where each has one, with its own way to leave its stream in the header,
+/// if that is asked for; else what all get.
+fn body(leased: &Leased, leave: &Leave) -> Result<Body, Failure> {
     let personal = personalise(leased)?;
     let marked = leave.marked(leased, personal.as_ref().unwrap_or(&leased.message.raw));
-    Ok(Prepared { return_path, own: marked.map(Bytes::from).or(personal), leased })
+    Ok(match marked.map(Bytes::from).or(personal) {
+        Some(octets) => Body::Own(octets),
+        None => Body::Shared(Arc::clone(&leased.message)),
+    })
 }
 
 impl Prepared<'_> {
+    /// Makes the message fit the peer. Before it is signed: signatures would not survive another encoding.
+    ///
+    /// # Errors
+    /// The peer lacks what the mail needs.
+    pub fn fit(&mut self, connection: &Connection) -> Result<(), Failure> {
+        if let Cow::Owned(octets) = connection.fit(&self.mail(self.body.octets()))? {
+            self.body = Body::Own(octets.into());
+        }
+        Ok(())
+    }
+
+    /// Puts fields on top: signatures, and what they cover.
+    pub fn put_before(&mut self, head: Bytes) {
+        self.head = head;
+    }
+
+    /// The whole message, as it is sent.
+    pub fn content(&self) -> Cow<'_, [u8]> {
+        if self.head.is_empty() {
+            return Cow::Borrowed(self.body.octets());
+        }
+        Cow::Owned([&self.head, self.body.octets()].concat())
+    }
+
     /// As the connection sends it.
-    pub fn mail(&self) -> Mail<'_> {
+    pub fn mail<'b>(&'b self, content: &'b [u8]) -> Mail<'b> {
         let message = &self.leased.message;
         Mail {
             from: &self.return_path,
             to: self.leased.recipient.as_str(),
-            content: self.own.as_ref().unwrap_or(&message.raw),
+            content,
             needs_smtputf8: message.needs_smtputf8 || self.leased.recipient.needs_smtputf8(),
             eight_bit: message.eight_bit,
             protected: message.protected,
@@ -61,5 +128,54 @@ impl Prepared<'_> {
             notify: own.notify,
             orcpt: own.orcpt.as_deref(),
         }
+    }
+}
+
+/// The fields that tell receivers to whom complaints go, if a signature will cover them and the message has none of
+/// its own. `Feedback-ID` is read by Gmail's Postmaster Tools: stream, domain, tenant, sender. `CFBL-Address` is RFC
+/// 9477's.
+pub fn marks(message: &Outgoing, sender: &SenderDomain, octets: &[u8], marking: &Marking) -> Vec<u8> {
+    let header_end = memchr::memmem::find(octets, b"\r\n\r\n").unwrap_or(octets.len());
+    let header = &octets[..header_end];
+    let mut fields = String::new();
+    if !has_field(header, "Feedback-ID") {
+        let Marking { feedback_sender, .. } = marking;
+        fields.push_str(&format!(
+            "Feedback-ID: {}:{}:{}:{feedback_sender}\r\n",
+            message.stream, sender.id, message.tenant
+        ));
+    }
+    if let Some(address) = marking.complaints_to.as_ref().filter(|_| !has_field(header, "CFBL-Address")) {
+        fields.push_str(&format!("CFBL-Address: {address}; report=arf\r\n"));
+    }
+    fields.into_bytes()
+}
+
+/// What is said about complaints.
+#[derive(Debug, Clone)]
+pub struct Marking {
+    /// The last part of `Feedback-ID`: who sends for all.
+    pub feedback_sender: String,
+    /// `CFBL-Address`.
+    pub complaints_to: Option<String>,
+}
+
+fn has_field(header: &[u8], name: &str) -> bool {
+    header.split(|c| *c == b'\n').any(|line| {
+        line.split_at_checked(name.len()).is_some_and(|(own, rest)| {
+            own.eq_ignore_ascii_case(name.as_bytes()) && rest.first() == Some(&b':')
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_in_any_case_and_only_whole() {
+        let header = b"From: a@b\r\nFEEDBACK-id: x\r\nX-CFBL-Address: y";
+        assert!(has_field(header, "Feedback-ID"));
+        assert!(!has_field(header, "CFBL-Address") && !has_field(header, "Feedback"));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use time::OffsetDateTime;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OnceCell, mpsc};
 
 use crate::mail::EmailAddress;
 
@@ -42,6 +42,8 @@ pub struct Outgoing {
     pub protected: bool,
     /// What is asked of delivery beyond carrying it.
     pub handling: Handling,
+    /// Signatures and what else is put before it for every recipient alike; made by the first delivery.
+    pub head: OnceCell<Bytes>,
 }
 
 /// A delivery this process holds a lease on, with all that delivering it needs.

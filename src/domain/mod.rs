@@ -8,6 +8,7 @@ pub mod event;
 pub mod handling;
 pub mod handoff;
 pub mod id;
+pub mod identity;
 pub mod inbound;
 pub mod incarnation;
 pub mod key;

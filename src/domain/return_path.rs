@@ -31,7 +31,12 @@ impl ReturnPaths {
 
     /// The return path of a delivery: the same at every call.
     pub fn of(&self, delivery: DeliveryId) -> String {
-        format!("{PREFIX}{}@{}", self.tokens.of(delivery), self.domain)
+        self.at(delivery, &self.domain)
+    }
+
+    /// The return path of a delivery at another domain, whose mail reaches us too.
+    pub fn at(&self, delivery: DeliveryId, domain: &str) -> String {
+        format!("{PREFIX}{}@{domain}", self.tokens.of(delivery))
     }
 
     /// The delivery an address of ours names; `None` for every other address. The domain is not compared:

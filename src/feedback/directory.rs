@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::id::{DeliveryId, InboundRouteId};
+use crate::domain::identity::senders::Senders;
 use crate::domain::inbound::{self, Action, InboundRoute};
 use crate::domain::return_path::ReturnPaths;
 use crate::domain::unsubscribe::Unsubscribes;
@@ -56,15 +57,17 @@ struct Parts {
     names: Vec<String>,
     return_paths: ReturnPaths,
     unsubscribes: Unsubscribes,
+    senders: Senders,
     routes: RwLock<Arc<HashMap<String, Vec<Arc<InboundRoute>>>>>,
 }
 
 impl Directory {
-    /// For an installation of these names; without routes.
+    /// For an installation of these names, and the return-path domains of `senders`; without routes.
     pub fn new(
         names: impl IntoIterator<Item = String>,
         return_paths: ReturnPaths,
         unsubscribes: Unsubscribes,
+        senders: Senders,
     ) -> Directory {
         let names = names.into_iter().filter_map(|name| {
             EmailAddress::parse(&format!("x@{name}")).ok().map(|address| address.domain().to_owned())
@@ -73,6 +76,7 @@ impl Directory {
             names: names.collect(),
             return_paths,
             unsubscribes,
+            senders,
             routes: RwLock::default(),
         }))
     }
@@ -97,7 +101,9 @@ impl Directory {
     /// # Errors
     /// There is no such recipient here.
     pub fn find(&self, address: &EmailAddress) -> Result<Addressee, Unwelcome> {
-        if self.0.names.iter().any(|name| name == address.domain()) {
+        let is_own = self.0.names.iter().any(|name| name == address.domain())
+            || self.0.senders.of_return_path(address.domain()).is_some();
+        if is_own {
             return self.own(address).ok_or(Unwelcome::Unknown);
         }
         let routes = Arc::clone(&self.0.routes.read().unwrap_or_else(PoisonError::into_inner));

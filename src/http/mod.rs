@@ -27,6 +27,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::credentials::Keys;
+use crate::account::domains::Domains;
 use crate::account::rates::Rates;
 use crate::clock::Clock;
 use crate::dns::Resolver;
@@ -39,8 +40,8 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    captured, docs, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue, relays,
-    stats, streams, suppressions, templates, tenants, webhooks,
+    captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue,
+    relays, stats, streams, suppressions, templates, tenants, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -66,6 +67,8 @@ pub struct AppParts {
     pub budget: Budget,
     /// Seals relays' credentials.
     pub seal: Subkey,
+    /// Works on sender domains.
+    pub domains: Domains,
     /// Reads the links by which recipients leave.
     pub unsubscribes: UnsubscribeLinks,
     /// Looks where tenants' URLs lead, and posts there.
@@ -187,6 +190,14 @@ pub fn router(app: App) -> Router {
         // The tenant's own affairs.
         .route("/v1/keys", on(manage, post(keys::create).get(keys::list)))
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
+        .route("/v1/domains", on(manage, post(domains::create).get(domains::list)))
+        .route(
+            "/v1/domains/{id}",
+            on(manage, get(domains::one).patch(domains::update)).merge(on(manage, delete(domains::delete))),
+        )
+        .route("/v1/domains/{id}/verify", on(manage, post(domains::verify)))
+        .route("/v1/domains/{id}/rotate", on(manage, post(domains::rotate)))
+        .route("/v1/domains/{id}/keys", on(manage, post(domains::import_key)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
         .route("/v1/pauses", on(manage, post(pauses::create).get(pauses::list)))

@@ -7,6 +7,7 @@
 //! - [`address`]: `local@domain`; [`mailbox`]: an address with a display name.
 //! - [`text`]: what may stand in a header field; [`headers`]: which fields a caller may add.
 //! - [`mod@compose`]: parts into a mail; [`attachment`]: a file as a part.
+//! - [`dkim`]: signatures before a mail.
 //! - [`raw`]: a message that comes composed; [`transcode`]: making one fit a narrower way.
 //! - [`reading`]: a mail as a program wants it.
 //! - [`returned`]: what a mail that comes back is: bounce, complaint, automatic answer; [`report`]: a notice about one of
@@ -19,6 +20,7 @@ mod address_error;
 pub mod attachment;
 pub mod compose;
 pub mod control;
+pub mod dkim;
 mod encoding;
 pub mod headers;
 pub mod identity;

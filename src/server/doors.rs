@@ -94,6 +94,7 @@ impl Building {
             limits: Limits {
                 max_message_bytes: self.config.max_message_bytes,
                 sender_policy: self.config.sender_policy,
+                senders: self.identities.senders().clone(),
                 streams: self.streams.clone(),
             },
             lanes: self.lanes.clone(),
@@ -145,6 +146,7 @@ impl Building {
             unsubscribes: streams::links(&self.config, &self.opened.master),
             outbound: self.outbound.clone(),
             resolver: self.resolver.clone(),
+            domains: self.domains.clone(),
             live: self.live.clone(),
             metrics,
             roles: self.shown.clone(),

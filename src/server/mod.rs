@@ -8,6 +8,7 @@ mod capture;
 mod certificate;
 mod changes;
 mod doors;
+mod identity;
 mod master_key;
 mod mx;
 mod observe;
@@ -30,6 +31,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::account::bootstrap::{self, Bootstrap};
+use crate::account::domains::Domains;
 use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -49,6 +51,7 @@ use crate::domain::return_path::ReturnPaths;
 use crate::embedded::{DataDir, Embedded};
 use crate::feedback::directory::Directory;
 use crate::http::Roles;
+use crate::identities::Identities;
 use crate::live::Live;
 use crate::outbound::Outbound;
 use crate::reporting::rollup::Memory;
@@ -57,7 +60,7 @@ use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::{Lanes, Streams};
-use crate::worker::{alive, complain, deliver, listen, prune, reclaim, rescue, revise, rollup};
+use crate::worker::{alive, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup};
 
 pub use doors::Ports;
 pub use role::Role;
@@ -77,6 +80,7 @@ pub struct Server {
     tenant: TenantId,
     config: Config,
     database: Database,
+    domains: Domains,
     clock: Clock,
     incarnation: Incarnation,
     delivery: Option<Arc<Delivery>>,
@@ -171,6 +175,8 @@ struct Building {
     live: Live,
     known: watch::Receiver<Known>,
     seal: Subkey,
+    identities: Arc<Identities>,
+    domains: Domains,
     outbound: Outbound,
     streams: Streams,
     resolver: Resolver,
@@ -234,6 +240,11 @@ impl Server {
     /// The database, for tests that look behind the API.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// What works on sender domains.
+    pub fn domains(&self) -> &Domains {
+        &self.domains
     }
 
     /// The clock of this process.
@@ -309,13 +320,16 @@ impl Building {
         for role in &roles {
             shown.add(role.as_str(), CancellationToken::new());
         }
+        let identities = identity::identities(&opened, &roles);
         let mut building = Building {
             lanes: Lanes::new(config.lanes),
+            domains: identity::domains(&config, &opened, &identities)?,
             seal: opened.master.derive(Purpose::Seal),
             outbound: webhooks::outbound(&config)?,
             streams: Streams::default(),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
-            directory: mx::directory(&config, &opened.master),
+            directory: mx::directory(&config, &opened.master, identities.senders()),
+            identities,
             fence: Fence::opened(begun),
             live: Live::default(),
             stop_doors: CancellationToken::new(),
@@ -367,6 +381,9 @@ impl Building {
         self.streams.reload(database).await?;
         self.loops.spawn("streams", self.follow_streams());
         self.loops.spawn("revise", revise::run(database.link(Use::Watch), known, stop.clone()));
+        self.identities.refresh().await?;
+        let identities = Arc::clone(&self.identities);
+        self.loops.spawn("identities", identity::follow(identities, self.known.clone(), stop.clone()));
         Ok(())
     }
 
@@ -392,6 +409,7 @@ impl Building {
             hostname: self.config.hostname.clone(),
             deadlines: self.config.deadlines,
             return_paths,
+            signing: identity::signing(&self.config, &self.identities)?,
             leave: streams::leave(&self.config, &self.opened.master),
             tls: PeerTls::new(roots::load(self.config.tls_roots.as_deref())?)
                 .context("no trusted roots for TLS")?,
@@ -466,6 +484,8 @@ impl Building {
             content: self.config.content,
             figures: self.config.figures,
         };
+        let recheck = recheck::run(self.domains.clone(), self.opened.clock.clone(), stop.clone());
+        self.loops.spawn("recheck", recheck);
         let rollup = rollup::Rollup {
             link: database.link(Use::Claim),
             clock: self.opened.clock.clone(),
@@ -499,6 +519,7 @@ impl Building {
             tenant,
             config: self.config,
             database,
+            domains: self.domains,
             clock,
             incarnation: self.incarnation,
             delivery,

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dns;
 use crate::domain::id::TenantId;
+use crate::domain::identity::senders::Senders;
 use crate::domain::return_path::ReturnPaths;
 use crate::domain::unsubscribe::Unsubscribes;
 use crate::feedback::authenticate::Authenticator;
@@ -75,12 +76,13 @@ impl Listening {
 }
 
 /// Whom this installation takes mail for; the routes come with [`Building::inbound`].
-pub fn directory(config: &Config, master: &MasterKey) -> Directory {
+pub fn directory(config: &Config, master: &MasterKey, senders: &Senders) -> Directory {
     let domain = &config.bounce_domain;
     Directory::new(
         [config.hostname.clone(), domain.clone()],
         ReturnPaths::new(master, domain),
         Unsubscribes::new(master, domain),
+        senders.clone(),
     )
 }
 

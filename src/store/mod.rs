@@ -10,6 +10,8 @@ pub mod blueprint;
 pub mod calls;
 pub mod captured;
 pub mod claim;
+pub mod domain_keys;
+pub mod domains;
 mod error;
 pub mod events;
 pub mod feedback;

@@ -13,6 +13,8 @@ pub enum Revised {
     Credentials,
     /// Tenants' relays.
     Relays,
+    /// Sender domains and their keys.
+    Domains,
     /// What is held.
     Pauses,
     /// Tenants' inbound routes.
@@ -28,6 +30,7 @@ impl Revised {
         match self {
             Revised::Credentials => "credentials",
             Revised::Relays => "relays",
+            Revised::Domains => "domains",
             Revised::Pauses => "pauses",
             Revised::Inbound => "inbound",
             Revised::Webhooks => "webhooks",
@@ -43,6 +46,8 @@ pub struct Revisions {
     pub credentials: i64,
     /// Tenants' relays.
     pub relays: i64,
+    /// Sender domains and their keys.
+    pub domains: i64,
     /// What is held.
     pub pauses: i64,
     /// Tenants' inbound routes.
@@ -73,6 +78,18 @@ pub async fn raise(connection: &mut PgConnection, revised: Revised) -> Result<()
     Ok(())
 }
 
+/// Raises a counter, in the transaction of the change; gives its new value, which no other change has.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn next(connection: &mut PgConnection, revised: Revised) -> Result<i64, StoreError> {
+    let value = sqlx::query_scalar!(
+        "UPDATE revisions SET value = value + 1 WHERE name = $1 RETURNING value",
+        revised.name(),
+    );
+    Ok(value.fetch_one(connection).await?)
+}
+
 /// Reads all counters.
 ///
 /// # Errors
@@ -84,6 +101,7 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
     Ok(Revisions {
         credentials: value(Revised::Credentials),
         relays: value(Revised::Relays),
+        domains: value(Revised::Domains),
         pauses: value(Revised::Pauses),
         inbound: value(Revised::Inbound),
         webhooks: value(Revised::Webhooks),

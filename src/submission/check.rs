@@ -4,6 +4,7 @@
 use time::OffsetDateTime;
 
 use crate::domain::id::MAX_DELIVERIES;
+use crate::domain::identity::senders::Standing;
 use crate::domain::key::KeyMode;
 use crate::domain::submission::{Content, MAX_AHEAD, MAX_TTL, MIN_TTL, Parts, Sending, Submission};
 
@@ -14,7 +15,7 @@ use super::{Caller, Limits, Rejected, Violation};
 pub enum SenderPolicy {
     /// Everybody as anybody: for capture, and behind a relay that checks.
     Any,
-    /// From must be at a verified domain of the tenant.
+    /// From and Sender must be at a verified domain of the tenant, or below one.
     Verified,
 }
 
@@ -88,11 +89,20 @@ pub(super) fn check_sender(
         let message = format!("this key may not send as {domain}");
         return Err(Rejected::forbidden(Violation::new(pointer, "domain_not_allowed", message)));
     }
-    if limits.sender_policy == SenderPolicy::Verified {
-        let message = format!("{domain} is not a verified domain of this tenant");
-        return Err(Rejected::forbidden(Violation::new(pointer, "sender_not_verified", message)));
+    let must_be_verified = limits.sender_policy == SenderPolicy::Verified;
+    match limits.senders.find(caller.tenant, domain) {
+        Some(sender) if sender.standing == Standing::Paused => {
+            let message = format!("{} is paused: resume it to send as it", sender.name);
+            Err(Rejected::forbidden(Violation::new(pointer, "domain_paused", message)))
+        }
+        None if must_be_verified => {
+            let message = format!(
+                "{domain} is not a verified domain of this tenant: add it with POST /v1/domains, publish its records and verify it"
+            );
+            Err(Rejected::forbidden(Violation::new(pointer, "sender_not_verified", message)))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn violations(submission: &Submission, now: OffsetDateTime) -> Vec<Violation> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use time::OffsetDateTime;
+use tokio::sync::OnceCell;
 
 use crate::domain::blueprint::Blueprint;
 use crate::domain::delivery::Role;
@@ -83,6 +84,7 @@ fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -
             eight_bit: form.eight_bit,
             protected: form.protected,
             handling,
+            head: OnceCell::new(),
         }),
         message_id: form.message_id,
         sender: form.from.address.as_str().to_owned(),
@@ -261,8 +263,9 @@ fn from_raw(
     let message_id = own_message_id(id, envelope_domain.unwrap_or("postroad.invalid"));
     let accepted =
         raw::accept(raw, &Defaults { date: now, message_id: &message_id }).map_err(rejected_raw)?;
-    // Every author is checked, and the envelope's sender was: no one hides behind the first name.
-    for author in &accepted.from {
+    // Every author is checked, and who is said to have sent it; the envelope's sender was: no one hides behind the
+    // first name.
+    for author in accepted.from.iter().chain(&accepted.sender) {
         check_sender(caller, limits, author.address.domain(), "/from")?;
     }
     let from = accepted.author.clone();
@@ -319,7 +322,7 @@ pub(super) fn rejected_draft(error: &ComposeError) -> Rejected {
 
 fn rejected_raw(error: RawError) -> Rejected {
     let code = match error {
-        RawError::NoFrom | RawError::From(_) | RawError::NoSender => "invalid_from",
+        RawError::NoFrom | RawError::From(_) | RawError::NoSender | RawError::Sender(_) => "invalid_from",
         RawError::Loop => "mail_loop",
         RawError::ProtectedEndings | RawError::ProtectedLine => "protected_content",
         _ => "invalid_message",

@@ -24,6 +24,7 @@ use time::OffsetDateTime;
 
 use crate::clock::Clock;
 use crate::domain::id::{DeliveryId, KeyId, MessageId, TenantId};
+use crate::domain::identity::senders::Senders;
 use crate::domain::key::{KeyLimits, KeyMode};
 use crate::domain::message::NewMessage;
 use crate::domain::submission::Submission;
@@ -123,6 +124,8 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Who may send as whom.
     pub sender_policy: SenderPolicy,
+    /// Who has proved which domain.
+    pub senders: Senders,
     /// What a mail's stream asks of it.
     pub streams: Streams,
 }

@@ -10,6 +10,7 @@ pub mod listen;
 pub mod notify;
 pub mod post;
 pub mod prune;
+pub mod recheck;
 pub mod reclaim;
 pub mod release;
 pub mod rescue;

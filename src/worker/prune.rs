@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::stats::Grain;
 use crate::store::{
-    Link, StoreError, calls, captured, idempotency, inbound_calls, nodes, partitions, sites, stats,
+    Link, StoreError, calls, captured, domains, idempotency, inbound_calls, nodes, partitions, sites, stats,
 };
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -95,6 +95,7 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
     }
     let inbound_calls = inbound_calls::forget_older(connection, now - prune.content).await?;
     let captured = captured::prune(connection, CAPTURED, now - CAPTURED_FOR).await?;
+    domains::forget_notes(connection, now - prune.history).await?;
     let calls = calls::sweep(connection, now - CALLS).await?;
     nodes::forget(connection, now - NODES).await?;
     sites::forget(connection, now - SITES).await?;

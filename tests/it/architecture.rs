@@ -17,7 +17,7 @@ const LEVELS: [(u8, &[&str]); 9] = [
     (0, &["clock", "mail", "render", "seal"]),
     (1, &["domain"]),
     (2, &["dns", "outbound", "store"]),
-    (3, &["submission"]),
+    (3, &["identities", "submission"]),
     (4, &["account", "delivery", "feedback", "live", "reporting", "webhooks"]),
     (5, &["http", "smtp", "worker"]),
     (6, &["config", "embedded"]),

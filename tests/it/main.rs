@@ -7,6 +7,7 @@ mod direct;
 mod doctor;
 mod embedded;
 mod faults;
+mod identity;
 mod inbound;
 mod openapi;
 mod pacing;

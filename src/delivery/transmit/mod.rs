@@ -8,6 +8,7 @@ mod auth;
 mod connect;
 mod notices;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -242,21 +243,21 @@ impl Connection {
         self.state != State::Broken
     }
 
-    /// Sends one mail to one recipient.
+    /// Sends one mail, which fits the peer, to one recipient.
     ///
     /// # Errors
     /// [`Failure`] tells how far it came; [`Connection::is_open`] whether the next mail may be tried.
     pub async fn send(&mut self, mail: Mail<'_>) -> Result<SmtpReply, Failure> {
         self.used += 1;
-        let content = self.fit(&mail)?;
+        self.check_size(mail.content.len())?;
         self.reset_if_dirty().await?;
-        let envelope = Envelope { mail: &mail, size: content.len(), offers: self.offers };
+        let envelope = Envelope { mail: &mail, size: mail.content.len(), offers: self.offers };
         if self.offers.pipelining {
             self.pipelined(&envelope).await?;
         } else {
             self.one_by_one(&envelope).await?;
         }
-        self.content(&content).await
+        self.content(mail.content).await
     }
 
     /// Says goodbye. Whatever is answered, what was delivered stays delivered.
@@ -268,13 +269,10 @@ impl Connection {
     }
 
     /// What this peer can be given: unchanged, re-encoded to 7 bits, or not at all.
-    fn fit<'a>(&self, mail: &Mail<'a>) -> Result<std::borrow::Cow<'a, [u8]>, Failure> {
-        let unfit = |code, status: &str, text| Failure {
-            step: Step::Mail,
-            trouble: Trouble::Unfit {
-                reply: SmtpReply { code, enhanced: EnhancedStatus::parse(status), text: String::from(text) },
-            },
-        };
+    ///
+    /// # Errors
+    /// [`Trouble::Unfit`].
+    pub fn fit<'a>(&self, mail: &Mail<'a>) -> Result<Cow<'a, [u8]>, Failure> {
         if mail.needs_smtputf8 && !self.offers.smtputf8 {
             // RFC 6531 §3.3, RFC 6152 §3.
             return Err(unfit(
@@ -283,24 +281,25 @@ impl Connection {
                 "the peer does not take addresses or headers in UTF-8 (no SMTPUTF8)",
             ));
         }
-        let content = match (mail.eight_bit && !self.offers.eight_bit, mail.protected) {
-            (false, _) => std::borrow::Cow::Borrowed(mail.content),
-            (true, true) => {
-                return Err(unfit(
-                    554,
-                    "5.6.3",
-                    "the peer takes 7 bits only, and signed or encrypted mail is not re-encoded",
-                ));
-            }
+        match (mail.eight_bit && !self.offers.eight_bit, mail.protected) {
+            (false, _) => Ok(Cow::Borrowed(mail.content)),
+            (true, true) => Err(unfit(
+                554,
+                "5.6.3",
+                "the peer takes 7 bits only, and signed or encrypted mail is not re-encoded",
+            )),
             (true, false) => transcode::to_seven_bit(mail.content).map_err(|_| {
                 unfit(554, "5.6.3", "the peer takes 7 bits only, and the mail cannot be re-encoded")
-            })?,
-        };
+            }),
+        }
+    }
+
+    fn check_size(&self, size: usize) -> Result<(), Failure> {
         match self.offers.size {
-            Some(Some(limit)) if content.len() as u64 > limit => {
+            Some(Some(limit)) if size as u64 > limit => {
                 Err(unfit(552, "5.3.4", "the mail is larger than the peer takes (SIZE)"))
             }
-            _ => Ok(content),
+            _ => Ok(()),
         }
     }
 
@@ -426,6 +425,12 @@ impl Connection {
         }
         settled
     }
+}
+
+/// The peer can never take the mail; as it would have said it.
+fn unfit(code: u16, status: &str, text: &str) -> Failure {
+    let reply = SmtpReply { code, enhanced: EnhancedStatus::parse(status), text: text.to_owned() };
+    Failure { step: Step::Mail, trouble: Trouble::Unfit { reply } }
 }
 
 /// Tells [`Connection::exchange`] only to read.

@@ -2,6 +2,7 @@
 
 pub mod captured;
 pub mod docs;
+pub mod domains;
 pub mod events;
 pub mod export;
 pub mod health;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use postroad::domain::id::{
-    CapturedId, InboundId, InboundRouteId, KeyId, Lane, MessageId, PauseId, RelayId, StreamId, SuppressionId,
-    TemplateId, TenantId, WebhookId,
+    CapturedId, DomainId, InboundId, InboundRouteId, KeyId, Lane, MessageId, PauseId, RelayId, StreamId,
+    SuppressionId, TemplateId, TenantId, WebhookId,
 };
 use postroad::domain::key::Scope;
 
@@ -26,6 +26,7 @@ struct Belongings {
     key: String,
     relay: String,
     template: String,
+    domain: String,
     pause: String,
     inbound: String,
     inbound_route: String,
@@ -54,6 +55,7 @@ impl Belongings {
         let body = json!({ "match": domain, "action": "store" });
         let inbound_route = client.post("/v1/inbound-routes", body).await.text("/id");
         let inbound = app.database.keep_inbound(&account.tenant, &domain).await;
+        let domain = text(&client.add_domain(&domain).await, "/id");
         let body = json!({ "email": format!("never-{name}@example.net") });
         let suppression = client.post("/v1/suppressions", body).await.text("/id");
         // It is never called: the owner disabled it.
@@ -66,6 +68,7 @@ impl Belongings {
             captured,
             key,
             relay,
+            domain,
             inbound,
             inbound_route,
             suppression,
@@ -83,6 +86,7 @@ impl Belongings {
             Named::Key => &self.key,
             Named::Relay => &self.relay,
             Named::Template => &self.template,
+            Named::Domain => &self.domain,
             Named::Pause => &self.pause,
             // The installation's: no tenant has one.
             Named::SitePause => "pau_none",
@@ -105,6 +109,7 @@ fn unknown(named: Named) -> String {
         Named::Key => KeyId::new(now).to_string(),
         Named::Relay => RelayId::new(now).to_string(),
         Named::Template => TemplateId::new(now).to_string(),
+        Named::Domain => DomainId::new(now).to_string(),
         Named::Pause | Named::SitePause => PauseId::new(now).to_string(),
         Named::Inbound => InboundId::new(now).to_string(),
         Named::InboundRoute => InboundRouteId::new(now).to_string(),
@@ -120,6 +125,7 @@ fn body(route: &Route) -> Option<Value> {
     match (route.method, route.path) {
         ("PATCH", "/v1/messages/{id}") => Some(json!({ "send_at": "2026-01-01T00:00:00Z" })),
         ("PATCH", "/v1/templates/{id}") => Some(json!({ "text": "stolen" })),
+        ("PATCH", "/v1/domains/{id}") => Some(json!({ "paused": true })),
         ("PATCH", "/v1/tenants/{id}") => Some(json!({ "suspended": true })),
         ("PATCH", "/v1/streams/{id}") => Some(json!({ "title": "changed" })),
         ("PATCH", "/v1/streams/policy") => Some(json!({ "unknown": "accept" })),
@@ -185,7 +191,7 @@ async fn the_things_of_others_are_unknown_on_every_route_and_stay_as_they_are() 
         tried += 1;
     }
 
-    assert_eq!(tried, 35, "every route with an id of a tenant's own");
+    assert_eq!(tried, 41, "every route with an id of a tenant's own");
     assert_eq!(sight(&theirs).await, before);
     let moved = app.database.count("SELECT count(*) FROM messages").await;
     assert_eq!(moved, 2, "nothing was sent again");
@@ -226,6 +232,7 @@ async fn lists_filters_and_cursors_show_nothing_of_others() {
         format!("/v1/captured?cursor=cap_v{}", &theirs.captured[5..]),
         "/v1/relays".to_owned(),
         "/v1/templates".to_owned(),
+        "/v1/domains".to_owned(),
         "/v1/pauses".to_owned(),
         "/v1/inbound".to_owned(),
         "/v1/inbound?recipient=ann@theirs.example".to_owned(),

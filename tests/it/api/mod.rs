@@ -3,6 +3,7 @@
 mod batch;
 mod cancel;
 mod content;
+mod domains;
 mod events;
 mod idempotency;
 mod isolation;

@@ -103,6 +103,7 @@ impl Letter {
                 eight_bit: false,
                 protected: false,
                 handling: Handling::default(),
+                head: tokio::sync::OnceCell::new(),
             }),
             message_id,
             addresses: Addresses { from: self.from.clone(), to: self.to.clone(), ..Addresses::default() },

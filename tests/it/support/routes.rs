@@ -29,6 +29,8 @@ pub enum Named {
     Relay,
     /// A template.
     Template,
+    /// A sender domain.
+    Domain,
     /// A pause of a tenant's mail.
     Pause,
     /// A pause of a site.
@@ -52,7 +54,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 78] = [
+pub const ROUTES: [Route; 86] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -72,6 +74,14 @@ pub const ROUTES: [Route; 78] = [
     route("GET", "/v1/keys", Scope::Manage, None),
     route("GET", "/v1/keys/{id}", Scope::Manage, Some(Named::Key)),
     route("DELETE", "/v1/keys/{id}", Scope::Manage, Some(Named::Key)),
+    route("POST", "/v1/domains", Scope::Manage, None),
+    route("GET", "/v1/domains", Scope::Manage, None),
+    route("GET", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
+    route("PATCH", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
+    route("DELETE", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/domains/{id}/verify", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/domains/{id}/rotate", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/domains/{id}/keys", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
