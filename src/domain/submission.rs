@@ -86,7 +86,7 @@ impl Recipients {
     }
 }
 
-fn once<'a>(lists: [(Role, &'a [Mailbox]); 3]) -> Vec<(Role, &'a EmailAddress)> {
+fn once(lists: [(Role, &[Mailbox]); 3]) -> Vec<(Role, &EmailAddress)> {
     let mut seen = std::collections::HashSet::new();
     lists
         .into_iter()
@@ -118,7 +118,7 @@ pub struct Parts {
     /// Files, inline when they have a content id.
     pub attachments: Vec<Attachment>,
     /// How subject, text and HTML come to be; `None`: they are taken verbatim.
-    pub rendering: Option<Rendering>,
+    pub rendering: Option<Box<Rendering>>,
 }
 
 /// How the contents of a mail are rendered.

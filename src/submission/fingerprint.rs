@@ -91,7 +91,7 @@ impl Canon {
             self.optional(attachment.content_id());
             self.octets(attachment.content());
         }
-        self.rendering(parts.rendering.as_ref());
+        self.rendering(parts.rendering.as_deref());
     }
 
     fn rendering(&mut self, rendering: Option<&Rendering>) {

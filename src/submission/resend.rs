@@ -94,7 +94,7 @@ fn personal(blueprint: Blueprint, recipients: Vec<Recipient>, options: Options) 
         }
         Wording::Template(template) => {
             let of = Words::Stored(Box::new(template.source));
-            let rendering = Some(Rendering { of, variables: template.variables });
+            let rendering = Some(Box::new(Rendering { of, variables: template.variables }));
             Parts { headers, attachments, rendering, ..Parts::default() }
         }
     };

@@ -135,7 +135,7 @@ fn parts(fields: &mut Fields, rendering: Option<Rendering>) -> Parts {
     if text.is_none() && html.is_none() && attachments.is_empty() && !wrong && !is_template {
         fields.wrong("text", "required", "a mail needs text, html or an attachment");
     }
-    Parts { subject, text, html, headers: headers(fields), attachments, rendering }
+    Parts { subject, text, html, headers: headers(fields), attachments, rendering: rendering.map(Box::new) }
 }
 
 fn headers(fields: &mut Fields) -> CustomHeaders {
