@@ -90,11 +90,10 @@ impl Sources {
 }
 
 fn selection(submission: &Submission) -> Option<&Selection> {
-    match &submission.content {
-        Content::Parts(Parts {
-            rendering: Some(Rendering { of: Words::Template(selection), .. }), ..
-        }) => Some(selection),
-        _ => None,
+    let Content::Parts(Parts { rendering: Some(rendering), .. }) = &submission.content else { return None };
+    match &rendering.of {
+        Words::Template(selection) => Some(selection),
+        Words::Inline | Words::Stored(_) => None,
     }
 }
 
