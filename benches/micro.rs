@@ -44,6 +44,7 @@ fn main() -> Result<()> {
         subject: "Your order 4711 is on its way",
         text: Some(&text),
         html: None,
+        amp: None,
         attachments: &[],
         headers: &[],
         message_id: "<4711@acme.example>",

@@ -7,6 +7,7 @@
 // 0: what the RFCs define, time, secrets. Pure.
 pub mod clock;
 pub mod mail;
+pub mod render;
 pub mod seal;
 // 1: postroad's nouns and rules. Pure.
 pub mod domain;

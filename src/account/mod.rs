@@ -1,4 +1,4 @@
-//! What an account consists of: tenants, their keys, relays, inbound routes, pauses and sender domains. Each change is one transaction that also
+//! What an account consists of: tenants, their keys, relays, templates, inbound routes, pauses and sender domains. Each change is one transaction that also
 //! writes the audit log and raises the revision by which nodes learn of it.
 
 pub mod bootstrap;
@@ -11,6 +11,7 @@ pub mod rates;
 pub mod relays;
 pub mod streams;
 pub mod suppressions;
+pub mod templates;
 pub mod tenants;
 pub mod unsubscribe;
 pub mod webhooks;

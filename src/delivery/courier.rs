@@ -276,7 +276,7 @@ impl Courier {
     async fn transmit(&mut self, leased: &Leased) -> Result<SmtpReply, Failure> {
         let signing = &self.delivery.signing;
         let sender = signing.sender(&leased.message).await?;
-        let mut prepared = prepare(leased, sender, &self.delivery.return_paths, &self.delivery.leave);
+        let mut prepared = prepare(leased, sender, &self.delivery.return_paths, &self.delivery.leave)?;
         prepared.mark(&self.delivery.marker);
         let gone = || Failure { step: Step::Connect, trouble: Trouble::Broken("no connection".to_owned()) };
         let connection = self.connection.as_mut().ok_or_else(gone)?;

@@ -15,8 +15,8 @@ pub struct Leave {
 }
 
 impl Leave {
-    /// The delivery's own form of its message; `None`: its stream is none that is left.
-    pub fn marked(&self, leased: &Leased) -> Option<Vec<u8>> {
+    /// The form of its message that this delivery has so far, with our fields; `None`: its stream is none that is left.
+    pub fn marked(&self, leased: &Leased, form: &[u8]) -> Option<Vec<u8>> {
         let message = &leased.message;
         if message.handling.unsubscribe == Unsubscribe::None {
             return None;
@@ -28,7 +28,7 @@ impl Leave {
             stream: message.stream.clone(),
         });
         let mailto = self.addresses.as_ref().map(|addresses| addresses.address(leased.id));
-        Some(put(&message.raw, &link, mailto.as_deref()))
+        Some(put(form, &link, mailto.as_deref()))
     }
 }
 

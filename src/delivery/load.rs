@@ -8,11 +8,12 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::OnceCell;
 
 use crate::domain::delivery::{Ending, Priority};
-use crate::domain::handling::Particulars;
+use crate::domain::handling::{Form, Particulars};
 use crate::domain::handoff::{Claim, Leased, Ledger, Outgoing};
 use crate::domain::id::{Lane, MessageId};
 use crate::domain::outcome::{AttemptReport, Step};
 use crate::mail::EmailAddress;
+use crate::store::blueprint::blueprint;
 use crate::store::claim::{self, Claimed, LoadedDelivery, LoadedMessage, SUSPECT_AFTER, Terms};
 use crate::store::{Database, StoreError};
 
@@ -173,15 +174,18 @@ struct Message {
 
 impl From<LoadedMessage> for Message {
     fn from(loaded: LoadedMessage) -> Message {
+        let is_blueprint = loaded.handling.form == Form::Blueprint;
+        let blueprint = loaded.raw.as_deref().filter(|_| is_blueprint).and_then(blueprint).map(Arc::new);
         let sender_domain = loaded.sender.rsplit_once('@').map_or("", |(_, domain)| domain).to_owned();
         Message {
             ttl: Duration::seconds(loaded.ttl_seconds.into()),
-            readable: loaded.raw.is_some(),
+            readable: loaded.raw.is_some() && is_blueprint == blueprint.is_some(),
             outgoing: Arc::new(Outgoing {
                 id: loaded.id,
                 tenant: loaded.tenant,
                 stream: loaded.stream,
                 sender_domain,
+                blueprint,
                 raw: Bytes::from(loaded.raw.unwrap_or_default()),
                 needs_smtputf8: loaded.needs_smtputf8,
                 eight_bit: loaded.eight_bit,

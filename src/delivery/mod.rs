@@ -24,6 +24,7 @@ mod oauth;
 mod observe;
 mod pace;
 pub mod pauses;
+mod personalise;
 pub mod policy;
 pub mod prepare;
 pub mod record;

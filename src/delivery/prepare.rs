@@ -16,6 +16,7 @@ use crate::domain::return_path::ReturnPaths;
 
 use super::list_fields::Leave;
 use super::mark::Marker;
+use super::personalise::personalise;
 use super::transmit::{Connection, Failure, Mail, Notices};
 
 /// A delivery on its way to be sent.
@@ -52,28 +53,33 @@ impl Body {
 
 /// Gives the delivery its body and its return path: at the sender's own return-path domain where it has one, so that
 /// SPF is aligned with From (RFC 9989).
+///
+/// # Errors
+/// The recipient's own mail cannot be composed.
 pub fn prepare<'a>(
     leased: &'a Leased,
     sender: Option<Arc<SenderDomain>>,
     return_paths: &ReturnPaths,
     leave: &Leave,
-) -> Prepared<'a> {
+) -> Result<Prepared<'a>, Failure> {
     let own = sender.as_ref().and_then(|sender| sender.return_path.as_deref());
     let return_path = match (leased.message.handling.bounces, own) {
         (Bounces::ToNobody, _) => String::new(),
         (Bounces::ToUs, Some(domain)) => return_paths.at(leased.id, domain),
         (Bounces::ToUs, None) => return_paths.of(leased.id),
     };
-    Prepared { return_path, sender, body: personalise(leased, leave), leased, head: Bytes::new() }
+    Ok(Prepared { return_path, sender, body: body(leased, leave)?, leased, head: Bytes::new() })
 }
 
-/// What this recipient gets: with its own way to leave its stream in the header, if that is asked for; else what all
-/// get.
-fn personalise(leased: &Leased, leave: &Leave) -> Body {
-    match leave.marked(leased) {
-        Some(octets) => Body::Own(octets.into()),
+/// What this recipient gets: a mail of its own where each has one, with its own way to leave its stream in the header,
+/// if that is asked for; else what all get.
+fn body(leased: &Leased, leave: &Leave) -> Result<Body, Failure> {
+    let personal = personalise(leased)?;
+    let marked = leave.marked(leased, personal.as_ref().unwrap_or(&leased.message.raw));
+    Ok(match marked.map(Bytes::from).or(personal) {
+        Some(octets) => Body::Own(octets),
         None => Body::Shared(Arc::clone(&leased.message)),
-    }
+    })
 }
 
 impl Prepared<'_> {

@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use crate::mail::Mailbox;
+
+use super::id::TemplateId;
+
 /// What is asked for a whole message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Handling {
@@ -13,12 +17,26 @@ pub struct Handling {
     pub tracking: Tracking,
     /// How its way is to be protected.
     pub transport: Transport,
+    /// In which form its content is stored.
+    pub form: Form,
+    /// Of which template it is made.
+    pub template: Option<TemplateId>,
     /// How its recipients may leave: decided by its stream.
     pub unsubscribe: Unsubscribe,
     /// The envelope it was submitted with by SMTP; `None`: it came another way, and nobody awaits notices.
     pub envelope: Option<SubmittedEnvelope>,
     /// Whom a peer may tell about it.
     pub bounces: Bounces,
+}
+
+/// In which form the content of a message is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As it is sent: RFC 5322, the same for all recipients.
+    #[default]
+    Finished,
+    /// As what each recipient's own mail is composed of: see [`Blueprint`](super::blueprint::Blueprint).
+    Blueprint,
 }
 
 /// Whom a peer may tell about a mail: what MAIL FROM says.
@@ -152,10 +170,23 @@ pub struct Particulars {
     pub variables: Map<String, Value>,
     /// The caller's own data about this recipient, over that of the message.
     pub metadata: BTreeMap<String, String>,
+    /// The header of the mail that this recipient gets, where each gets one of its own.
+    pub own: Option<OwnMail>,
     /// Of what the sender wants to hear; `None`: NOTIFY was not given.
     pub notify: Option<Notify>,
     /// ORCPT as it was written: an address type, `;`, and the address in xtext (RFC 3461 §4.2).
     pub orcpt: Option<String>,
+}
+
+/// Of a mail that is one recipient's own: what its header says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnMail {
+    /// The ordinal of its addressee's delivery: all its copies are one mail, with one Message-ID.
+    pub ordinal: u16,
+    /// The addressee.
+    pub to: Mailbox,
+    /// Copies, seen by all who get it.
+    pub cc: Vec<Mailbox>,
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, OnceCell, mpsc};
 
 use crate::mail::EmailAddress;
 
+use super::blueprint::Blueprint;
 use super::delivery::Priority;
 use super::handling::{Handling, Particulars};
 use super::id::{DeliveryId, MessageId, TenantId};
@@ -29,8 +30,10 @@ pub struct Outgoing {
     pub stream: String,
     /// The domain of From, as A-labels.
     pub sender_domain: String,
-    /// The RFC 5322 form.
+    /// The content as it is stored: the RFC 5322 form, or the form of the blueprint.
     pub raw: Bytes,
+    /// Of what each recipient's own mail is composed; `None`: all get the content as it is.
+    pub blueprint: Option<Arc<Blueprint>>,
     /// The headers hold UTF-8 (RFC 6532).
     pub needs_smtputf8: bool,
     /// There are octets above 127 in it.

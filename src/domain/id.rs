@@ -54,6 +54,8 @@ pub mod kind {
     pub enum Captured {}
     /// An entry of the audit log.
     pub enum Audit {}
+    /// A tenant's template.
+    pub enum Template {}
     /// An endpoint of a tenant's.
     pub enum Webhook {}
     /// A request that was made to a webhook.
@@ -104,6 +106,9 @@ pub mod kind {
     impl Kind for Audit {
         const PREFIX: &'static str = "aud";
     }
+    impl Kind for Template {
+        const PREFIX: &'static str = "tpl";
+    }
     impl Kind for Webhook {
         const PREFIX: &'static str = "whk";
     }
@@ -147,6 +152,8 @@ pub type DomainNoteId = Id<kind::DomainNote>;
 pub type CapturedId = Id<kind::Captured>;
 /// Names an entry of the audit log.
 pub type AuditId = Id<kind::Audit>;
+/// Names a template.
+pub type TemplateId = Id<kind::Template>;
 /// Names a webhook.
 pub type WebhookId = Id<kind::Webhook>;
 /// Names a request that was made to a webhook.

@@ -4,14 +4,17 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use crate::mail::attachment::Attachment;
 use crate::mail::headers::CustomHeaders;
 use crate::mail::{EmailAddress, Mailbox};
+use crate::render::Source;
 
 use super::delivery::{Priority, Role};
 use super::handling::{Handling, Particulars};
+use super::template::Selection;
 
 /// Mail for people who await it; the stream when none is named.
 pub const TRANSACTIONAL: &str = "transactional";
@@ -42,19 +45,54 @@ pub struct Recipients {
     pub bcc: Vec<Mailbox>,
     /// What is one recipient's alone, by the key of the address.
     pub particulars: BTreeMap<String, Particulars>,
+    /// Instead of all these: who gets a mail of his own.
+    pub personal: Vec<Personal>,
+}
+
+/// One who gets a mail of his own, alone in its To, and who gets copies of that one.
+#[derive(Debug, Clone)]
+pub struct Personal {
+    /// Whose mail it is.
+    pub to: Mailbox,
+    /// Copies, seen by all who get this one.
+    pub cc: Vec<Mailbox>,
+    /// Copies, seen by none.
+    pub bcc: Vec<Mailbox>,
+    /// Values for the template, over those of the message.
+    pub variables: Map<String, Value>,
+    /// The caller's own data about this recipient, over that of the message.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Personal {
+    /// Each address of this mail once, the addressee first.
+    pub fn distinct(&self) -> Vec<(Role, &EmailAddress)> {
+        once([(Role::To, std::slice::from_ref(&self.to)), (Role::Cc, &self.cc), (Role::Bcc, &self.bcc)])
+    }
 }
 
 impl Recipients {
-    /// Each address once, in the first role that names it: one delivery each.
-    pub fn distinct(&self) -> Vec<(Role, &EmailAddress)> {
-        let mut seen = std::collections::HashSet::new();
-        let roles = [(Role::To, &self.to), (Role::Cc, &self.cc), (Role::Bcc, &self.bcc)];
-        roles
-            .into_iter()
-            .flat_map(|(role, boxes)| boxes.iter().map(move |mailbox| (role, &mailbox.address)))
-            .filter(|(_, address)| seen.insert(address.key()))
-            .collect()
+    /// How many deliveries they make.
+    pub fn count(&self) -> usize {
+        if self.personal.is_empty() {
+            return self.distinct().len();
+        }
+        self.personal.iter().map(|own| own.distinct().len()).sum()
     }
+
+    /// Each address once, in the first role that names it: one delivery each. Of those who all get the same mail.
+    pub fn distinct(&self) -> Vec<(Role, &EmailAddress)> {
+        once([(Role::To, &self.to), (Role::Cc, &self.cc), (Role::Bcc, &self.bcc)])
+    }
+}
+
+fn once(lists: [(Role, &[Mailbox]); 3]) -> Vec<(Role, &EmailAddress)> {
+    let mut seen = std::collections::HashSet::new();
+    lists
+        .into_iter()
+        .flat_map(|(role, boxes)| boxes.iter().map(move |mailbox| (role, &mailbox.address)))
+        .filter(|(_, address)| seen.insert(address.key()))
+        .collect()
 }
 
 /// What the recipients get.
@@ -69,7 +107,7 @@ pub enum Content {
 /// The parts of a mail that postroad composes.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
-    /// Taken verbatim.
+    /// One line.
     pub subject: String,
     /// The plain text.
     pub text: Option<String>,
@@ -79,6 +117,29 @@ pub struct Parts {
     pub headers: CustomHeaders,
     /// Files, inline when they have a content id.
     pub attachments: Vec<Attachment>,
+    /// How subject, text and HTML come to be; `None`: they are taken verbatim.
+    pub rendering: Option<Box<Rendering>>,
+}
+
+/// How the contents of a mail are rendered.
+#[derive(Debug, Clone, Default)]
+pub struct Rendering {
+    /// Of what.
+    pub of: Words,
+    /// What is shown.
+    pub variables: Map<String, Value>,
+}
+
+/// What is rendered.
+#[derive(Debug, Clone, Default)]
+pub enum Words {
+    /// The subject, text and HTML of the mail itself.
+    #[default]
+    Inline,
+    /// A template of the tenant.
+    Template(Selection),
+    /// What a mail was made of before.
+    Stored(Box<Source>),
 }
 
 /// How a mail is treated.

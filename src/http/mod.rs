@@ -42,7 +42,7 @@ use crate::submission::Accept;
 
 use api::{
     captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue,
-    relays, stats, streams, suppressions, tenants, webhooks,
+    relays, stats, streams, suppressions, templates, tenants, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -235,6 +235,15 @@ pub fn router(app: App) -> Router {
         .route("/v1/webhooks/{id}/rotate", on(manage, post(webhooks::rotate)))
         .route("/v1/webhooks/{id}/deliveries", on(manage, get(webhooks::deliveries)))
         .route("/v1/webhooks/{id}/replay", on(manage, post(webhooks::replay)))
+        .route("/v1/templates", on(manage, post(templates::create)).merge(on(read, get(templates::list))))
+        .route(
+            "/v1/templates/{id}",
+            on(read, get(templates::one))
+                .merge(on(manage, patch(templates::update).delete(templates::delete))),
+        )
+        .route("/v1/templates/{id}/versions", on(read, get(templates::versions)))
+        .route("/v1/templates/{id}/publish", on(manage, post(templates::publish)))
+        .route("/v1/templates/{id}/render", on(send, post(templates::render)))
         // The installation.
         .route("/v1/tenants", on(operate, post(tenants::create).get(tenants::list)))
         .route(

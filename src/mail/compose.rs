@@ -38,6 +38,8 @@ pub struct Draft<'a> {
     pub text: Option<&'a str>,
     /// The HTML, its lines ended in any way. Without a plain text, none is made from it.
     pub html: Option<&'a str>,
+    /// AMP for e-mail, shown in place of text and HTML by readers that know it: never without one of these.
+    pub amp: Option<&'a str>,
     /// Files.
     pub attachments: &'a [Attachment],
     /// The caller's own fields.
@@ -115,7 +117,7 @@ fn check(draft: &Draft<'_>) -> Result<(), ComposeError> {
 
 /// A guess that seldom is too low.
 fn capacity(draft: &Draft<'_>) -> usize {
-    let texts = draft.text.map_or(0, str::len) + draft.html.map_or(0, str::len);
+    let texts = [draft.text, draft.html, draft.amp].into_iter().flatten().map(str::len).sum::<usize>();
     let files: usize = draft.attachments.iter().map(|file| file.size() / 57 * 78 + 512).sum();
     1024 + texts + texts / 8 + files
 }
@@ -188,9 +190,16 @@ fn structure(draft: &Draft<'_>) -> Part {
     let text = draft.text.map(|text| Part::Single(text_part(text, ContentType::TEXT_PLAIN)));
     let html = draft.html.map(|html| html_with_inline_files(draft, html));
     let body = match (text, html) {
-        (Some(text), Some(html)) => {
-            let both = text.add_to(multipart("alternative", "", draft.boundary_seed));
-            Some(Part::Multi(html.add_to(both)))
+        // AMP stands before the HTML: readers that do not know it show the last part they do know.
+        (text, html)
+            if [text.is_some(), html.is_some(), draft.amp.is_some()].iter().filter(|it| **it).count() > 1 =>
+        {
+            let amp = draft.amp;
+            let amp =
+                amp.map(|amp| Part::Single(text_part(amp, known_type("text/x-amp-html; charset=utf-8"))));
+            let parts = [text, amp, html].into_iter().flatten();
+            let all = multipart("alternative", "", draft.boundary_seed);
+            Some(Part::Multi(parts.fold(all, |all, part| part.add_to(all))))
         }
         (text, html) => text.or(html),
     };

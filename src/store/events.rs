@@ -84,7 +84,10 @@ pub async fn list(
         r#"
         SELECT e.id, e.type::text AS "kind!", e.delivery_id, e.data,
                coalesce(d.recipient, e.data->>'recipient', '') AS "recipient!", coalesce(m.stream, '') AS "stream!",
-               coalesce(m.tags, '{}') AS "tags!", coalesce(m.metadata, '{}') AS "metadata!"
+               coalesce(m.tags, '{}') AS "tags!",
+               -- What the caller said of this recipient stands over what he said of the message.
+               CASE WHEN d.particulars IS NULL THEN coalesce(m.metadata, '{}')
+                    ELSE m.metadata || coalesce(d.particulars -> 'metadata', '{}') END AS "metadata!"
         FROM events e
         LEFT JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
         LEFT JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)
@@ -168,7 +171,9 @@ pub async fn follow_tenants(
         r#"
         SELECT e.txid, e.id, e.tenant_id, e.type::text AS "kind!", e.delivery_id, e.data,
                coalesce(d.recipient, e.data->>'recipient', '') AS "recipient!", coalesce(m.stream, '') AS "stream!",
-               coalesce(m.tags, '{}') AS "tags!", coalesce(m.metadata, '{}') AS "metadata!"
+               coalesce(m.tags, '{}') AS "tags!",
+               CASE WHEN d.particulars IS NULL THEN coalesce(m.metadata, '{}')
+                    ELSE m.metadata || coalesce(d.particulars -> 'metadata', '{}') END AS "metadata!"
         FROM events e
         LEFT JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
         LEFT JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)

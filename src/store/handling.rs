@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::domain::handling::{
-    Bounces, Handling, Particulars, Ret, SubmittedEnvelope, Tracking, Transport, Unsubscribe,
+    Bounces, Form, Handling, OwnMail, Particulars, Ret, SubmittedEnvelope, Tracking, Transport, Unsubscribe,
 };
+use crate::mail::Mailbox;
 
 /// As the column holds it; `None`: nothing is asked for.
 pub fn handling_text(handling: &Handling) -> Option<String> {
@@ -15,6 +16,10 @@ pub fn handling_text(handling: &Handling) -> Option<String> {
     flag(&mut object, "opens", handling.tracking.opens);
     flag(&mut object, "clicks", handling.tracking.clicks);
     flag(&mut object, "require_tls", handling.transport == Transport::RequireTls);
+    flag(&mut object, "blueprint", handling.form == Form::Blueprint);
+    if let Some(template) = handling.template {
+        object.insert("template".to_owned(), template.to_string().into());
+    }
     flag(&mut object, "unsubscribe", handling.unsubscribe == Unsubscribe::OneClick);
     flag(&mut object, "notice", handling.bounces == Bounces::ToNobody);
     if let Some(envelope) = &handling.envelope {
@@ -29,6 +34,11 @@ pub fn handling(stored: Option<&Value>) -> Handling {
     Handling {
         tracking: Tracking { opens: set("opens"), clicks: set("clicks") },
         transport: if set("require_tls") { Transport::RequireTls } else { Transport::AsOffered },
+        form: if set("blueprint") { Form::Blueprint } else { Form::Finished },
+        template: stored
+            .and_then(|value| value.get("template"))
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok()),
         unsubscribe: if set("unsubscribe") { Unsubscribe::OneClick } else { Unsubscribe::None },
         bounces: if set("notice") { Bounces::ToNobody } else { Bounces::ToUs },
         envelope: stored.and_then(|value| value.get("envelope")).map(envelope),
@@ -68,6 +78,14 @@ pub fn particulars_text(particulars: &Particulars) -> Option<String> {
         let entries = particulars.metadata.iter().map(|(key, value)| (key.clone(), value.clone().into()));
         object.insert("metadata".to_owned(), Value::Object(entries.collect()));
     }
+    if let Some(own) = &particulars.own {
+        object.insert("mail".to_owned(), own.ordinal.into());
+        object.insert("to".to_owned(), own.to.to_string().into());
+        if !own.cc.is_empty() {
+            let cc: Vec<String> = own.cc.iter().map(ToString::to_string).collect();
+            object.insert("cc".to_owned(), cc.into());
+        }
+    }
     if let Some(notify) = particulars.notify {
         object.insert("notify".to_owned(), notify.keywords().into());
     }
@@ -91,7 +109,18 @@ pub fn particulars(stored: Option<&Value>) -> Particulars {
         metadata,
         notify: text("notify").and_then(|keywords| keywords.parse().ok()),
         orcpt: text("orcpt").map(str::to_owned),
+        own: stored.and_then(own_mail),
     }
+}
+
+fn own_mail(stored: &Value) -> Option<OwnMail> {
+    let mailbox = |value: &Value| Mailbox::parse(value.as_str()?).ok();
+    let cc = stored.get("cc").and_then(Value::as_array).into_iter().flatten();
+    Some(OwnMail {
+        ordinal: stored.get("mail")?.as_u64().and_then(|ordinal| u16::try_from(ordinal).ok())?,
+        to: mailbox(stored.get("to")?)?,
+        cc: cc.filter_map(mailbox).collect(),
+    })
 }
 
 fn flag(object: &mut Map<String, Value>, name: &str, set: bool) {
@@ -108,6 +137,7 @@ fn text(object: Map<String, Value>) -> Option<String> {
 mod tests {
     use super::*;
     use crate::domain::handling::Notify;
+    use crate::domain::id::TemplateId;
     use serde_json::json;
 
     fn stored(text: Option<String>) -> Option<Value> {
@@ -131,6 +161,8 @@ mod tests {
             transport: Transport::RequireTls,
             envelope: Some(envelope),
             bounces: Bounces::ToNobody,
+            form: Form::Blueprint,
+            template: Some(TemplateId::new(time::OffsetDateTime::UNIX_EPOCH)),
             unsubscribe: Unsubscribe::OneClick,
         };
         assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
@@ -139,6 +171,11 @@ mod tests {
         let own = Particulars {
             variables: Map::from_iter([("name".to_owned(), json!("Ann"))]),
             metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
+            own: Some(OwnMail {
+                ordinal: 7,
+                to: Mailbox::parse("\"Müller, \\\"A\\\"\" <ann@example.net>").expect("a mailbox"),
+                cc: vec![Mailbox::parse("bob@example.net").expect("a mailbox")],
+            }),
             notify: Some(Notify::NEVER),
             orcpt: Some("rfc822;ann+2Bx@example.net".to_owned()),
         };

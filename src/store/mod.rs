@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod audit;
+pub mod blueprint;
 pub mod calls;
 pub mod captured;
 pub mod claim;
@@ -32,6 +33,7 @@ pub mod partitions;
 pub mod pauses;
 pub mod posts;
 pub mod queue;
+pub mod recipients;
 pub mod record;
 pub mod relays;
 pub mod revisions;
@@ -39,6 +41,7 @@ pub mod sites;
 pub mod stats;
 pub mod streams;
 pub mod suppressions;
+pub mod templates;
 pub mod tenants;
 pub mod visits;
 pub mod webhooks;

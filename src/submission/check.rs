@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::domain::id::MAX_DELIVERIES;
 use crate::domain::identity::senders::Standing;
 use crate::domain::key::KeyMode;
-use crate::domain::submission::{Content, MAX_AHEAD, MAX_TTL, MIN_TTL, Sending, Submission};
+use crate::domain::submission::{Content, MAX_AHEAD, MAX_TTL, MIN_TTL, Parts, Sending, Submission};
 
 use super::{Caller, Limits, Rejected, Violation};
 
@@ -32,6 +32,15 @@ pub(super) fn rough_size(submission: &Submission) -> usize {
             texts + parts.attachments.iter().map(|file| file.size() / 3 * 4).sum::<usize>()
         }
     }
+}
+
+/// How much work the mail is, in octets that would take as long to compose.
+pub(super) fn work(submission: &Submission) -> usize {
+    let renderings = match &submission.content {
+        Content::Parts(Parts { rendering: Some(_), .. }) => submission.recipients.personal.len().max(1),
+        _ => 0,
+    };
+    rough_size(submission) + renderings * super::render::WORK
 }
 
 /// Checks what the caller may do and what the clock allows; names everything that is wrong.
@@ -99,13 +108,14 @@ pub(super) fn check_sender(
 fn violations(submission: &Submission, now: OffsetDateTime) -> Vec<Violation> {
     let mut found = Vec::new();
     let options = &submission.options;
-    let recipients = submission.recipients.distinct().len();
+    let recipients = submission.recipients.count();
+    let pointer = if submission.recipients.personal.is_empty() { "/to" } else { "/recipients" };
     if recipients == 0 {
         found.push(Violation::new("/to", "required", "at least one recipient is needed, in to, cc or bcc"));
     }
     if recipients > MAX_DELIVERIES {
         let message = format!("a mail has at most {MAX_DELIVERIES} recipients, this one has {recipients}");
-        found.push(Violation::new("/to", "too_many_recipients", message));
+        found.push(Violation::new(pointer, "too_many_recipients", message));
     }
     if options.send_at.is_some_and(|at| at > now + MAX_AHEAD) {
         found.push(Violation::new("/send_at", "too_far_ahead", "mail can be scheduled up to 30 days ahead"));

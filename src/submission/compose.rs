@@ -6,21 +6,28 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
+use crate::domain::blueprint::Blueprint;
 use crate::domain::delivery::Role;
+use crate::domain::handling::{Form as StoredForm, Handling};
 use crate::domain::handoff::Outgoing;
-use crate::domain::id::{Lane, MessageId};
+use crate::domain::id::{Lane, MessageId, TemplateId};
 use crate::domain::message::{Addresses, NewDelivery, NewMessage};
-use crate::domain::submission::{Content, Parts, Submission};
+use crate::domain::submission::{Content, Parts, Personal, Submission};
 use crate::mail::compose::{self, ComposeError, Draft};
 use crate::mail::raw::{self, Defaults, RawError};
 use crate::mail::{EmailAddress, Mailbox};
 
+use crate::store::blueprint::blueprint_octets;
+
 use super::check::{Checked, check_sender};
-use super::{Caller, Limits, Rejected, Violation};
+use super::render::Sources;
+use super::{Caller, Limits, Rejected, Violation, personal, render};
 
 /// What composing gives, whichever way the content came.
 struct Form {
     raw: Vec<u8>,
+    blueprint: Option<Arc<Blueprint>>,
+    template: Option<TemplateId>,
     message_id: String,
     subject: String,
     from: Mailbox,
@@ -35,12 +42,16 @@ pub(super) fn compose(
     caller: &Caller,
     limits: &Limits,
     Checked(submission): Checked,
+    sources: &Sources,
     now: OffsetDateTime,
     lane: Lane,
 ) -> Result<NewMessage, Rejected> {
     let id = MessageId::in_lane(now, lane);
     let form = match &submission.content {
-        Content::Parts(parts) => from_parts(&submission, parts, id, now)?,
+        Content::Parts(parts) if !submission.recipients.personal.is_empty() => {
+            from_personal(limits, &submission, parts, sources, id, now)?
+        }
+        Content::Parts(parts) => from_parts(&submission, parts, sources, id, now)?,
         Content::Raw(raw) => from_raw(caller, limits, &submission, raw, id, now)?,
     };
     if form.raw.len() > limits.max_message_bytes {
@@ -50,8 +61,16 @@ pub(super) fn compose(
 }
 
 fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -> NewMessage {
-    let deliveries = deliveries(&submission, &form.addresses, id);
+    let deliveries = match submission.recipients.personal.as_slice() {
+        [] => deliveries(&submission, &form.addresses, id),
+        personal => personal::deliveries(personal, id),
+    };
     let options = submission.options;
+    let handling = Handling {
+        form: if form.blueprint.is_some() { StoredForm::Blueprint } else { StoredForm::Finished },
+        template: form.template.or(options.handling.template),
+        ..options.handling
+    };
     NewMessage {
         key: caller.key,
         outgoing: Arc::new(Outgoing {
@@ -60,10 +79,11 @@ fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -
             stream: options.stream.as_str().to_owned(),
             sender_domain: form.from.address.domain().to_owned(),
             raw: Bytes::from(form.raw),
+            blueprint: form.blueprint,
             needs_smtputf8: form.needs_smtputf8,
             eight_bit: form.eight_bit,
             protected: form.protected,
-            handling: options.handling,
+            handling,
             head: OnceCell::new(),
         }),
         message_id: form.message_id,
@@ -111,12 +131,15 @@ fn deliveries(submission: &Submission, addresses: &Addresses, id: MessageId) -> 
 fn from_parts(
     submission: &Submission,
     parts: &Parts,
+    sources: &Sources,
     id: MessageId,
     now: OffsetDateTime,
 ) -> Result<Form, Rejected> {
-    let from = submission.from.clone().ok_or_else(|| {
-        Rejected::invalid(vec![Violation::new("/from", "required", "the author is needed")])
-    })?;
+    let from = author(submission)?;
+    let rendered =
+        parts.rendering.as_ref().map(|rendering| render::once(parts, rendering, sources)).transpose()?;
+    let (template, words) = rendered.map_or((None, None), |(template, words)| (template, Some(words)));
+    let subject = words.as_ref().map_or(&parts.subject, |words| &words.subject);
     let recipients = &submission.recipients;
     let message_id =
         parts.headers.message_id.clone().unwrap_or_else(|| own_message_id(id, from.address.domain()));
@@ -125,16 +148,14 @@ fn from_parts(
         reply_to: &submission.reply_to,
         to: &recipients.to,
         cc: &recipients.cc,
-        subject: &parts.subject,
-        text: parts.text.as_deref(),
-        html: parts.html.as_deref(),
+        subject,
+        text: words.as_ref().map_or(&parts.text, |words| &words.text).as_deref(),
+        html: words.as_ref().map_or(&parts.html, |words| &words.html).as_deref(),
+        amp: words.as_ref().and_then(|words| words.amp.as_deref()),
         attachments: &parts.attachments,
         headers: &parts.headers.others,
         message_id: &message_id,
-        date: parts
-            .headers
-            .date
-            .unwrap_or_else(|| submission.options.send_at.filter(|at| *at > now).unwrap_or(now)),
+        date: date(submission, parts, now),
         boundary_seed: id.uuid().as_u128(),
     };
     let raw = compose::compose(&draft).map_err(|error| rejected_draft(&error))?;
@@ -142,8 +163,10 @@ fn from_parts(
     Ok(Form {
         eight_bit: !raw.is_ascii(),
         raw,
+        blueprint: None,
+        template,
         message_id: format!("<{message_id}>"),
-        subject: parts.subject.clone(),
+        subject: subject.clone(),
         addresses: Addresses {
             from: from.to_string(),
             reply_to: texts(&submission.reply_to),
@@ -155,6 +178,77 @@ fn from_parts(
         needs_smtputf8,
         protected: false,
     })
+}
+
+/// Each recipient's own mail: looked at for everyone, stored once.
+fn from_personal(
+    limits: &Limits,
+    submission: &Submission,
+    parts: &Parts,
+    sources: &Sources,
+    id: MessageId,
+    now: OffsetDateTime,
+) -> Result<Form, Rejected> {
+    let from = author(submission)?;
+    if parts.headers.message_id.is_some() {
+        let message = "each recipient's mail has a Message-ID of its own";
+        return Err(Rejected::invalid(vec![Violation::new(
+            "/headers/Message-ID",
+            "not_with_recipients",
+            message,
+        )]));
+    }
+    let (wording, template, pointers) = personal::wording(parts, sources)?;
+    let blueprint = Blueprint {
+        from: from.clone(),
+        reply_to: submission.reply_to.clone(),
+        wording,
+        headers: parts.headers.others.clone(),
+        attachments: parts.attachments.clone(),
+        date: date(submission, parts, now),
+    };
+    let personal = submission.recipients.personal.as_slice();
+    let examined = personal::examine(&blueprint, id, personal, sources, pointers)?;
+    if examined.largest > limits.max_message_bytes {
+        return Err(Rejected::too_large(limits.max_message_bytes));
+    }
+    let raw = blueprint_octets(&blueprint);
+    // Each recipient's own address is looked at when it is his turn; these are in every header.
+    let in_headers =
+        std::iter::once(&from).chain(&submission.reply_to).chain(personal.iter().flat_map(|own| &own.cc));
+    let needs_smtputf8 = in_headers.into_iter().any(|mailbox| mailbox.address.needs_smtputf8());
+    let addressees = personal.iter().any(|own| own.to.address.needs_smtputf8());
+    let lists =
+        |list: fn(&Personal) -> &[Mailbox]| personal.iter().flat_map(list).map(ToString::to_string).collect();
+    Ok(Form {
+        eight_bit: needs_smtputf8 || addressees,
+        raw,
+        blueprint: Some(Arc::new(blueprint)),
+        template,
+        message_id: format!("<{}>", own_message_id(id, from.address.domain())),
+        subject: examined.subject,
+        addresses: Addresses {
+            from: from.to_string(),
+            reply_to: texts(&submission.reply_to),
+            to: lists(|own| std::slice::from_ref(&own.to)),
+            cc: lists(|own| &own.cc),
+            bcc: lists(|own| &own.bcc),
+        },
+        from,
+        needs_smtputf8,
+        protected: false,
+    })
+}
+
+fn author(submission: &Submission) -> Result<Mailbox, Rejected> {
+    let missing = || Rejected::invalid(vec![Violation::new("/from", "required", "the author is needed")]);
+    submission.from.clone().ok_or_else(missing)
+}
+
+/// What the Date field says: when the mail is to be sent, if the caller does not say otherwise.
+fn date(submission: &Submission, parts: &Parts, now: OffsetDateTime) -> OffsetDateTime {
+    let send_at = submission.options.send_at.filter(|at| *at > now);
+    parts.headers.date.unwrap_or_else(|| send_at.unwrap_or(now))
 }
 
 fn from_raw(
@@ -184,6 +278,8 @@ fn from_raw(
     };
     let bcc = envelope.into_iter().filter(|address| !shown(address)).collect();
     Ok(Form {
+        blueprint: None,
+        template: None,
         message_id: format!("<{}>", accepted.message_id),
         subject: accepted.subject.unwrap_or_default(),
         addresses: Addresses { from: from.to_string(), reply_to: Vec::new(), to, cc, bcc },
@@ -213,7 +309,7 @@ fn texts(mailboxes: &[Mailbox]) -> Vec<String> {
     mailboxes.iter().map(ToString::to_string).collect()
 }
 
-fn rejected_draft(error: &ComposeError) -> Rejected {
+pub(super) fn rejected_draft(error: &ComposeError) -> Rejected {
     let (pointer, code) = match error {
         ComposeError::Subject(_) => ("/subject", "invalid_subject"),
         ComposeError::Name(_) => ("/from", "invalid_name"),

@@ -4,11 +4,14 @@
 //! For raw MIME only over envelope
 //! and author, because clients write a new Date, Message-ID and boundaries when they try again.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest::{Context, SHA256};
+use serde_json::{Map, Value};
 
 use crate::domain::handling::{Handling, Transport};
 use crate::domain::key::KeyMode;
-use crate::domain::submission::{Content, Parts, Submission};
+use crate::domain::submission::{Content, Parts, Personal, Rendering, Submission, Words};
 use crate::mail::Mailbox;
 
 use super::Rejected;
@@ -42,6 +45,7 @@ impl Canon {
         self.mailboxes(&submission.recipients.to);
         self.mailboxes(&submission.recipients.cc);
         self.mailboxes(&submission.recipients.bcc);
+        self.personal(&submission.recipients.personal);
         match &submission.content {
             Content::Parts(parts) => self.parts(parts),
             Content::Raw(_) => self.text("raw"),
@@ -54,11 +58,7 @@ impl Canon {
         self.text(options.stream.as_str());
         self.text(options.priority.as_str());
         self.texts(&options.tags);
-        self.count(options.metadata.len());
-        for (key, value) in &options.metadata {
-            self.text(key);
-            self.text(value);
-        }
+        self.entries(&options.metadata);
         self.text(&options.send_at.map(|at| at.unix_timestamp_nanos().to_string()).unwrap_or_default());
         self.text(&options.ttl.whole_seconds().to_string());
         self.text(if options.sending == crate::domain::submission::Sending::Sandbox {
@@ -67,8 +67,8 @@ impl Canon {
             ""
         });
         // Neither the envelope nor how notices are wanted: clients make a new ENVID for each try. How recipients may
-        // leave is the stream's affair, which is in the fingerprint.
-        let Handling { tracking, transport, envelope: _, bounces: _, unsubscribe: _ } = &options.handling;
+        // leave is the stream's affair, which is in the fingerprint; how it is stored is ours.
+        let Handling { tracking, transport, .. } = &options.handling;
         self.count(usize::from(tracking.opens) + 2 * usize::from(tracking.clicks));
         self.count(usize::from(*transport == Transport::RequireTls));
     }
@@ -90,6 +90,46 @@ impl Canon {
             self.text(attachment.media_type());
             self.optional(attachment.content_id());
             self.octets(attachment.content());
+        }
+        self.rendering(parts.rendering.as_deref());
+    }
+
+    fn rendering(&mut self, rendering: Option<&Rendering>) {
+        let Some(Rendering { of, variables }) = rendering else { return self.count(0) };
+        self.count(1);
+        match of {
+            Words::Inline => self.text("inline"),
+            // A template is known by its name, whatever it is published as meanwhile.
+            Words::Template(selection) => self.text(&format!("template {selection:?}")),
+            Words::Stored(source) => self.text(&format!("stored {source:?}")),
+        }
+        self.variables(variables);
+    }
+
+    fn variables(&mut self, variables: &Map<String, Value>) {
+        self.count(variables.len());
+        for (name, value) in variables {
+            self.text(name);
+            self.text(&value.to_string());
+        }
+    }
+
+    fn personal(&mut self, personal: &[Personal]) {
+        self.count(personal.len());
+        for own in personal {
+            self.mailboxes(std::slice::from_ref(&own.to));
+            self.mailboxes(&own.cc);
+            self.mailboxes(&own.bcc);
+            self.variables(&own.variables);
+            self.entries(&own.metadata);
+        }
+    }
+
+    fn entries(&mut self, entries: &BTreeMap<String, String>) {
+        self.count(entries.len());
+        for (key, value) in entries {
+            self.text(key);
+            self.text(value);
         }
     }
 

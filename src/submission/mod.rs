@@ -9,9 +9,13 @@ mod fingerprint;
 mod idempotency;
 pub mod intake;
 mod lanes;
+pub mod own;
+mod personal;
 mod rejected;
+mod render;
 pub mod resend;
 mod streams;
+pub mod template;
 
 use std::time::Duration;
 
@@ -35,6 +39,7 @@ pub use streams::Streams;
 
 use idempotency::Earlier;
 use intake::{Intake, Receipt};
+use render::Sources;
 
 /// Who submits.
 #[derive(Debug, Clone)]
@@ -153,7 +158,8 @@ impl Accept {
     pub async fn accept(&self, caller: &Caller, request: Request) -> Result<Answer, AcceptError> {
         let fingerprint = request.key.as_ref().map(|_| fingerprint::of(caller.mode, &request.items));
         let now = self.clock.now();
-        let items = self.compose_all(caller, request, now).await;
+        let sources = Sources::read(&self.database, caller.tenant, &request.items).await?;
+        let items = self.compose_all(caller, request, sources, now).await;
         let (key, items) = (items.key, items.composed);
         let Some((key, fingerprint)) = key.zip(fingerprint) else {
             return self.store_once(items, None).await.map(|answer| answer.expect_stored());
@@ -161,18 +167,24 @@ impl Accept {
         self.store_keyed(caller, items, key, fingerprint).await
     }
 
-    async fn compose_all(&self, caller: &Caller, request: Request, now: OffsetDateTime) -> Composed {
+    async fn compose_all(
+        &self,
+        caller: &Caller,
+        request: Request,
+        sources: Sources,
+        now: OffsetDateTime,
+    ) -> Composed {
         let lane = request
             .key
             .as_ref()
             .map_or_else(|| self.lanes.current(), |key| self.lanes.of_key(caller.tenant, key));
-        let size: usize = request.items.iter().flatten().map(check::rough_size).sum();
+        let size: usize = request.items.iter().flatten().map(check::work).sum();
         let work = {
             let (caller, limits) = (caller.clone(), self.limits.clone());
             move || {
                 let one = |item: Result<Submission, Rejected>| {
                     let checked = check::check(&caller, &limits, item?, now)?;
-                    compose::compose(&caller, &limits, checked, now, lane)
+                    compose::compose(&caller, &limits, checked, &sources, now, lane)
                 };
                 Composed { key: request.key, composed: request.items.into_iter().map(one).collect() }
             }

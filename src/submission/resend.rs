@@ -4,13 +4,19 @@
 use bytes::Bytes;
 use time::Duration;
 
-use crate::domain::delivery::Priority;
-use crate::domain::handling::Handling;
+use crate::domain::blueprint::{Blueprint, Wording};
+use crate::domain::delivery::{Priority, Role};
+use crate::domain::handling::{Form, Handling, Particulars};
 use crate::domain::id::{MessageId, TenantId};
-use crate::domain::submission::{Content, Options, Recipients, Sending, StreamName, Submission};
-use crate::mail::{EmailAddress, Mailbox, identity};
+use crate::domain::submission::{
+    Content, Options, Parts, Personal, Recipients, Rendering, Sending, StreamName, Submission, Words,
+};
+use crate::mail::{CustomHeaders, EmailAddress, Mailbox, identity};
+use crate::render::Rendered;
 use crate::store::StoreError;
+use crate::store::blueprint::blueprint;
 use crate::store::messages::{self, MessageRow};
+use crate::store::recipients::{self, Recipient};
 
 use super::{Accept, AcceptError, Answer, Caller, Request};
 
@@ -28,7 +34,7 @@ pub enum Resent {
 struct Original {
     row: MessageRow,
     raw: Option<Vec<u8>>,
-    recipients: Vec<String>,
+    recipients: Vec<Recipient>,
 }
 
 /// Sends a message again.
@@ -40,12 +46,13 @@ pub async fn resend(accept: &Accept, caller: &Caller, message: MessageId) -> Res
         return Ok(Resent::NotFound);
     };
     let Some(raw) = original.raw else { return Ok(Resent::NoContent) };
-    let submission = Submission {
-        from: None,
-        reply_to: Vec::new(),
-        recipients: Recipients { to: mailboxes(&original.recipients), ..Recipients::default() },
-        content: Content::Raw(Bytes::from(identity::without_identity(&raw))),
-        options: options(&original.row),
+    let options = options(&original.row);
+    let submission = match options.handling.form {
+        Form::Finished => as_it_was(&raw, &original.recipients, options),
+        Form::Blueprint => match blueprint(&raw) {
+            Some(blueprint) => personal(blueprint, original.recipients, options),
+            None => return Ok(Resent::NoContent),
+        },
     };
     let request = Request { items: vec![Ok(submission)], key: None };
     accept.accept(caller, request).await.map(Resent::Answer)
@@ -55,13 +62,67 @@ async fn read(accept: &Accept, tenant: TenantId, message: MessageId) -> Result<O
     let mut connection = accept.database.serve().acquire().await?;
     let Some(row) = messages::find(&mut connection, tenant, message).await? else { return Ok(None) };
     let raw = messages::raw(&mut connection, tenant, message).await?;
-    let born = messages::born(&mut connection, tenant, message, accept.clock.now()).await?;
-    Ok(Some(Original { row, raw, recipients: born.into_iter().map(|delivery| delivery.recipient).collect() }))
+    let recipients = recipients::of(&mut connection, tenant, message).await?;
+    Ok(Some(Original { row, raw, recipients }))
 }
 
-fn mailboxes(recipients: &[String]) -> Vec<Mailbox> {
-    let addresses = recipients.iter().filter_map(|text| EmailAddress::parse(text).ok());
-    addresses.map(|address| Mailbox { name: None, address }).collect()
+fn as_it_was(raw: &[u8], recipients: &[Recipient], options: Options) -> Submission {
+    Submission {
+        from: None,
+        reply_to: Vec::new(),
+        recipients: Recipients {
+            to: recipients.iter().filter_map(mailbox).collect(),
+            ..Recipients::default()
+        },
+        content: Content::Raw(Bytes::from(identity::without_identity(raw))),
+        options,
+    }
+}
+
+fn mailbox(recipient: &Recipient) -> Option<Mailbox> {
+    let address = EmailAddress::parse(&recipient.address).ok()?;
+    Some(Mailbox { name: None, address })
+}
+
+/// The same blueprint for the same recipients: each mail is composed anew, with another date and Message-ID.
+fn personal(blueprint: Blueprint, recipients: Vec<Recipient>, options: Options) -> Submission {
+    let Blueprint { from, reply_to, wording, headers, attachments, date: _ } = blueprint;
+    let headers = CustomHeaders { others: headers, ..CustomHeaders::default() };
+    let parts = match wording {
+        Wording::Verbatim(Rendered { subject, text, html, amp: _ }) => {
+            Parts { subject, text, html, headers, attachments, rendering: None }
+        }
+        Wording::Template(template) => {
+            let of = Words::Stored(Box::new(template.source));
+            let rendering = Some(Box::new(Rendering { of, variables: template.variables }));
+            Parts { headers, attachments, rendering, ..Parts::default() }
+        }
+    };
+    Submission {
+        from: Some(from),
+        reply_to,
+        recipients: Recipients { personal: own_mails(recipients), ..Recipients::default() },
+        content: Content::Parts(parts),
+        options,
+    }
+}
+
+/// The deliveries of one mail together again.
+fn own_mails(recipients: Vec<Recipient>) -> Vec<Personal> {
+    let mut mails: Vec<(u16, Personal)> = Vec::new();
+    for recipient in recipients {
+        let blind = mailbox(&recipient).filter(|_| recipient.role == Role::Bcc);
+        let Particulars { variables, metadata, own, .. } = recipient.particulars;
+        let Some(own) = own else { continue };
+        if mails.last().is_none_or(|(ordinal, _)| *ordinal != own.ordinal) {
+            let mail = Personal { to: own.to, cc: own.cc, bcc: Vec::new(), variables, metadata };
+            mails.push((own.ordinal, mail));
+        }
+        if let Some((_, mail)) = mails.last_mut() {
+            mail.bcc.extend(blind);
+        }
+    }
+    mails.into_iter().map(|(_, mail)| mail).collect()
 }
 
 fn options(row: &MessageRow) -> Options {

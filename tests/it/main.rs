@@ -18,6 +18,7 @@ mod store;
 mod submission;
 mod support;
 mod suppressions;
+mod templates;
 mod tracking;
 mod unsubscribe;
 mod webhooks;

@@ -16,6 +16,8 @@ pub mod relays;
 pub mod stats;
 pub mod streams;
 pub mod suppressions;
+pub mod templates;
 pub mod tenants;
+mod variables;
 pub mod webhooks;
 mod wire;

@@ -46,6 +46,7 @@ impl Material {
             subject: &self.subject,
             text: self.text.as_deref(),
             html: self.html.as_deref(),
+            amp: None,
             attachments: &self.attachments,
             headers: &self.headers,
             message_id: "m1@acme.example",

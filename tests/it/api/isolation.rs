@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use postroad::domain::id::{
     CapturedId, DomainId, InboundId, InboundRouteId, KeyId, Lane, MessageId, PauseId, RelayId, StreamId,
-    SuppressionId, TenantId, WebhookId,
+    SuppressionId, TemplateId, TenantId, WebhookId,
 };
 use postroad::domain::key::Scope;
 
@@ -25,6 +25,7 @@ struct Belongings {
     captured: String,
     key: String,
     relay: String,
+    template: String,
     domain: String,
     pause: String,
     inbound: String,
@@ -47,6 +48,8 @@ impl Belongings {
         let key = client.make_key(json!({ "name": "another", "scopes": ["read"] })).await.id;
         let body = json!({ "host": "smtp.acme.example", "match": { "domain": "nowhere.example" } });
         let relay = client.post("/v1/relays", body).await.text("/id");
+        let body = json!({ "alias": "same", "text": format!("secret of {name}") });
+        let template = client.post("/v1/templates", body).await.text("/id");
         let pause = client.post("/v1/pauses", json!({ "stream": "held" })).await.text("/id");
         let domain = format!("{name}.example");
         let body = json!({ "match": domain, "action": "store" });
@@ -72,6 +75,7 @@ impl Belongings {
             webhook,
             stream,
             pause,
+            template,
         }
     }
 
@@ -81,6 +85,7 @@ impl Belongings {
             Named::Captured => &self.captured,
             Named::Key => &self.key,
             Named::Relay => &self.relay,
+            Named::Template => &self.template,
             Named::Domain => &self.domain,
             Named::Pause => &self.pause,
             // The installation's: no tenant has one.
@@ -103,6 +108,7 @@ fn unknown(named: Named) -> String {
         Named::Captured => CapturedId::new(now).to_string(),
         Named::Key => KeyId::new(now).to_string(),
         Named::Relay => RelayId::new(now).to_string(),
+        Named::Template => TemplateId::new(now).to_string(),
         Named::Domain => DomainId::new(now).to_string(),
         Named::Pause | Named::SitePause => PauseId::new(now).to_string(),
         Named::Inbound => InboundId::new(now).to_string(),
@@ -118,6 +124,7 @@ fn unknown(named: Named) -> String {
 fn body(route: &Route) -> Option<Value> {
     match (route.method, route.path) {
         ("PATCH", "/v1/messages/{id}") => Some(json!({ "send_at": "2026-01-01T00:00:00Z" })),
+        ("PATCH", "/v1/templates/{id}") => Some(json!({ "text": "stolen" })),
         ("PATCH", "/v1/domains/{id}") => Some(json!({ "paused": true })),
         ("PATCH", "/v1/tenants/{id}") => Some(json!({ "suspended": true })),
         ("PATCH", "/v1/streams/{id}") => Some(json!({ "title": "changed" })),
@@ -184,7 +191,7 @@ async fn the_things_of_others_are_unknown_on_every_route_and_stay_as_they_are() 
         tried += 1;
     }
 
-    assert_eq!(tried, 35, "every route with an id of a tenant's own");
+    assert_eq!(tried, 41, "every route with an id of a tenant's own");
     assert_eq!(sight(&theirs).await, before);
     let moved = app.database.count("SELECT count(*) FROM messages").await;
     assert_eq!(moved, 2, "nothing was sent again");
@@ -224,6 +231,7 @@ async fn lists_filters_and_cursors_show_nothing_of_others() {
         "/v1/captured".to_owned(),
         format!("/v1/captured?cursor=cap_v{}", &theirs.captured[5..]),
         "/v1/relays".to_owned(),
+        "/v1/templates".to_owned(),
         "/v1/domains".to_owned(),
         "/v1/pauses".to_owned(),
         "/v1/inbound".to_owned(),

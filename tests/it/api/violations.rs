@@ -108,9 +108,10 @@ async fn each_kind_of_bad_field_is_named_by_pointer_and_code() {
         (json!({ "tracking": { "oepns": false } }), "/tracking/oepns", "unknown_field"),
         (json!({ "sned_at": "now" }), "/sned_at", "unknown_field"),
         (json!({ "a/b~c": 1 }), "/a~1b~0c", "unknown_field"),
-        (json!({ "template": { "id": "welcome" } }), "/template", "not_available_yet"),
-        (json!({ "variables": {} }), "/variables", "not_available_yet"),
-        (json!({ "recipients": [] }), "/recipients", "not_available_yet"),
+        (json!({ "template": "welcome" }), "/template", "wrong_type"),
+        (json!({ "variables": [] }), "/variables", "wrong_type"),
+        (json!({ "recipients": [] }), "/recipients", "required"),
+        (json!({ "recipients": [{ "to": "x" }], "to": null }), "/recipients/0/to", "invalid_address"),
     ];
     for (changes, pointer, code) in cases {
         let shown = changes.to_string();
@@ -174,9 +175,9 @@ async fn everything_that_is_wrong_is_named_at_once() {
         ("/metadata/a", "wrong_type"),
         ("/priority", "invalid_priority"),
         ("/send_at", "invalid_time"),
-        ("/subject", "wrong_type"),
+        ("/subject", "not_with_template"),
         ("/tags/0", "invalid_tag"),
-        ("/template", "not_available_yet"),
+        ("/template/id", "required"),
         ("/to/1", "invalid_address"),
         ("/to/2/email", "invalid_address"),
         ("/to/2/name", "wrong_type"),

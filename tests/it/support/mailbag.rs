@@ -98,6 +98,7 @@ impl Letter {
                 stream: self.stream,
                 sender_domain: "acme.example".to_owned(),
                 raw: Bytes::from(raw),
+                blueprint: None,
                 needs_smtputf8: false,
                 eight_bit: false,
                 protected: false,

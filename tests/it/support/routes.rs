@@ -27,6 +27,8 @@ pub enum Named {
     Key,
     /// A relay.
     Relay,
+    /// A template.
+    Template,
     /// A sender domain.
     Domain,
     /// A pause of a tenant's mail.
@@ -52,7 +54,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 78] = [
+pub const ROUTES: [Route; 86] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -126,6 +128,14 @@ pub const ROUTES: [Route; 78] = [
     route("GET", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
     route("PATCH", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
     route("DELETE", "/v1/streams/{id}", Scope::Manage, Some(Named::Stream)),
+    route("POST", "/v1/templates", Scope::Manage, None),
+    route("GET", "/v1/templates", Scope::Read, None),
+    route("GET", "/v1/templates/{id}", Scope::Read, Some(Named::Template)),
+    route("PATCH", "/v1/templates/{id}", Scope::Manage, Some(Named::Template)),
+    route("DELETE", "/v1/templates/{id}", Scope::Manage, Some(Named::Template)),
+    route("GET", "/v1/templates/{id}/versions", Scope::Read, Some(Named::Template)),
+    route("POST", "/v1/templates/{id}/publish", Scope::Manage, Some(Named::Template)),
+    route("POST", "/v1/templates/{id}/render", Scope::Send, Some(Named::Template)),
     route("POST", "/v1/tenants", Scope::Operate, None),
     route("GET", "/v1/tenants", Scope::Operate, None),
     route("GET", "/v1/tenants/{id}", Scope::Operate, Some(Named::Tenant)),

@@ -69,7 +69,7 @@ pub async fn batch(
         return Err(Problem::field("", "out_of_range", message));
     }
     let items: Vec<Result<Submission, Rejected>> = list.into_iter().map(decode::submission).collect();
-    let deliveries: usize = items.iter().flatten().map(|mail| mail.recipients.distinct().len()).sum();
+    let deliveries: usize = items.iter().flatten().map(|mail| mail.recipients.count()).sum();
     if deliveries > MAX_DELIVERIES {
         let message = format!(
             "a call has at most {MAX_DELIVERIES} recipients over all its mails, this one has {deliveries}"

@@ -12,8 +12,8 @@ use crate::domain::delivery::Priority;
 use crate::domain::handling::{Handling, Tracking, Transport};
 use crate::domain::submission::{
     Content, DEFAULT_TTL, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE,
-    MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Sending, StreamName, Submission,
-    is_metadata_key, is_metadata_value, is_tag,
+    MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Rendering, Sending, StreamName,
+    Submission, Words, is_metadata_key, is_metadata_value, is_tag,
 };
 use crate::http::fields::Fields;
 use crate::mail::attachment::{Attachment, AttachmentError};
@@ -21,38 +21,32 @@ use crate::mail::headers::CustomHeaders;
 use crate::mail::{EmailAddress, Mailbox};
 use crate::submission::{Rejected, Violation};
 
+use super::personal;
+
 /// Far more than a mail may have: the exact count is checked once duplicates are gone.
 const MAX_LIST: usize = 10_000;
-/// What this version does not do yet. Said aloud, because a mail without it would be another mail.
-const NOT_YET: [&str; 3] = ["template", "variables", "recipients"];
 
 /// Reads one mail.
 pub fn submission(value: Value) -> Result<Submission, Rejected> {
     let mut fields = Fields::of(value, "").map_err(|violation| Rejected::invalid(vec![violation]))?;
-    refuse_not_yet(&mut fields);
     let from = from(&mut fields);
     let reply_to = mailboxes(&mut fields, "reply_to");
+    let own = personal::recipients(&mut fields);
     let recipients = Recipients {
         to: mailboxes(&mut fields, "to"),
         cc: mailboxes(&mut fields, "cc"),
         bcc: mailboxes(&mut fields, "bcc"),
+        personal: own.recipients,
         ..Recipients::default()
     };
-    let parts = parts(&mut fields);
+    let rendering = personal::rendering(&mut fields, own.variables);
+    let parts = parts(&mut fields, rendering);
     let options = options(&mut fields);
     let errors = fields.finish();
     if !errors.is_empty() {
         return Err(Rejected::invalid(errors));
     }
     Ok(Submission { from, reply_to, recipients, content: Content::Parts(parts), options })
-}
-
-fn refuse_not_yet(fields: &mut Fields) {
-    for name in NOT_YET {
-        if fields.take(name).is_some() {
-            fields.wrong(name, "not_available_yet", "this version cannot do that yet");
-        }
-    }
 }
 
 /// What is watched: nothing, unless it is asked for.
@@ -74,7 +68,7 @@ fn from(fields: &mut Fields) -> Option<Mailbox> {
 }
 
 /// One mailbox or a list of them.
-fn mailboxes(fields: &mut Fields, name: &str) -> Vec<Mailbox> {
+pub(super) fn mailboxes(fields: &mut Fields, name: &str) -> Vec<Mailbox> {
     let pointer = fields.pointer(name);
     match fields.take(name) {
         None => Vec::new(),
@@ -91,7 +85,7 @@ fn mailboxes(fields: &mut Fields, name: &str) -> Vec<Mailbox> {
 }
 
 /// `a@b`, `Name <a@b>` or `{"email", "name"}`.
-fn mailbox(fields: &mut Fields, value: Value, pointer: &str) -> Option<Mailbox> {
+pub(super) fn mailbox(fields: &mut Fields, value: Value, pointer: &str) -> Option<Mailbox> {
     let read = match value {
         Value::String(text) => Mailbox::parse(&text).map_err(|error| (pointer.to_owned(), error.to_string())),
         Value::Object(_) => return mailbox_object(fields, value, pointer),
@@ -123,21 +117,23 @@ fn mailbox_object(fields: &mut Fields, value: Value, pointer: &str) -> Option<Ma
     mailbox
 }
 
-fn parts(fields: &mut Fields) -> Parts {
+fn parts(fields: &mut Fields, rendering: Option<Rendering>) -> Parts {
+    let is_template = matches!(&rendering, Some(Rendering { of: Words::Template(_), .. }));
     let subject = fields.text("subject").unwrap_or_default();
     if subject.chars().count() > MAX_SUBJECT {
         fields.wrong("subject", "too_long", format!("a subject has at most {MAX_SUBJECT} characters"));
     }
-    if let Err(error) = crate::mail::text::check(&subject) {
+    // What is rendered is checked when it is.
+    if let (None, Err(error)) = (&rendering, crate::mail::text::check(&subject)) {
         fields.wrong("subject", "invalid_subject", format!("the subject cannot be used: {error}"));
     }
     let (text, html) = (fields.text("text"), fields.text("html"));
     let attachments = attachments(fields);
-    let wrong = ["text", "html", "attachments"].into_iter().any(|name| fields.is_wrong(name));
-    if text.is_none() && html.is_none() && attachments.is_empty() && !wrong {
+    let wrong = ["text", "html", "attachments", "template"].into_iter().any(|name| fields.is_wrong(name));
+    if text.is_none() && html.is_none() && attachments.is_empty() && !wrong && !is_template {
         fields.wrong("text", "required", "a mail needs text, html or an attachment");
     }
-    Parts { subject, text, html, headers: headers(fields), attachments }
+    Parts { subject, text, html, headers: headers(fields), attachments, rendering: rendering.map(Box::new) }
 }
 
 fn headers(fields: &mut Fields) -> CustomHeaders {
@@ -269,7 +265,7 @@ fn tags(fields: &mut Fields) -> Vec<String> {
     tags
 }
 
-fn metadata(fields: &mut Fields) -> BTreeMap<String, String> {
+pub(super) fn metadata(fields: &mut Fields) -> BTreeMap<String, String> {
     let Some(mut object) = fields.object("metadata") else { return BTreeMap::new() };
     let rest = object.rest();
     if rest.len() > MAX_METADATA {

@@ -3,6 +3,7 @@
 pub mod cancel;
 pub mod create;
 mod decode;
+mod personal;
 pub mod read;
 pub mod resend;
 mod show;

@@ -7,12 +7,13 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::domain::delivery::DeliveryStatus;
-use crate::domain::id::MessageId;
+use crate::domain::id::{DeliveryId, MessageId};
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::Problem;
 use crate::http::extract::{self, Path, Query};
 use crate::store::messages::{self, MessageFilter, StatusCount};
+use crate::submission::own;
 
 use super::show;
 
@@ -36,15 +37,19 @@ pub async fn one(
     Ok(Json(view))
 }
 
-/// `GET /v1/messages/{id}/raw`: its RFC 5322 form.
+/// `GET /v1/messages/{id}/raw`: its RFC 5322 form; `?delivery=`, where each recipient gets a mail of its own.
 pub async fn raw(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let id: MessageId = extract::id(&id, WHAT)?;
+    let mut query = Query::parse(query.as_deref());
+    let delivery = query.parsed("delivery", "invalid_id", str::parse::<DeliveryId>);
+    query.finish()?;
     let mut connection = app.database.serve().acquire().await?;
-    let raw = messages::raw(&mut connection, principal.tenant(), id).await?;
+    let raw = own::raw(&mut connection, principal.tenant(), id, delivery).await?;
     let raw = raw.ok_or_else(|| Problem::not_found("message, or its content is no longer stored"))?;
     let headers = [
         (header::CONTENT_TYPE, "message/rfc822"),

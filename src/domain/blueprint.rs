@@ -1,0 +1,147 @@
+//! What mails of many recipients are composed of, where each gets one of its own: stored once, composed again for
+//! every recipient and every attempt.
+//!
+//! Invariant: a recipient's mail is a pure function of the blueprint, the delivery's id and its particulars, so that a
+//! second copy is byte-identical. Date and ids are stored or derived, never taken from a clock or from chance.
+
+use std::sync::OnceLock;
+
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use crate::mail::compose::{self, ComposeError, Draft};
+use crate::mail::{Attachment, Header, Mailbox};
+use crate::render::{self, Compiled, Fault, Filled, Rendered, Source};
+
+use super::handling::{OwnMail, Particulars};
+use super::id::{DeliveryId, MessageId};
+
+/// What all these mails have in common.
+#[derive(Debug)]
+pub struct Blueprint {
+    /// The author.
+    pub from: Mailbox,
+    /// Where answers go.
+    pub reply_to: Vec<Mailbox>,
+    /// What they say.
+    pub wording: Wording,
+    /// Further header fields.
+    pub headers: Vec<Header>,
+    /// Files.
+    pub attachments: Vec<Attachment>,
+    /// What the Date field says.
+    pub date: OffsetDateTime,
+}
+
+/// What mails of a blueprint say.
+#[derive(Debug)]
+pub enum Wording {
+    /// The same to all.
+    Verbatim(Rendered),
+    /// To each with its own variables.
+    Template(Box<Template>),
+}
+
+/// A source and the variables that all recipients have in common.
+#[derive(Debug)]
+pub struct Template {
+    /// What is rendered.
+    pub source: Source,
+    /// Below each recipient's own.
+    pub variables: Map<String, Value>,
+    compiled: OnceLock<Result<Compiled, Vec<Fault>>>,
+}
+
+impl Template {
+    /// Of a source; it is compiled when it is needed first.
+    pub fn new(source: Source, variables: Map<String, Value>) -> Template {
+        Template { source, variables, compiled: OnceLock::new() }
+    }
+
+    /// The source, understood.
+    ///
+    /// # Errors
+    /// As [`Compiled::new`].
+    pub fn compiled(&self) -> Result<&Compiled, Vec<Fault>> {
+        self.compiled.get_or_init(|| Compiled::new(&self.source)).as_ref().map_err(Clone::clone)
+    }
+
+    /// With a recipient's own variables in it.
+    ///
+    /// # Errors
+    /// As [`Compiled::fill`].
+    pub fn fill(&self, own: &Map<String, Value>) -> Result<Filled, Vec<Fault>> {
+        self.compiled()?.fill(&render::over(&self.variables, own))
+    }
+}
+
+/// Why a recipient's mail cannot be composed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlueprintError {
+    /// Its contents cannot be rendered.
+    #[error("{}", .0.iter().map(Fault::sentence).collect::<Vec<_>>().join("; "))]
+    Render(Vec<Fault>),
+    /// It cannot be written.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// The delivery does not say whose mail it is.
+    #[error("the delivery does not say whose mail it is")]
+    NotPersonal,
+}
+
+impl Blueprint {
+    /// A recipient's own mail: the RFC 5322 form.
+    ///
+    /// # Errors
+    /// See [`BlueprintError`]; none, for what was accepted.
+    pub fn compose(
+        &self,
+        delivery: DeliveryId,
+        particulars: &Particulars,
+    ) -> Result<Vec<u8>, BlueprintError> {
+        let own = particulars.own.as_ref().ok_or(BlueprintError::NotPersonal)?;
+        match &self.wording {
+            Wording::Verbatim(contents) => self.write(delivery.message(), own, contents),
+            Wording::Template(template) => {
+                let filled = template.fill(&particulars.variables).map_err(BlueprintError::Render)?;
+                let contents = filled.finish().map_err(|fault| BlueprintError::Render(vec![fault]))?;
+                self.write(delivery.message(), own, &contents)
+            }
+        }
+    }
+
+    /// Writes a recipient's mail with these contents.
+    ///
+    /// # Errors
+    /// See [`BlueprintError`].
+    pub fn write(
+        &self,
+        message: MessageId,
+        own: &OwnMail,
+        contents: &Rendered,
+    ) -> Result<Vec<u8>, BlueprintError> {
+        let mail = message.delivery(own.ordinal);
+        let message_id = own_message_id(mail, self.from.address.domain());
+        let draft = Draft {
+            from: &self.from,
+            reply_to: &self.reply_to,
+            to: std::slice::from_ref(&own.to),
+            cc: &own.cc,
+            subject: &contents.subject,
+            text: contents.text.as_deref(),
+            html: contents.html.as_deref(),
+            amp: contents.amp.as_deref(),
+            attachments: &self.attachments,
+            headers: &self.headers,
+            message_id: &message_id,
+            date: self.date,
+            boundary_seed: mail.uuid().as_u128(),
+        };
+        Ok(compose::compose(&draft)?)
+    }
+}
+
+/// The Message-ID of the mail whose addressee's delivery this is, without its angle brackets.
+pub fn own_message_id(mail: DeliveryId, domain: &str) -> String {
+    format!("{}@{domain}", mail.uuid().simple())
+}
