@@ -61,7 +61,7 @@ async fn an_event_that_is_committed_late_is_not_passed_over() {
     let mut transaction = late.begin().await.expect("begun");
     let statement = "INSERT INTO events (txid, lane, type, delivery_id, id, tenant_id, data)
          SELECT txid_current(), e.lane, 'opened', e.delivery_id,
-                overlay(e.id::text placing '0' from 36 for 1)::uuid, e.tenant_id, '{}'
+                overlay(e.id::text placing CASE right(e.id::text, 1) WHEN '0' THEN '1' ELSE '0' END from 36 for 1)::uuid, e.tenant_id, '{}'
          FROM events e WHERE e.type = 'delivered'";
     let inserted = sqlx::query(statement).execute(&mut *transaction).await.expect("inserted");
     assert_eq!(inserted.rows_affected(), 1);
