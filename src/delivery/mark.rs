@@ -39,7 +39,7 @@ impl Marker {
         // The pixel stands once, in the first HTML part.
         let mut pixel = pixel;
         html_part::change_html(content, |html| {
-            let marked = links::mark(html, &link, pixel.as_deref())?;
+            let marked = links::mark(html, link, pixel.as_deref())?;
             pixel = None;
             Some(marked)
         })
