@@ -84,7 +84,8 @@ async fn work(
         // This process was taken for dead and lives on as another: what it had counts as another's until that
         // one is dead for good, and its connections end.
         for share in delivery.shares.all() {
-            share.grant(0);
+            // Not refused: whoever asks next is answered.
+            share.lower(0);
         }
         *noted = Noted { incarnation, rows: HashMap::new() };
     }

@@ -301,8 +301,11 @@ impl Site {
                 Some(until) => refuse(state.queue.drain(), until),
                 None => state.overflow(&mut pace, now),
             };
-            brought.open = self.wanted(&state, &mut pace, now);
-            state.connections += brought.open;
+            // Looked at again and again: what waits for a connection that is being opened wants no second one.
+            if state.queue.len().div_ceil(MAIL_PER_CONNECTION) > state.connections {
+                brought.open = self.wanted(&state, &mut pace, now);
+                state.connections += brought.open;
+            }
         }
         drop(state);
         if self.share.is_timed() || self.share.is_over() {
