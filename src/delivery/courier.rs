@@ -34,7 +34,7 @@ const ABANDONED_WAIT: Duration = Duration::seconds(30);
 
 /// Carries mail over one connection until the site has none left for it, or it is worn.
 pub async fn run(delivery: Arc<Delivery>, site: Arc<Site>) {
-    let place = Place { site: Arc::clone(&site), left: false };
+    let mut place = Place { site: Arc::clone(&site), arrived: false, left: false };
     let Some(seat) = delivery.shares.seat(&site.share).await else {
         return delivery.refuse(place.denied(delivery.clock.now()));
     };
@@ -45,7 +45,7 @@ pub async fn run(delivery: Arc<Delivery>, site: Arc<Site>) {
         seat,
         in_hand: None,
     };
-    let carried = AssertUnwindSafe(courier.carry()).catch_unwind().await;
+    let carried = AssertUnwindSafe(courier.carry(&mut place)).catch_unwind().await;
     if carried.is_err() {
         courier.abandon();
     }
@@ -58,16 +58,26 @@ pub async fn run(delivery: Arc<Delivery>, site: Arc<Site>) {
 /// A courier's place among the connections of its site, given up whatever happens to the courier.
 struct Place {
     site: Arc<Site>,
+    arrived: bool,
     left: bool,
 }
 
 impl Place {
+    /// Its connection is there, or will not be.
+    fn arrive(&mut self) {
+        if !std::mem::replace(&mut self.arrived, true) {
+            self.site.arrived();
+        }
+    }
+
     fn leave(mut self, now: OffsetDateTime) -> Brought {
+        self.arrive();
         self.left = true;
         self.site.connection_ended(now)
     }
 
     fn denied(mut self, now: OffsetDateTime) -> Vec<Refused> {
+        self.arrive();
         self.left = true;
         self.site.connection_denied(now)
     }
@@ -75,6 +85,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.arrive();
         if !self.left {
             self.site.connection_lost();
         }
@@ -100,9 +111,11 @@ struct Unconnected {
 }
 
 impl Courier {
-    async fn carry(&mut self) {
+    async fn carry(&mut self, place: &mut Place) {
         self.delivery.recorder.ready().await;
-        if let Err(unconnected) = self.open().await {
+        let opened = self.open().await;
+        place.arrive();
+        if let Err(unconnected) = opened {
             return self.give_up(unconnected);
         }
         let idle = self.site.policy.limits.idle;

@@ -60,6 +60,8 @@ struct State {
     queue: FairQueue<TenantId, Leased>,
     window: Window,
     connections: usize,
+    /// Those of them that are being opened: each will carry some of what waits.
+    opening: usize,
     idle: usize,
     paused_until: Option<OffsetDateTime>,
     failures: u32,
@@ -118,6 +120,7 @@ impl Site {
             queue: FairQueue::default(),
             window: Window::new(policy.limits.start, policy.limits.connections),
             connections: 0,
+            opening: 0,
             idle: 0,
             paused_until: None,
             failures: 0,
@@ -145,7 +148,7 @@ impl Site {
             }
         }
         let open = self.wanted(&state, &mut pace, now);
-        state.connections += open;
+        state.opens(open);
         refused.extend(state.stranded(&mut pace, now));
         let wake = state.idle.min(state.queue.len());
         drop((pace, state));
@@ -210,6 +213,12 @@ impl Site {
         state.queue.pop().map_or(Taken::Nothing, |leased| Taken::Mail(Box::new(leased)))
     }
 
+    /// A connection that was asked for is there, or will not be.
+    pub fn arrived(&self) {
+        let mut state = self.state();
+        state.opening = state.opening.saturating_sub(1);
+    }
+
     /// A connection of this site has ended, and its seat is free.
     pub fn connection_ended(&self, now: OffsetDateTime) -> Brought {
         let mut state = self.state();
@@ -219,7 +228,7 @@ impl Site {
         }
         let mut pace = self.share.pace();
         let open = self.wanted(&state, &mut pace, now).min(1);
-        state.connections += open;
+        state.opens(open);
         Brought { open, refused: state.stranded(&mut pace, now) }
     }
 
@@ -269,7 +278,7 @@ impl Site {
         }
         let now = clock.now();
         let open = self.wanted(&state, &mut self.share.pace(), now);
-        state.connections += open;
+        state.opens(open);
         open
     }
 
@@ -301,11 +310,8 @@ impl Site {
                 Some(until) => refuse(state.queue.drain(), until),
                 None => state.overflow(&mut pace, now),
             };
-            // Looked at again and again: what waits for a connection that is being opened wants no second one.
-            if state.queue.len().div_ceil(MAIL_PER_CONNECTION) > state.connections {
-                brought.open = self.wanted(&state, &mut pace, now);
-                state.connections += brought.open;
-            }
+            brought.open = self.wanted(&state, &mut pace, now);
+            state.opens(brought.open);
         }
         drop(state);
         if self.share.is_timed() || self.share.is_over() {
@@ -344,8 +350,8 @@ impl Site {
         state.connections > 0 || !state.queue.is_empty() || failed
     }
 
-    /// How many connections more are wanted: one for the first mail, then one for every few that wait. After a
-    /// failure one alone, as a probe.
+    /// How many connections more are wanted: one for the first mail, then one for every few that wait, those that are
+    /// being opened counted. After a failure one alone, as a probe.
     fn wanted(&self, state: &State, pace: &mut Pace, now: OffsetDateTime) -> usize {
         let earned = if state.failures > 0 { 1 } else { state.window.size().min(pace.allowed(now)) as usize };
         let limit = self.share.worth(earned);
@@ -353,7 +359,7 @@ impl Site {
         if let Some(ready) = pace.ready(now) {
             waiting = waiting.min(ready);
         }
-        let useful = waiting.div_ceil(MAIL_PER_CONNECTION);
+        let useful = waiting.div_ceil(MAIL_PER_CONNECTION).saturating_sub(state.opening);
         let wanted = useful.min(limit.saturating_sub(state.connections));
         if wanted == 0 { 0 } else { pace.take_dials(wanted, now) }
     }
@@ -385,6 +391,11 @@ enum Taken {
 }
 
 impl State {
+    fn opens(&mut self, connections: usize) {
+        self.connections += connections;
+        self.opening += connections;
+    }
+
     fn lives(&mut self) {
         self.failures = 0;
         self.paused_until = None;
