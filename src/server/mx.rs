@@ -152,7 +152,7 @@ impl Routes {
 
     /// Takes over routes when they change; those of a tenant that is deleted go with it.
     async fn follow(self, mut known: watch::Receiver<Known>, stop: CancellationToken) {
-        let of = |revisions: Revisions| (revisions.inbound, revisions.credentials);
+        let of = |revisions: Revisions| (revisions.inbound, revisions.credentials, revisions.domains);
         let mut seen = of(known.borrow().revisions);
         loop {
             tokio::select! {
