@@ -12,12 +12,17 @@ fn after(crashes: usize) -> Terms {
     Terms { budget: Duration::from_secs(120), crashes }
 }
 
-/// A node whose work is done by one thread, since strace counts the calls of each; it has sent a mail already,
-/// so that what follows is one mail's work and nothing else.
+/// A node whose work is done by one thread, since strace counts the calls of each; it has sent a mail already, and
+/// whatever an earlier life left, so that what follows is one mail's work and nothing else.
 async fn warm_node(scene: &Scene, oracle: &Oracle) -> Program {
     let node = scene.node("a").set("TOKIO_WORKER_THREADS", "1").start();
     let id = oracle.send(&node.client, mail("warm@example.net")).await.expect("accepted");
     node.client.ended(&id).await;
+    let mut database = scene.database().await;
+    eventually("nothing waits any more", PATIENCE, async || {
+        number(&mut database, "SELECT count(*) FROM queue").await == 0
+    })
+    .await;
     node
 }
 
