@@ -4,6 +4,7 @@
 //! mail is given back to the table uncounted. No site's trouble takes a connection, or a moment, from another.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
@@ -65,6 +66,8 @@ struct State {
     idle: usize,
     paused_until: Option<OffsetDateTime>,
     failures: u32,
+    /// When it last said something to a mail.
+    lived: Option<Instant>,
     turns: u64,
     closed: bool,
 }
@@ -99,6 +102,10 @@ pub struct Brought {
 
 /// Mail waiting at one site in one process: what its connections take in some seconds.
 const QUEUE_PER_CONNECTION: usize = 500;
+/// Mail waiting at a site that has not answered lately: one that hangs must not fill the memory that all share.
+const UNPROVEN_ROOM: usize = 128;
+/// How long a site is known to answer after it has said something.
+const ANSWERS_FOR: std::time::Duration = std::time::Duration::from_secs(60);
 /// How much of what goes at a rate may wait in memory.
 const RATE_HORIZON: Duration = Duration::seconds(4);
 /// When a full site may be tried again.
@@ -124,6 +131,7 @@ impl Site {
             idle: 0,
             paused_until: None,
             failures: 0,
+            lived: None,
             turns: 0,
             closed: false,
         };
@@ -262,6 +270,7 @@ impl Site {
         let until = already.unwrap_or_else(|| {
             let pause = FIRST_PAUSE * 2i32.pow(state.failures.min(16));
             state.failures += 1;
+            state.lived = None;
             state.window.collapse();
             now + pause.min(LONGEST_PAUSE)
         });
@@ -399,6 +408,7 @@ impl State {
     fn lives(&mut self) {
         self.failures = 0;
         self.paused_until = None;
+        self.lived = Some(Instant::now());
     }
 
     /// When mail may come again that comes now, if nothing is taken now.
@@ -410,12 +420,17 @@ impl State {
         paused.max(pace.suspended_until(now))
     }
 
-    /// How much may wait here. Whole batches are taken while nothing waits, unless they go at a rate.
+    /// How much may wait here. Whole batches are taken while nothing waits and the site answers, unless they go at a rate.
     fn room(&self, pace: &mut Pace, coming: usize, now: OffsetDateTime) -> usize {
-        let room = QUEUE_PER_CONNECTION.saturating_mul(pace.allowed(now) as usize);
+        let answers = self.lived.is_some_and(|at| at.elapsed() < ANSWERS_FOR);
+        let room = if answers {
+            QUEUE_PER_CONNECTION.saturating_mul(pace.allowed(now) as usize)
+        } else {
+            UNPROVEN_ROOM
+        };
         match pace.room(now, RATE_HORIZON) {
             Some(soon) => room.min(soon.max(1)),
-            None if self.queue.is_empty() => room.max(coming),
+            None if answers && self.queue.is_empty() => room.max(coming),
             None => room,
         }
     }
