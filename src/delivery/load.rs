@@ -40,8 +40,7 @@ pub async fn claim_lane(
     terms: Terms,
 ) -> Result<Loaded, StoreError> {
     let mut connection = database.claim().acquire().await?;
-    let closed = delivery.closed.now(terms.now);
-    let claimed = claim::claim(&mut connection, lane, terms, &closed).await?;
+    let claimed = claim::claim(&mut connection, lane, terms).await?;
     let count = claimed.len();
     if count > 0 {
         load(delivery, &mut connection, ledger, claimed, terms).await?;

@@ -36,7 +36,6 @@ use crate::account::domains::Domains;
 use crate::account::relays;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::closed::Closed;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
 use crate::delivery::pauses::Pauses;
 use crate::delivery::record::Recorder;
@@ -424,7 +423,6 @@ impl Building {
             cancels: Cancels::default(),
             suspended: Suspended::default(),
             pauses: Pauses::default(),
-            closed: Closed::default(),
             shares,
             couriers: tokio_util::task::TaskTracker::new(),
             cut: std::sync::Mutex::default(),

@@ -50,8 +50,7 @@ pub struct Terms {
 /// Three claims without a result make a row a poison suspect: from then on it is claimed alone.
 pub const SUSPECT_AFTER: i16 = 3;
 
-/// Claims due mail of one lane, fairly between tenants. Poison suspects are left out, and so is a tenant's mail to
-/// domains in `closed`: it would only be given back.
+/// Claims due mail of one lane, fairly between tenants. Poison suspects are left out.
 ///
 /// # Errors
 /// Nothing was claimed, but for [`StoreError::Unavailable`], after which the leases run out by themselves.
@@ -59,10 +58,7 @@ pub async fn claim(
     connection: &mut PgConnection,
     lane: Lane,
     terms: Terms,
-    closed: &[(TenantId, String)],
 ) -> Result<Vec<Claimed>, StoreError> {
-    let (closed_tenants, closed_domains): (Vec<Uuid>, Vec<&str>) =
-        closed.iter().map(|(tenant, domain)| (tenant.uuid(), domain.as_str())).unzip();
     let rows = sqlx::query!(
         r#"
         -- The tenants of this lane, by skipping from one to the next in the index.
@@ -94,8 +90,6 @@ pub async fn claim(
                 FROM (SELECT q.delivery_id, q.due_at FROM queue q
                       WHERE q.lane = $1 AND q.tenant_id = a.id AND q.priority = p.priority
                         AND q.due_at <= $2 AND q.unresolved < $6
-                        AND NOT EXISTS (SELECT 1 FROM unnest($7::uuid[], $8::text[]) AS x (tenant_id, domain)
-                                        WHERE x.tenant_id = a.id AND x.domain = q.domain)
                       ORDER BY q.due_at LIMIT (SELECT size FROM share)
                       FOR UPDATE SKIP LOCKED) s) c
         ),
@@ -123,8 +117,6 @@ pub async fn claim(
         terms.incarnation,
         terms.limit,
         SUSPECT_AFTER,
-        &closed_tenants,
-        &closed_domains as _,
     )
     .fetch_all(connection)
     .await?;
