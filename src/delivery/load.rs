@@ -126,7 +126,9 @@ async fn read(
     let messages = claim::load_messages(connection, &ids).await?;
     let messages: HashMap<MessageId, Message> =
         messages.into_iter().map(|message| (message.id, Message::from(message))).collect();
-    let deliveries = claim::load_deliveries(connection, &claimed).await?;
+    let stream = |row: &Claimed| messages.get(&row.delivery.message()).map(|m| m.outgoing.stream.as_str());
+    let known: Vec<_> = claimed.iter().filter_map(|row| Some((row.delivery, stream(row)?))).collect();
+    let deliveries = claim::load_deliveries(connection, &known).await?;
     let deliveries: HashMap<_, LoadedDelivery> = deliveries.into_iter().map(|row| (row.id, row)).collect();
 
     let mut read =
