@@ -145,7 +145,7 @@ impl Domains {
         }
         let message = format!("{} was added. Publish its records, then verify it.", domain.name);
         domains::note(&mut transaction, (tenant, id), "created", &message, now).await?;
-        audited(&mut transaction, actor, &domain, "domain.create", json!({}), now).await?;
+        audited(&mut transaction, actor, &domain, "domain.create", audit::made(shown(&domain)), now).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         Ok(self.view(domain, made.into_iter().map(|made| made.key).collect()))
     }
@@ -213,12 +213,13 @@ impl Domains {
             Standing::Active => (None, "resumed", "is used again"),
         };
         if paused_at != domain.paused_at {
+            let before = shown(&domain);
             domain.paused_at = paused_at;
             domains::update(&mut transaction, &domain).await?;
             let message = format!("{} {message}.", domain.name);
             domains::note(&mut transaction, (tenant, id), kind, &message, now).await?;
-            let details = json!({ "paused": paused_at.is_some() });
-            audited(&mut transaction, actor, &domain, "domain.update", details, now).await?;
+            let change = audit::changed(before, shown(&domain));
+            audited(&mut transaction, actor, &domain, "domain.update", change, now).await?;
         }
         transaction.commit().await.map_err(StoreError::from)?;
         self.known().await;
@@ -238,7 +239,7 @@ impl Domains {
         let mut transaction = self.database.serve().begin().await.map_err(StoreError::from)?;
         let domain = locked(&mut transaction, tenant, id).await?;
         domains::delete(&mut transaction, tenant, id).await?;
-        audited(&mut transaction, actor, &domain, "domain.delete", json!({}), now).await?;
+        audited(&mut transaction, actor, &domain, "domain.delete", audit::removed(shown(&domain)), now).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.known().await;
         Ok(())
@@ -287,16 +288,19 @@ async fn locked(
     of_name.into_iter().find(|domain| domain.tenant == tenant && domain.id == id).ok_or(DomainError::NotFound)
 }
 
+/// As the audit log tells it.
+fn shown(domain: &StoredDomain) -> Value {
+    json!({ "name": domain.name, "status": domain.status.as_str(), "paused": domain.paused_at.is_some() })
+}
+
 async fn audited(
     connection: &mut PgConnection,
     actor: &Actor,
     domain: &StoredDomain,
     action: &'static str,
-    mut details: Value,
+    details: Value,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    details["name"] = domain.name.as_str().into();
-    details["status"] = domain.status.as_str().into();
     let target = domain.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, domain.tenant, entry, now).await

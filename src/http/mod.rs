@@ -41,7 +41,7 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue,
+    audit, captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue,
     relays, stats, streams, suppressions, templates, tenants, webhooks,
 };
 use auth::{Demand, Patience, guard};
@@ -204,6 +204,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/domains/{id}/verify", on(manage, post(domains::verify)))
         .route("/v1/domains/{id}/rotate", on(manage, post(domains::rotate)))
         .route("/v1/domains/{id}/keys", on(manage, post(domains::import_key)))
+        .route("/v1/audit", on(manage, get(audit::list)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
         .route("/v1/pauses", on(manage, post(pauses::create).get(pauses::list)))

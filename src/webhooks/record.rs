@@ -130,7 +130,10 @@ async fn tell_of(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = disabled.id.to_string();
-    let details = json!({ "url": disabled.url, "because": disabled.because });
+    let details = audit::changed(
+        json!({ "url": disabled.url, "enabled": true }),
+        json!({ "url": disabled.url, "enabled": false, "because": disabled.because }),
+    );
     tracing::warn!(webhook.id = target, because = disabled.because, "a webhook is disabled");
     let entry = Entry { actor: "postroad", ip: None, action: "webhook.disable", target: &target, details };
     audit::append(connection, disabled.tenant, entry, now).await?;

@@ -2,6 +2,7 @@
 
 mod api;
 mod architecture;
+mod audit;
 mod crash;
 mod direct;
 mod doctor;

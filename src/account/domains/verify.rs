@@ -129,6 +129,7 @@ impl Conclusion<'_> {
         connection: &mut PgConnection,
         mut holder: StoredDomain,
     ) -> Result<(), StoreError> {
+        let before = shown(&holder);
         holder.status = DomainStatus::Pending;
         holder.failing_since = None;
         holder.check_due_at = None;
@@ -140,11 +141,13 @@ impl Conclusion<'_> {
         );
         domains::note(connection, place, "moved_away", &message, self.now).await?;
         let actor = Actor::postroad();
-        audited(connection, &actor, &holder, "domain.moved_away", json!({}), self.now).await?;
+        let change = audit::changed(before, shown(&holder));
+        audited(connection, &actor, &holder, "domain.moved_away", change, self.now).await?;
         let message = format!("{} was another tenant's until now.", self.domain.name);
         let place = (self.domain.tenant, self.domain.id);
         domains::note(connection, place, "moved_here", &message, self.now).await?;
-        audited(connection, self.actor, &self.domain, "domain.moved_here", json!({}), self.now).await
+        let change = audit::made(json!({ "name": self.domain.name }));
+        audited(connection, self.actor, &self.domain, "domain.moved_here", change, self.now).await
     }
 
     /// Which keys sign, which are published, and which are no longer needed. Says whether anything changed.
@@ -243,7 +246,9 @@ impl Conclusion<'_> {
         };
         let place = (self.domain.tenant, self.domain.id);
         domains::note(connection, place, kind, &message, self.now).await?;
-        let details = json!({ "was": self.before.as_str() });
+        let mut before = shown(&self.domain);
+        before["status"] = self.before.as_str().into();
+        let details = audit::changed(before, shown(&self.domain));
         audited(connection, self.actor, &self.domain, "domain.status", details, self.now).await
     }
 
