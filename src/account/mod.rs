@@ -1,6 +1,7 @@
 //! What an account consists of: tenants, their keys, relays, templates, inbound routes, pauses and sender domains. Each change is one transaction that also
 //! writes the audit log and raises the revision by which nodes learn of it.
 
+pub mod addresses;
 pub mod bootstrap;
 pub mod credentials;
 pub mod domains;

@@ -41,7 +41,7 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    audit, captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue,
+    addresses, audit, captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue,
     relays, stats, streams, suppressions, templates, tenants, webhooks,
 };
 use auth::{Demand, Patience, guard};
@@ -193,6 +193,7 @@ pub fn router(app: App) -> Router {
         // What the capture route kept.
         .route("/v1/captured", on(read, get(captured::list)))
         .route("/v1/captured/{id}/raw", on(read, get(captured::raw)))
+        .route("/v1/addresses/validate", on(read, post(addresses::validate)))
         // The tenant's own affairs.
         .route("/v1/keys", on(manage, post(keys::create).get(keys::list)))
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))

@@ -5,6 +5,7 @@
 //! say so in their names or stand in files that only workers and operators use.
 
 pub mod accept;
+pub mod address_history;
 pub mod audit;
 pub mod blueprint;
 pub mod calls;

@@ -13,10 +13,11 @@ use crate::support::domains::publish_required;
 use crate::support::routes::ROUTES;
 
 /// What changes nothing that an audit log is about, and why.
-const EXEMPT: [(&str, &str, &str); 5] = [
+const EXEMPT: [(&str, &str, &str); 6] = [
     ("POST", "/v1/messages", "a mail is its own record, with the key that sent it"),
     ("POST", "/v1/messages/batch", "likewise"),
     ("POST", "/v1/messages/{id}/resend", "likewise"),
+    ("POST", "/v1/addresses/validate", "looks, and changes nothing"),
     ("POST", "/v1/templates/{id}/render", "shows, and changes nothing"),
     ("POST", "/v1/webhooks/{id}/test", "posts, and changes nothing; the webhook's own log has it"),
 ];

@@ -1,5 +1,6 @@
 //! The native API: `/v1`. Each file translates one resource and calls one operation.
 
+pub mod addresses;
 pub mod audit;
 pub mod captured;
 pub mod docs;

@@ -54,7 +54,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 87] = [
+pub const ROUTES: [Route; 88] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -82,6 +82,7 @@ pub const ROUTES: [Route; 87] = [
     route("POST", "/v1/domains/{id}/verify", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/rotate", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/keys", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/addresses/validate", Scope::Read, None),
     route("GET", "/v1/audit", Scope::Manage, None),
     route("POST", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays", Scope::Manage, None),
