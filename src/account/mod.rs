@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod domains;
 pub mod inbound_routes;
 pub mod keys;
+pub mod notices;
 pub mod pauses;
 pub mod rates;
 pub mod relays;

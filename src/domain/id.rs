@@ -54,6 +54,8 @@ pub mod kind {
     pub enum Captured {}
     /// An entry of the audit log.
     pub enum Audit {}
+    /// What a tenant is told about its account.
+    pub enum AccountNotice {}
     /// A tenant's template.
     pub enum Template {}
     /// An endpoint of a tenant's.
@@ -106,6 +108,9 @@ pub mod kind {
     impl Kind for Audit {
         const PREFIX: &'static str = "aud";
     }
+    impl Kind for AccountNotice {
+        const PREFIX: &'static str = "not";
+    }
     impl Kind for Template {
         const PREFIX: &'static str = "tpl";
     }
@@ -136,6 +141,8 @@ pub type MessageId = Id<kind::Message>;
 pub type DeliveryId = Id<kind::Delivery>;
 /// Names an event; ordered to the microsecond.
 pub type EventId = Id<kind::Event>;
+/// Names a notice about an account.
+pub type AccountNoticeId = Id<kind::AccountNotice>;
 /// Names a suppression.
 pub type SuppressionId = Id<kind::Suppression>;
 /// Names a relay.

@@ -41,7 +41,7 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    addresses, audit, captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue,
+    addresses, audit, captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, notices, pauses, queue,
     relays, stats, streams, suppressions, templates, tenants, webhooks,
 };
 use auth::{Demand, Patience, guard};
@@ -205,6 +205,10 @@ pub fn router(app: App) -> Router {
         .route("/v1/domains/{id}/verify", on(manage, post(domains::verify)))
         .route("/v1/domains/{id}/rotate", on(manage, post(domains::rotate)))
         .route("/v1/domains/{id}/keys", on(manage, post(domains::import_key)))
+        .route("/v1/notices", on(manage, get(notices::list)))
+        .route("/v1/notices/read", on(manage, post(notices::read_all)))
+        .route("/v1/notices/settings", on(manage, get(notices::settings).patch(notices::set_settings)))
+        .route("/v1/notices/{id}/read", on(manage, post(notices::read)))
         .route("/v1/audit", on(manage, get(audit::list)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 
 use crate::account::credentials::Keys;
+use crate::account::notices::Announcer;
 use crate::account::rates::Rates;
 use crate::delivery::{Delivery, LEASE};
 use crate::domain::handoff::Handoff;
@@ -18,7 +19,7 @@ use crate::smtp::submission::BadLogins;
 use crate::smtp::{Listener, Settings, Submission, Tls};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Limits};
-use crate::worker::{follow, notify};
+use crate::worker::{announce, follow, notify};
 
 use super::certificate::{Certificate, Shown};
 use super::{Building, Role, changes, observe, streams};
@@ -73,7 +74,13 @@ impl Building {
                 database: self.opened.database.clone(),
                 hostname: self.config.hostname.clone(),
             };
+            let announcer = Announcer {
+                accept: teller.accept.clone(),
+                database: teller.database.clone(),
+                hostname: teller.hostname.clone(),
+            };
             self.tellers.spawn("notify", notify::run(teller, self.stop_doors.clone()));
+            self.tellers.spawn("announce", announce::run(announcer, self.stop_doors.clone()));
         }
         Ok(ports)
     }

@@ -5,6 +5,7 @@
 //! say so in their names or stand in files that only workers and operators use.
 
 pub mod accept;
+pub mod account_notices;
 pub mod address_history;
 pub mod audit;
 pub mod blueprint;

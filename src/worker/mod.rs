@@ -2,6 +2,7 @@
 //! that tests call. What they do lives in `delivery`, `feedback` and `store`.
 
 pub mod alive;
+pub mod announce;
 pub mod apportion;
 pub mod complain;
 pub mod deliver;

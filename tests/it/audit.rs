@@ -13,10 +13,12 @@ use crate::support::domains::publish_required;
 use crate::support::routes::ROUTES;
 
 /// What changes nothing that an audit log is about, and why.
-const EXEMPT: [(&str, &str, &str); 6] = [
+const EXEMPT: [(&str, &str, &str); 8] = [
     ("POST", "/v1/messages", "a mail is its own record, with the key that sent it"),
     ("POST", "/v1/messages/batch", "likewise"),
     ("POST", "/v1/messages/{id}/resend", "likewise"),
+    ("POST", "/v1/notices/read", "that somebody has read changes nothing"),
+    ("POST", "/v1/notices/{id}/read", "likewise"),
     ("POST", "/v1/addresses/validate", "looks, and changes nothing"),
     ("POST", "/v1/templates/{id}/render", "shows, and changes nothing"),
     ("POST", "/v1/webhooks/{id}/test", "posts, and changes nothing; the webhook's own log has it"),
@@ -86,6 +88,8 @@ impl Journey<'_> {
         let pause = self.change(("POST", "/v1/site-pauses"), "", body, "pause.create").await;
         self.change(("DELETE", "/v1/site-pauses/{id}"), &text(&pause, "/id"), json!({}), "pause.delete").await;
         self.app.database.change("INSERT INTO sites (site, source) VALUES ('mx.acme.example', '')").await;
+        let body = json!({ "emails": ["ops@acme.example"] });
+        self.change(("PATCH", "/v1/notices/settings"), "", body, "notice.settings").await;
         let body = json!({ "site": "mx.acme.example" });
         self.change(("POST", "/v1/sites/resume"), "", body, "site.resume").await;
     }

@@ -10,6 +10,7 @@ mod embedded;
 mod faults;
 mod identity;
 mod inbound;
+mod notices;
 mod openapi;
 mod pacing;
 mod packaging;

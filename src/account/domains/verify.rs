@@ -5,6 +5,7 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use crate::account::Actor;
+use crate::domain::account_notice::{Kind, NewNotice};
 use crate::domain::id::{DomainId, TenantId};
 use crate::domain::identity::judge::Finding;
 use crate::domain::identity::records::{Need, Record};
@@ -13,10 +14,10 @@ use crate::domain::identity::settle::{Before, Settled, settle};
 use crate::domain::identity::{DomainStatus, KeyState};
 use crate::store::domain_keys::{self, StoredKey};
 use crate::store::domains::{self, StoredDomain};
-use crate::store::{PgConnection, StoreError};
+use crate::store::{PgConnection, StoreError, account_notices, audit};
 
 use super::lookup::look_up;
-use super::{DomainError, DomainView, Domains, audited, facts, not_looked_up, records};
+use super::{DomainError, DomainView, Domains, audited, facts, not_looked_up, records, shown};
 
 /// Why records are looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +141,7 @@ impl Conclusion<'_> {
             holder.name
         );
         domains::note(connection, place, "moved_away", &message, self.now).await?;
+        self.raise(connection, &holder, Kind::DomainMoved, &message).await?;
         let actor = Actor::postroad();
         let change = audit::changed(before, shown(&holder));
         audited(connection, &actor, &holder, "domain.moved_away", change, self.now).await?;
@@ -246,10 +248,31 @@ impl Conclusion<'_> {
         };
         let place = (self.domain.tenant, self.domain.id);
         domains::note(connection, place, kind, &message, self.now).await?;
+        let notice = match self.domain.status {
+            Failing => Some(Kind::DomainFailing),
+            Pending => Some(Kind::DomainLapsed),
+            Verified => None,
+        };
+        if let Some(notice) = notice {
+            self.raise(connection, &self.domain, notice, &message).await?;
+        }
         let mut before = shown(&self.domain);
         before["status"] = self.before.as_str().into();
         let details = audit::changed(before, shown(&self.domain));
         audited(connection, self.actor, &self.domain, "domain.status", details, self.now).await
+    }
+
+    async fn raise(
+        &self,
+        connection: &mut PgConnection,
+        domain: &StoredDomain,
+        kind: Kind,
+        message: &str,
+    ) -> Result<(), StoreError> {
+        let subject = domain.id.to_string();
+        let data = json!({ "domain_id": subject, "name": domain.name, "status": domain.status.as_str() });
+        let notice = NewNotice { kind, subject: &subject, message, data };
+        account_notices::raise(connection, domain.tenant, &notice, self.now).await.map(drop)
     }
 
     fn wrong(&self) -> String {

@@ -12,6 +12,7 @@ pub mod inbound;
 pub mod inbound_routes;
 pub mod keys;
 pub mod messages;
+pub mod notices;
 pub mod pauses;
 pub mod queue;
 pub mod relays;

@@ -45,6 +45,8 @@ pub enum Named {
     Webhook,
     /// A stream.
     Stream,
+    /// A notice about an account.
+    Notice,
     /// A tenant.
     Tenant,
 }
@@ -54,7 +56,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 88] = [
+pub const ROUTES: [Route; 93] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -83,6 +85,11 @@ pub const ROUTES: [Route; 88] = [
     route("POST", "/v1/domains/{id}/rotate", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/keys", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/addresses/validate", Scope::Read, None),
+    route("GET", "/v1/notices", Scope::Manage, None),
+    route("POST", "/v1/notices/read", Scope::Manage, None),
+    route("GET", "/v1/notices/settings", Scope::Manage, None),
+    route("PATCH", "/v1/notices/settings", Scope::Manage, None),
+    route("POST", "/v1/notices/{id}/read", Scope::Manage, Some(Named::Notice)),
     route("GET", "/v1/audit", Scope::Manage, None),
     route("POST", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays", Scope::Manage, None),
