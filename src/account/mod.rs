@@ -9,6 +9,7 @@ pub mod inbound_routes;
 pub mod keys;
 pub mod notices;
 pub mod pauses;
+pub mod quotas;
 pub mod rates;
 pub mod relays;
 pub mod streams;

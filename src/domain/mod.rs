@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod pacing;
 pub mod pause;
 pub mod provider;
+pub mod quota;
 pub mod relay;
 pub mod retry;
 pub mod return_path;

@@ -42,7 +42,7 @@ use crate::submission::Accept;
 
 use api::{
     addresses, audit, captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, notices, pauses, queue,
-    relays, stats, streams, suppressions, templates, tenants, webhooks,
+    relays, stats, streams, suppressions, templates, tenants, usage, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -190,6 +190,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/events/export", on(read, get(export::export)))
         // Figures.
         .route("/v1/stats", on(read, get(stats::read)))
+        .route("/v1/usage", on(read, get(usage::read)))
         // What the capture route kept.
         .route("/v1/captured", on(read, get(captured::list)))
         .route("/v1/captured/{id}/raw", on(read, get(captured::raw)))
@@ -256,6 +257,7 @@ pub fn router(app: App) -> Router {
             "/v1/tenants/{id}",
             on(operate, get(tenants::one).patch(tenants::update)).merge(on(operate, delete(tenants::delete))),
         )
+        .route("/v1/tenants/{id}/limits", on(operate, get(usage::limits).patch(usage::set_limits)))
         .route("/v1/queue", on(operate, get(queue::destinations)))
         .route("/v1/sites", on(operate, get(queue::sites)))
         .route("/v1/sites/resume", on(operate, post(queue::resume)))

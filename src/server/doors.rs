@@ -106,6 +106,7 @@ impl Building {
             },
             lanes: self.lanes.clone(),
             intake,
+            quotas: self.quotas.clone(),
             database: database.clone(),
         };
         let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));

@@ -12,6 +12,7 @@ mod identity;
 mod master_key;
 mod mx;
 mod observe;
+mod quotas;
 mod role;
 mod roots;
 mod shares;
@@ -61,7 +62,7 @@ use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
-use crate::submission::{Lanes, Streams};
+use crate::submission::{Lanes, Quotas, Streams};
 use crate::worker::{alive, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup};
 
 pub use doors::Ports;
@@ -181,6 +182,7 @@ struct Building {
     domains: Domains,
     outbound: Outbound,
     streams: Streams,
+    quotas: Quotas,
     resolver: Resolver,
     directory: Directory,
     stop_doors: CancellationToken,
@@ -329,6 +331,7 @@ impl Building {
             seal: opened.master.derive(Purpose::Seal),
             outbound: webhooks::outbound(&config)?,
             streams: Streams::default(),
+            quotas: Quotas::new(opened.database.clone()),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
             directory: mx::directory(&config, &opened.master, identities.senders()),
             identities,
@@ -382,6 +385,8 @@ impl Building {
         self.loops.spawn("rescue", rescue::run(rescuer, stop.clone()));
         self.streams.reload(database).await?;
         self.loops.spawn("streams", self.follow_streams());
+        self.quotas.reload().await?;
+        self.loops.spawn("quotas", self.follow_quotas());
         self.loops.spawn("revise", revise::run(database.link(Use::Watch), known, stop.clone()));
         self.identities.refresh().await?;
         let identities = Arc::clone(&self.identities);

@@ -35,6 +35,7 @@ pub mod partitions;
 pub mod pauses;
 pub mod posts;
 pub mod queue;
+pub mod quotas;
 pub mod recipients;
 pub mod record;
 pub mod relays;

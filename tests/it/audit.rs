@@ -149,6 +149,8 @@ impl Journey<'_> {
         self.change(("DELETE", "/v1/templates/{id}"), &id, json!({}), "template.delete").await;
         let id = text(&self.change(("POST", "/v1/tenants"), "", json!({ "name": "one" }), "tenant.create").await, "/id");
         self.change(("PATCH", "/v1/tenants/{id}"), &id, json!({ "name": "two" }), "tenant.update").await;
+        let body = json!({ "per_day": 7 });
+        self.change(("PATCH", "/v1/tenants/{id}/limits"), &id, body, "tenant.limits").await;
         self.change(("DELETE", "/v1/tenants/{id}"), &id, json!({}), "tenant.delete").await;
     }
 }

@@ -14,6 +14,7 @@ mod notices;
 mod openapi;
 mod pacing;
 mod packaging;
+mod quotas;
 mod smtp;
 mod stats;
 mod store;

@@ -21,6 +21,7 @@ pub mod streams;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
+pub mod usage;
 mod variables;
 pub mod webhooks;
 mod wire;

@@ -133,6 +133,7 @@ fn body(route: &Route) -> Option<Value> {
         ("PATCH", "/v1/domains/{id}") => Some(json!({ "paused": true })),
         ("PATCH", "/v1/tenants/{id}") => Some(json!({ "suspended": true })),
         ("PATCH", "/v1/streams/{id}") => Some(json!({ "title": "changed" })),
+        ("PATCH", "/v1/tenants/{id}/limits") => Some(json!({ "per_day": null })),
         ("PATCH", "/v1/notices/settings") => Some(json!({ "emails": [] })),
         ("PATCH", "/v1/streams/policy") => Some(json!({ "unknown": "accept" })),
         ("PATCH", "/v1/webhooks/{id}") => Some(json!({ "description": "changed" })),

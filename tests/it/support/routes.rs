@@ -56,7 +56,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 93] = [
+pub const ROUTES: [Route; 96] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -70,6 +70,9 @@ pub const ROUTES: [Route; 93] = [
     route("GET", "/v1/events/stream", Scope::Read, None),
     route("GET", "/v1/events/export", Scope::Read, None),
     route("GET", "/v1/stats", Scope::Read, None),
+    route("GET", "/v1/usage", Scope::Read, None),
+    route("GET", "/v1/tenants/{id}/limits", Scope::Operate, Some(Named::Tenant)),
+    route("PATCH", "/v1/tenants/{id}/limits", Scope::Operate, Some(Named::Tenant)),
     route("GET", "/v1/captured", Scope::Read, None),
     route("GET", "/v1/captured/{id}/raw", Scope::Read, Some(Named::Captured)),
     route("POST", "/v1/keys", Scope::Manage, None),
