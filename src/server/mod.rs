@@ -84,6 +84,7 @@ pub struct Server {
     config: Config,
     database: Database,
     domains: Domains,
+    quotas: Quotas,
     clock: Clock,
     incarnation: Incarnation,
     delivery: Option<Arc<Delivery>>,
@@ -249,6 +250,11 @@ impl Server {
     /// What works on sender domains.
     pub fn domains(&self) -> &Domains {
         &self.domains
+    }
+
+    /// What this process has of tenants' limits.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// The clock of this process.
@@ -529,6 +535,7 @@ impl Building {
             config: self.config,
             database,
             domains: self.domains,
+            quotas: self.quotas,
             clock,
             incarnation: self.incarnation,
             delivery,
