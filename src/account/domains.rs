@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use crate::dns::Resolver;
+use crate::domain::handling::Tracking;
 use crate::domain::id::{DomainId, TenantId};
 use crate::domain::identity::judge::{Finding, RecordStatus};
 use crate::domain::identity::records::{KeyFacts, Places, Record, wanted};
@@ -126,6 +127,7 @@ impl Domains {
             returns: false,
             checks: Checks::default(),
             paused_at: None,
+            tracking: Tracking::default(),
             created_at: now,
             verified_at: None,
             failing_since: None,
@@ -191,6 +193,31 @@ impl Domains {
             views.push(self.view(domain, own));
         }
         Ok(views)
+    }
+
+    /// Decides what is watched of a domain's mail that does not say, in streams that do not either.
+    ///
+    /// # Errors
+    /// [`DomainError::NotFound`].
+    pub async fn set_tracking(
+        &self,
+        actor: &Actor,
+        (tenant, id): (TenantId, DomainId),
+        tracking: Tracking,
+        now: OffsetDateTime,
+    ) -> Result<DomainView, DomainError> {
+        let mut transaction = self.database.serve().begin().await.map_err(StoreError::from)?;
+        let mut domain = locked(&mut transaction, tenant, id).await?;
+        if tracking != domain.tracking {
+            let before = shown(&domain);
+            domain.tracking = tracking;
+            domains::update(&mut transaction, &domain).await?;
+            let change = audit::changed(before, shown(&domain));
+            audited(&mut transaction, actor, &domain, "domain.update", change, now).await?;
+        }
+        transaction.commit().await.map_err(StoreError::from)?;
+        self.known().await;
+        self.find(tenant, id).await
     }
 
     /// Stops a domain, or lets it go on.
@@ -290,7 +317,12 @@ async fn locked(
 
 /// As the audit log tells it.
 fn shown(domain: &StoredDomain) -> Value {
-    json!({ "name": domain.name, "status": domain.status.as_str(), "paused": domain.paused_at.is_some() })
+    json!({
+        "name": domain.name,
+        "status": domain.status.as_str(),
+        "paused": domain.paused_at.is_some(),
+        "tracking": { "opens": domain.tracking.opens, "clicks": domain.tracking.clicks },
+    })
 }
 
 async fn audited(

@@ -51,6 +51,17 @@ struct Front {
 }
 
 impl Building {
+    /// Listens for HTTP, so that what leads there is known by its port from the first mail on. Nobody is answered
+    /// before the doors are opened.
+    pub(super) async fn listen(&mut self) -> Result<()> {
+        if self.roles.contains(&Role::Api) {
+            let listener = listen(self.config.http_addr).await?;
+            self.config.http_addr = listener.local_addr()?;
+            self.http = Some(listener);
+        }
+        Ok(())
+    }
+
     /// Opens the doors of this process's roles. Whoever submits mail must end before the writers can: nothing here
     /// may keep an [`Accept`] beyond the doors.
     pub(super) async fn open_doors(
@@ -137,7 +148,7 @@ impl Building {
         ports: &mut Ports,
     ) -> Result<()> {
         let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
-        let listener = listen(self.config.http_addr).await?;
+        let listener = self.http.take().context("HTTP listens before the doors are opened")?;
         ports.http = Some(listener.local_addr()?);
         self.loops.spawn("follow", follow::run(self.live.clone(), database.clone(), self.stop_loops.clone()));
         let metrics = observe::recorder()?;

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -186,6 +187,7 @@ struct Building {
     quotas: Quotas,
     resolver: Resolver,
     directory: Directory,
+    http: Option<TcpListener>,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -209,6 +211,7 @@ impl Server {
         let Bootstrap { tenant, first_key } =
             bootstrap::run(&opened.database, &opened.master, config.api_key.as_ref(), now).await?;
         let mut building = Building::enter(config, roles, opened).await?;
+        building.listen().await?;
         let delivery =
             if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
         building.inbound().await?;
@@ -343,6 +346,7 @@ impl Building {
             identities,
             fence: Fence::opened(begun),
             live: Live::default(),
+            http: None,
             stop_doors: CancellationToken::new(),
             stop_loops: CancellationToken::new(),
             stop_capture: CancellationToken::new(),

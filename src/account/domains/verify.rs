@@ -7,8 +7,8 @@ use time::{Duration, OffsetDateTime};
 use crate::account::Actor;
 use crate::domain::account_notice::{Kind, NewNotice};
 use crate::domain::id::{DomainId, TenantId};
-use crate::domain::identity::judge::Finding;
-use crate::domain::identity::records::{Need, Record};
+use crate::domain::identity::judge::{Finding, RecordStatus};
+use crate::domain::identity::records::{Need, Purpose, Record};
 use crate::domain::identity::schedule::{OVERLAP, next_check};
 use crate::domain::identity::settle::{Before, Settled, settle};
 use crate::domain::identity::{DomainStatus, KeyState};
@@ -205,7 +205,14 @@ impl Conclusion<'_> {
     ) -> Result<(), StoreError> {
         let now = self.now;
         let domain = &mut self.domain;
-        let is_same = domain.status == settled.status && domain.returns == settled.returns;
+        let tracks = |found: &Finding| found.status == RecordStatus::Ok;
+        let tracking = self.looked.iter().find(|(record, _)| record.purpose == Purpose::Tracking);
+        let tracked = tracking.is_some_and(|(record, _)| {
+            domain.checks.of(record.kind.as_str(), &record.name, &record.value).is_some_and(tracks)
+        });
+        let is_same = domain.status == settled.status
+            && domain.returns == settled.returns
+            && tracked == tracking.is_some_and(|(_, found)| tracks(found));
         if settled.status.is_held() && !self.before.is_held() {
             domain.verified_at = Some(now);
         }

@@ -10,8 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::domain::handling::Tracking;
 use crate::domain::submission::{
     MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_TAG_LEN, MAX_TAGS, Options, StreamName,
-    is_metadata_key, is_metadata_value, is_tag,
-};
+    is_metadata_key, is_metadata_value, is_tag, Watch};
 use crate::smtp::reply::Reply;
 use crate::submission::IdempotencyKey;
 
@@ -71,6 +70,7 @@ impl Reading {
             "track" => {
                 if let Some(tracking) = self.once("track", name, tracking(&value)) {
                     self.control.options.handling.tracking = tracking;
+                    self.control.options.watch = Watch::AsSaid;
                 }
             }
             // Both have only ASCII before this place.
