@@ -5,6 +5,7 @@ pub mod addresses;
 pub mod bootstrap;
 pub mod credentials;
 pub mod domains;
+pub mod erasures;
 pub mod inbound_routes;
 pub mod keys;
 pub mod notices;

@@ -56,6 +56,8 @@ pub mod kind {
     pub enum Audit {}
     /// What a tenant is told about its account.
     pub enum AccountNotice {}
+    /// A request to erase a recipient's data.
+    pub enum Erasure {}
     /// A tenant's template.
     pub enum Template {}
     /// An endpoint of a tenant's.
@@ -108,6 +110,9 @@ pub mod kind {
     impl Kind for Audit {
         const PREFIX: &'static str = "aud";
     }
+    impl Kind for Erasure {
+        const PREFIX: &'static str = "ers";
+    }
     impl Kind for AccountNotice {
         const PREFIX: &'static str = "not";
     }
@@ -141,6 +146,8 @@ pub type MessageId = Id<kind::Message>;
 pub type DeliveryId = Id<kind::Delivery>;
 /// Names an event; ordered to the microsecond.
 pub type EventId = Id<kind::Event>;
+/// Names a request to erase a recipient's data.
+pub type ErasureId = Id<kind::Erasure>;
 /// Names a notice about an account.
 pub type AccountNoticeId = Id<kind::AccountNotice>;
 /// Names a suppression.

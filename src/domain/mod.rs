@@ -7,6 +7,7 @@ pub mod blueprint;
 pub mod classify;
 pub mod delivery;
 pub mod disposable;
+pub mod erasure;
 pub mod event;
 pub mod handling;
 pub mod handoff;

@@ -41,7 +41,7 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    addresses, audit, captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, notices, pauses, queue,
+    addresses, audit, captured, docs, domains, erasures, events, export, health, inbound, inbound_routes, keys, messages, notices, pauses, queue,
     relays, stats, streams, suppressions, templates, tenants, usage, webhooks,
 };
 use auth::{Demand, Patience, guard};
@@ -210,6 +210,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/notices/read", on(manage, post(notices::read_all)))
         .route("/v1/notices/settings", on(manage, get(notices::settings).patch(notices::set_settings)))
         .route("/v1/notices/{id}/read", on(manage, post(notices::read)))
+        .route("/v1/erasures", on(manage, post(erasures::create).get(erasures::list)))
+        .route("/v1/erasures/{id}", on(manage, get(erasures::one)))
         .route("/v1/audit", on(manage, get(audit::list)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))

@@ -118,6 +118,7 @@ impl Building {
             lanes: self.lanes.clone(),
             intake,
             quotas: self.quotas.clone(),
+            hashed: self.hashed.clone(),
             database: database.clone(),
         };
         let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));

@@ -8,6 +8,7 @@ mod capture;
 mod certificate;
 mod changes;
 mod doors;
+mod erasures;
 mod identity;
 mod master_key;
 mod mx;
@@ -47,6 +48,7 @@ use crate::delivery::site::Reach;
 use crate::delivery::tls::PeerTls;
 use crate::delivery::{Delivery, Tokens};
 use crate::dns::Resolver;
+use crate::domain::erasure::Pseudonyms;
 use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::id::TenantId;
 use crate::domain::incarnation::Incarnation;
@@ -63,7 +65,7 @@ use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
-use crate::submission::{Lanes, Quotas, Streams};
+use crate::submission::{Hashed, Lanes, Quotas, Streams};
 use crate::worker::{alive, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup};
 
 pub use doors::Ports;
@@ -185,6 +187,7 @@ struct Building {
     outbound: Outbound,
     streams: Streams,
     quotas: Quotas,
+    hashed: Hashed,
     resolver: Resolver,
     directory: Directory,
     http: Option<TcpListener>,
@@ -341,6 +344,7 @@ impl Building {
             outbound: webhooks::outbound(&config)?,
             streams: Streams::default(),
             quotas: Quotas::new(opened.database.clone()),
+            hashed: Hashed::new(Pseudonyms::new(&opened.master)),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
             directory: mx::directory(&config, &opened.master, identities.senders()),
             identities,
@@ -395,6 +399,8 @@ impl Building {
         self.loops.spawn("rescue", rescue::run(rescuer, stop.clone()));
         self.streams.reload(database).await?;
         self.loops.spawn("streams", self.follow_streams());
+        self.hashed.reload(database).await?;
+        self.loops.spawn("erasures", self.follow_erasures());
         self.quotas.reload().await?;
         self.loops.spawn("quotas", self.follow_quotas());
         self.loops.spawn("revise", revise::run(database.link(Use::Watch), known, stop.clone()));
@@ -503,6 +509,7 @@ impl Building {
             content: self.config.content,
             figures: self.config.figures,
         };
+        self.erase();
         let recheck = recheck::run(self.domains.clone(), self.opened.clock.clone(), stop.clone());
         self.loops.spawn("recheck", recheck);
         let rollup = rollup::Rollup {

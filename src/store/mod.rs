@@ -14,6 +14,8 @@ pub mod captured;
 pub mod claim;
 pub mod domain_keys;
 pub mod domains;
+pub mod erase;
+pub mod erasures;
 mod error;
 pub mod events;
 pub mod feedback;

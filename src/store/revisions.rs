@@ -25,6 +25,8 @@ pub enum Revised {
     Streams,
     /// What tenants are limited to.
     Quotas,
+    /// Who has suppressions that are known by a hash alone.
+    Erasures,
 }
 
 impl Revised {
@@ -38,6 +40,7 @@ impl Revised {
             Revised::Webhooks => "webhooks",
             Revised::Streams => "streams",
             Revised::Quotas => "quotas",
+            Revised::Erasures => "erasures",
         }
     }
 }
@@ -61,6 +64,8 @@ pub struct Revisions {
     pub streams: i64,
     /// What tenants are limited to.
     pub quotas: i64,
+    /// Who has suppressions that are known by a hash alone.
+    pub erasures: i64,
 }
 
 /// What a process knows of the revisions, and as of when.
@@ -112,5 +117,6 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
         webhooks: value(Revised::Webhooks),
         streams: value(Revised::Streams),
         quotas: value(Revised::Quotas),
+        erasures: value(Revised::Erasures),
     })
 }

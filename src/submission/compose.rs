@@ -129,6 +129,7 @@ fn deliveries(submission: &Submission, addresses: &Addresses, id: MessageId) -> 
             role: role(given, recipient),
             recipient: recipient.clone(),
             particulars: submission.recipients.particulars.get(&recipient.key()).cloned().unwrap_or_default(),
+            suppressed_as: None,
         })
         .collect()
 }

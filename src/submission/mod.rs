@@ -6,6 +6,7 @@
 mod check;
 mod compose;
 mod fingerprint;
+pub mod hashed;
 mod idempotency;
 pub mod intake;
 mod lanes;
@@ -33,6 +34,7 @@ use crate::store::accept::NewIdempotency;
 use crate::store::{Database, StoreError};
 
 pub use check::SenderPolicy;
+pub use hashed::Hashed;
 pub use idempotency::IdempotencyKey;
 pub use lanes::Lanes;
 pub use rejected::{Rejected, Rejection, Violation};
@@ -148,6 +150,8 @@ pub struct Accept {
     pub intake: Intake,
     /// How much may come in.
     pub quotas: Quotas,
+    /// Who is known by a hash alone.
+    pub hashed: Hashed,
     /// For answers given earlier.
     pub database: Database,
 }
@@ -168,6 +172,7 @@ impl Accept {
         let sources = Sources::read(&self.database, caller.tenant, &request.items).await?;
         let items = self.compose_all(caller, request, sources, now).await;
         let (key, mut items) = (items.key.zip(fingerprint), items.composed);
+        self.hashed.apply(&self.database, caller.tenant, &mut items).await?;
         let spent = match self.spend(caller, &mut items, now).await? {
             Ok(spent) => spent,
             Err(exceeded) => return self.refuse(caller, key, exceeded).await,

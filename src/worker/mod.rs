@@ -6,6 +6,7 @@ pub mod announce;
 pub mod apportion;
 pub mod complain;
 pub mod deliver;
+pub mod erase;
 pub mod follow;
 pub mod listen;
 pub mod notify;

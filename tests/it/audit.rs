@@ -88,6 +88,8 @@ impl Journey<'_> {
         let pause = self.change(("POST", "/v1/site-pauses"), "", body, "pause.create").await;
         self.change(("DELETE", "/v1/site-pauses/{id}"), &text(&pause, "/id"), json!({}), "pause.delete").await;
         self.app.database.change("INSERT INTO sites (site, source) VALUES ('mx.acme.example', '')").await;
+        let body = json!({ "email": "zoe@example.net" });
+        self.change(("POST", "/v1/erasures"), "", body, "erasure.create").await;
         let body = json!({ "emails": ["ops@acme.example"] });
         self.change(("PATCH", "/v1/notices/settings"), "", body, "notice.settings").await;
         let body = json!({ "site": "mx.acme.example" });

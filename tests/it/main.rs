@@ -7,6 +7,7 @@ mod crash;
 mod direct;
 mod doctor;
 mod embedded;
+mod erasures;
 mod faults;
 mod identity;
 mod inbound;

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod captured;
 pub mod docs;
 pub mod domains;
+pub mod erasures;
 pub mod events;
 pub mod export;
 pub mod health;

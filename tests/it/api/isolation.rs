@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use postroad::domain::id::{
-    AccountNoticeId, CapturedId, DomainId, InboundId, InboundRouteId, KeyId, Lane, MessageId, PauseId, RelayId, StreamId,
+    AccountNoticeId, CapturedId, DomainId, ErasureId, InboundId, InboundRouteId, KeyId, Lane, MessageId, PauseId, RelayId, StreamId,
     SuppressionId, TemplateId, TenantId, WebhookId,
 };
 use postroad::domain::key::Scope;
@@ -34,6 +34,7 @@ struct Belongings {
     webhook: String,
     stream: String,
     notice: String,
+    erasure: String,
 }
 
 impl Belongings {
@@ -63,6 +64,7 @@ impl Belongings {
         let body = json!({ "url": "https://hooks.acme.example/", "enabled": false });
         let webhook = client.post("/v1/webhooks", body).await.text("/id");
         let stream = client.post("/v1/streams", json!({ "name": "news" })).await.text("/id");
+        let erasure = client.erase(&format!("nobody-{name}@example.net"), false).await;
         let notice = app.database.raise_notice(&account.tenant).await;
         Belongings {
             account,
@@ -77,6 +79,7 @@ impl Belongings {
             webhook,
             stream,
             notice,
+            erasure,
             pause,
             template,
         }
@@ -99,6 +102,7 @@ impl Belongings {
             Named::Webhook => &self.webhook,
             Named::Stream => &self.stream,
             Named::Notice => &self.notice,
+            Named::Erasure => &self.erasure,
             Named::Tenant => &self.account.tenant,
         }
     }
@@ -121,6 +125,7 @@ fn unknown(named: Named) -> String {
         Named::Webhook => WebhookId::new(now).to_string(),
         Named::Stream => StreamId::new(now).to_string(),
         Named::Notice => AccountNoticeId::new(now).to_string(),
+        Named::Erasure => ErasureId::new(now).to_string(),
         Named::Tenant => TenantId::new(now).to_string(),
     }
 }
@@ -198,7 +203,7 @@ async fn the_things_of_others_are_unknown_on_every_route_and_stay_as_they_are() 
         tried += 1;
     }
 
-    assert_eq!(tried, 42, "every route with an id of a tenant's own");
+    assert_eq!(tried, 43, "every route with an id of a tenant's own");
     assert_eq!(sight(&theirs).await, before);
     let moved = app.database.count("SELECT count(*) FROM messages").await;
     assert_eq!(moved, 2, "nothing was sent again");
@@ -248,6 +253,7 @@ async fn lists_filters_and_cursors_show_nothing_of_others() {
         "/v1/webhooks".to_owned(),
         "/v1/streams".to_owned(),
         "/v1/notices".to_owned(),
+        "/v1/erasures".to_owned(),
         "/v1/suppressions".to_owned(),
         "/v1/suppressions?email=never-theirs@example.net".to_owned(),
         format!("/v1/suppressions?cursor=sup_v{}", &theirs.suppression[5..]),

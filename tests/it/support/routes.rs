@@ -47,6 +47,8 @@ pub enum Named {
     Stream,
     /// A notice about an account.
     Notice,
+    /// A request to erase a recipient's data.
+    Erasure,
     /// A tenant.
     Tenant,
 }
@@ -56,7 +58,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 96] = [
+pub const ROUTES: [Route; 99] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -93,6 +95,9 @@ pub const ROUTES: [Route; 96] = [
     route("GET", "/v1/notices/settings", Scope::Manage, None),
     route("PATCH", "/v1/notices/settings", Scope::Manage, None),
     route("POST", "/v1/notices/{id}/read", Scope::Manage, Some(Named::Notice)),
+    route("POST", "/v1/erasures", Scope::Manage, None),
+    route("GET", "/v1/erasures", Scope::Manage, None),
+    route("GET", "/v1/erasures/{id}", Scope::Manage, Some(Named::Erasure)),
     route("GET", "/v1/audit", Scope::Manage, None),
     route("POST", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays", Scope::Manage, None),
