@@ -163,6 +163,13 @@ impl Domains {
         Ok(self.view(domain, keys))
     }
 
+    /// Where a domain's owner may have aggregate reports sent (RFC 9990): at its own return-path domain where bounces
+    /// to that reach us, since receivers then need no other proof that we want them.
+    pub fn reports_to(&self, domain: &StoredDomain) -> String {
+        let host = if domain.returns { &domain.return_path } else { &self.places.bounce };
+        format!("dmarc@{host}")
+    }
+
     /// What happened to a domain, newest first.
     ///
     /// # Errors

@@ -58,6 +58,8 @@ pub mod kind {
     pub enum AccountNotice {}
     /// A request to erase a recipient's data.
     pub enum Erasure {}
+    /// A report about mail of a domain.
+    pub enum DmarcReport {}
     /// A tenant's template.
     pub enum Template {}
     /// An endpoint of a tenant's.
@@ -110,6 +112,9 @@ pub mod kind {
     impl Kind for Audit {
         const PREFIX: &'static str = "aud";
     }
+    impl Kind for DmarcReport {
+        const PREFIX: &'static str = "dmr";
+    }
     impl Kind for Erasure {
         const PREFIX: &'static str = "ers";
     }
@@ -146,6 +151,8 @@ pub type MessageId = Id<kind::Message>;
 pub type DeliveryId = Id<kind::Delivery>;
 /// Names an event; ordered to the microsecond.
 pub type EventId = Id<kind::Event>;
+/// Names a report about mail of a domain.
+pub type DmarcReportId = Id<kind::DmarcReport>;
 /// Names a request to erase a recipient's data.
 pub type ErasureId = Id<kind::Erasure>;
 /// Names a notice about an account.

@@ -41,7 +41,7 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    addresses, audit, captured, docs, domains, erasures, events, export, health, inbound, inbound_routes, keys, messages, notices, pauses, queue,
+    addresses, audit, captured, dmarc, docs, domains, erasures, events, export, health, inbound, inbound_routes, keys, messages, notices, pauses, queue,
     relays, stats, streams, suppressions, templates, tenants, usage, webhooks,
 };
 use auth::{Demand, Patience, guard};
@@ -204,6 +204,7 @@ pub fn router(app: App) -> Router {
             on(manage, get(domains::one).patch(domains::update)).merge(on(manage, delete(domains::delete))),
         )
         .route("/v1/domains/{id}/verify", on(manage, post(domains::verify)))
+        .route("/v1/domains/{id}/dmarc", on(manage, get(dmarc::summary)))
         .route("/v1/domains/{id}/rotate", on(manage, post(domains::rotate)))
         .route("/v1/domains/{id}/keys", on(manage, post(domains::import_key)))
         .route("/v1/notices", on(manage, get(notices::list)))

@@ -12,6 +12,7 @@ pub mod blueprint;
 pub mod calls;
 pub mod captured;
 pub mod claim;
+pub mod dmarc;
 pub mod domain_keys;
 pub mod domains;
 pub mod erase;

@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod audit;
 pub mod captured;
+pub mod dmarc;
 pub mod docs;
 pub mod domains;
 pub mod erasures;

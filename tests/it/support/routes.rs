@@ -58,7 +58,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 99] = [
+pub const ROUTES: [Route; 100] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -87,6 +87,7 @@ pub const ROUTES: [Route; 99] = [
     route("PATCH", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
     route("DELETE", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/verify", Scope::Manage, Some(Named::Domain)),
+    route("GET", "/v1/domains/{id}/dmarc", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/rotate", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/keys", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/addresses/validate", Scope::Read, None),
