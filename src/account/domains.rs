@@ -273,7 +273,8 @@ impl Domains {
         let mut transaction = self.database.serve().begin().await.map_err(StoreError::from)?;
         let domain = locked(&mut transaction, tenant, id).await?;
         domains::delete(&mut transaction, tenant, id).await?;
-        audited(&mut transaction, actor, &domain, "domain.delete", audit::removed(shown(&domain)), now).await?;
+        audited(&mut transaction, actor, &domain, "domain.delete", audit::removed(shown(&domain)), now)
+            .await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.known().await;
         Ok(())

@@ -70,7 +70,8 @@ pub async fn create(
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
     erasures::insert(&mut transaction, tenant, &erasure, &sealed, now).await?;
     let details = audit::made(json!({ "keep_suppressed": erasure.keep_suppressed }));
-    let entry = Entry { actor: &actor.name, ip: actor.ip, action: "erasure.create", target: &target, details };
+    let entry =
+        Entry { actor: &actor.name, ip: actor.ip, action: "erasure.create", target: &target, details };
     audit::append(&mut transaction, tenant, entry, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(erasure)

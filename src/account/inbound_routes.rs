@@ -95,7 +95,8 @@ pub async fn create(
         Err(StoreError::Conflict(_)) => return Err(InboundRouteError::Exists),
         other => other?,
     }
-    changed(&mut transaction, actor, &stored, "inbound_route.create", audit::made(shown(&stored)), now).await?;
+    changed(&mut transaction, actor, &stored, "inbound_route.create", audit::made(shown(&stored)), now)
+        .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(stored)
 }

@@ -47,7 +47,8 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(pause) = pauses::find(&mut transaction, of, id).await? else { return Ok(false) };
     pauses::delete(&mut transaction, of, id).await?;
-    changed(&mut transaction, actor, (by, &pause), "pause.delete", audit::removed(shown(&pause)), now).await?;
+    changed(&mut transaction, actor, (by, &pause), "pause.delete", audit::removed(shown(&pause)), now)
+        .await?;
     transaction.commit().await?;
     Ok(true)
 }

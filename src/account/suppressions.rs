@@ -135,8 +135,7 @@ pub async fn delete_many(
     let mut transaction = database.serve().begin().await?;
     let deleted = suppressions::delete_addresses(&mut transaction, tenant, addresses, stream).await?;
     if deleted > 0 {
-        let details =
-            audit::removed(json!({ "addresses": addresses, "stream": stream, "deleted": deleted }));
+        let details = audit::removed(json!({ "addresses": addresses, "stream": stream, "deleted": deleted }));
         let entry =
             Entry { actor: &actor.name, ip: actor.ip, action: "suppression.delete", target: "", details };
         audit::append(&mut transaction, tenant, entry, now).await?;

@@ -66,7 +66,10 @@ mod tests {
         assert_ne!(pseudonyms.address(two, "ann@example.net"), ann, "tenants cannot compare notes");
         assert_ne!(pseudonyms.address(one, "bob@example.net"), ann);
         let others = Pseudonyms::new(&MasterKey::generate().expect("randomness"));
-        assert_ne!(others.suppression(one, "ann@example.net"), pseudonyms.suppression(one, "ann@example.net"));
+        assert_ne!(
+            others.suppression(one, "ann@example.net"),
+            pseudonyms.suppression(one, "ann@example.net")
+        );
         assert!(pseudonyms.suppression(one, "ann@example.net").starts_with(HASHED));
     }
 }

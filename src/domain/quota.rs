@@ -88,7 +88,8 @@ pub fn portion(limit: i64, leased: i64, need: i64) -> Option<i64> {
 
 /// How much of a limit has been passed by giving out more: 80 or 100 percent.
 pub fn passed(limit: i64, before: i64, after: i64) -> Option<u8> {
-    let reaches = |percent: i64| limit > 0 && before * 100 < limit * percent && after * 100 >= limit * percent;
+    let reaches =
+        |percent: i64| limit > 0 && before * 100 < limit * percent && after * 100 >= limit * percent;
     [100, 80].into_iter().find(|percent| reaches(*percent)).map(|percent| percent as u8)
 }
 

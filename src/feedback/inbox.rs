@@ -130,9 +130,7 @@ impl Inbox {
         let read = Read { mail, examined: examined.as_ref(), report: report.as_ref() };
         let mut transaction = self.database.serve().begin().await?;
         for (address, addressee) in in_order(recipients) {
-            if self.one(&mut transaction, &read, address, addressee, now).await?
-                == Taken::TooEarly
-            {
+            if self.one(&mut transaction, &read, address, addressee, now).await? == Taken::TooEarly {
                 return Ok(Taken::TooEarly);
             }
         }
@@ -185,7 +183,9 @@ impl Inbox {
                 }
                 _ => keep(connection, *examined, Owner::Operator(self.operator), address, now).await?,
             },
-            Addressee::Routed(route) => keep(connection, *examined, Owner::Route(route), address, now).await?,
+            Addressee::Routed(route) => {
+                keep(connection, *examined, Owner::Route(route), address, now).await?
+            }
         }
         Ok(Taken::Done)
     }

@@ -29,8 +29,18 @@ mod tests {
     #[test]
     fn no_cell_is_a_formula_and_each_reads_back() {
         let texts = [
-            "", "ann@example.net", "=1+1@example.net", "+1@example.net", "-a@example.net", "@SUM(A1)", "\t=1", "\r=1",
-            "'=1", "''", "'ann@example.net", "a=1",
+            "",
+            "ann@example.net",
+            "=1+1@example.net",
+            "+1@example.net",
+            "-a@example.net",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "'=1",
+            "''",
+            "'ann@example.net",
+            "a=1",
         ];
         for text in texts {
             let cell = write(text);

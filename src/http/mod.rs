@@ -42,8 +42,9 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    addresses, audit, captured, dmarc, docs, domains, erasures, events, export, health, inbound, inbound_routes, keys, messages, notices, pauses, queue,
-    relays, stats, streams, suppressions, templates, tenants, usage, webhooks,
+    addresses, audit, captured, dmarc, docs, domains, erasures, events, export, health, inbound,
+    inbound_routes, keys, messages, notices, pauses, queue, relays, stats, streams, suppressions, templates,
+    tenants, usage, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};

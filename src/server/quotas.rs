@@ -36,7 +36,9 @@ impl Building {
                 }
                 match quotas.reload().await {
                     Ok(()) => seen = now,
-                    Err(error) => tracing::warn!(error = %error, "could not read the limits that have changed"),
+                    Err(error) => {
+                        tracing::warn!(error = %error, "could not read the limits that have changed")
+                    }
                 }
             }
             // What is not given back in time is lost to its tenants until the period ends.

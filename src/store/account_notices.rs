@@ -143,9 +143,10 @@ pub async fn mark_read(
 /// # Errors
 /// See [`StoreError`].
 pub async fn emails(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<String>, StoreError> {
-    let emails = sqlx::query_scalar!("SELECT emails FROM notice_settings WHERE tenant_id = $1", tenant.uuid())
-        .fetch_optional(connection)
-        .await?;
+    let emails =
+        sqlx::query_scalar!("SELECT emails FROM notice_settings WHERE tenant_id = $1", tenant.uuid())
+            .fetch_optional(connection)
+            .await?;
     Ok(emails.unwrap_or_default())
 }
 
@@ -254,7 +255,6 @@ pub async fn mailed(
 /// # Errors
 /// See [`StoreError`].
 pub async fn forget(connection: &mut PgConnection, before: time::Date) -> Result<u64, StoreError> {
-    let done =
-        sqlx::query!("DELETE FROM account_notices WHERE day < $1", before).execute(connection).await?;
+    let done = sqlx::query!("DELETE FROM account_notices WHERE day < $1", before).execute(connection).await?;
     Ok(done.rows_affected())
 }

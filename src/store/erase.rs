@@ -294,9 +294,13 @@ pub async fn inbound(
     )
     .execute(&mut *connection)
     .await?;
-    sqlx::query!("DELETE FROM inbound_calls WHERE tenant_id = $1 AND inbound_id = ANY ($2)", tenant.uuid(), &found)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM inbound_calls WHERE tenant_id = $1 AND inbound_id = ANY ($2)",
+        tenant.uuid(),
+        &found
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query!("DELETE FROM inbound WHERE tenant_id = $1 AND id = ANY ($2)", tenant.uuid(), &found)
         .execute(connection)
         .await?;

@@ -27,11 +27,7 @@ pub async fn find(connection: &mut PgConnection, tenant: TenantId) -> Result<Lim
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn set(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    limits: &Limits,
-) -> Result<(), StoreError> {
+pub async fn set(connection: &mut PgConnection, tenant: TenantId, limits: &Limits) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
         INSERT INTO quotas (tenant_id, per_second, per_day, per_month, message_bytes, recipients)

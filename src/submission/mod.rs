@@ -37,8 +37,8 @@ pub use check::SenderPolicy;
 pub use hashed::Hashed;
 pub use idempotency::IdempotencyKey;
 pub use lanes::Lanes;
-pub use rejected::{Rejected, Rejection, Violation};
 pub use quotas::Quotas;
+pub use rejected::{Rejected, Rejection, Violation};
 pub use streams::Streams;
 
 use idempotency::Earlier;

@@ -145,9 +145,8 @@ impl Quotas {
                 Period::Day | Period::Month => recipients,
             };
             let work = self.take(tenant, &account, period, (limit, need), now);
-            let taken = tokio::time::timeout(PATIENCE, work)
-                .await
-                .unwrap_or_else(|_| Err(StoreError::timed_out()));
+            let taken =
+                tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(StoreError::timed_out()));
             match taken {
                 Ok(Ok(starts_at)) => spent.0.push((period, starts_at, need)),
                 Ok(Err(exceeded)) => {
@@ -308,7 +307,10 @@ async fn tell(
 ) -> Result<(), StoreError> {
     let subject = format!("{} {percent}", period.as_str());
     let message = match percent {
-        100 => format!("All {limit} recipients of this {} have been used: more mail is refused.", period.as_str()),
+        100 => format!(
+            "All {limit} recipients of this {} have been used: more mail is refused.",
+            period.as_str()
+        ),
         _ => format!("{percent} % of the {limit} recipients of this {} have been used.", period.as_str()),
     };
     let data = json!({ "period": period.as_str(), "limit": limit, "percent": percent });

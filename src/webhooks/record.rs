@@ -141,8 +141,13 @@ async fn tell_of(
     audit::append(connection, disabled.tenant, entry, now).await?;
     let data = json!({ "webhook_id": target, "url": disabled.url, "because": disabled.because });
     let message = match disabled.because.as_str() {
-        "gone" => format!("The webhook {} says that it is gone: nothing is posted to it any more.", disabled.url),
-        _ => format!("The webhook {} has failed for five days: nothing is posted to it any more.", disabled.url),
+        "gone" => {
+            format!("The webhook {} says that it is gone: nothing is posted to it any more.", disabled.url)
+        }
+        _ => format!(
+            "The webhook {} has failed for five days: nothing is posted to it any more.",
+            disabled.url
+        ),
     };
     let notice = NewNotice { kind: Kind::WebhookDisabled, subject: &target, message: &message, data };
     account_notices::raise(connection, disabled.tenant, &notice, now).await?;

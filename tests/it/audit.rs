@@ -82,11 +82,13 @@ impl Journey<'_> {
         let body = json!({ "host": "smtp.acme.example" });
         let relay = self.change(("POST", "/v1/relays"), "", body, "relay.create").await;
         self.change(("DELETE", "/v1/relays/{id}"), &text(&relay, "/id"), json!({}), "relay.delete").await;
-        let pause = self.change(("POST", "/v1/pauses"), "", json!({ "stream": "held" }), "pause.create").await;
+        let pause =
+            self.change(("POST", "/v1/pauses"), "", json!({ "stream": "held" }), "pause.create").await;
         self.change(("DELETE", "/v1/pauses/{id}"), &text(&pause, "/id"), json!({}), "pause.delete").await;
         let body = json!({ "site": "mx.acme.example" });
         let pause = self.change(("POST", "/v1/site-pauses"), "", body, "pause.create").await;
-        self.change(("DELETE", "/v1/site-pauses/{id}"), &text(&pause, "/id"), json!({}), "pause.delete").await;
+        self.change(("DELETE", "/v1/site-pauses/{id}"), &text(&pause, "/id"), json!({}), "pause.delete")
+            .await;
         self.app.database.change("INSERT INTO sites (site, source) VALUES ('mx.acme.example', '')").await;
         let body = json!({ "email": "zoe@example.net" });
         self.change(("POST", "/v1/erasures"), "", body, "erasure.create").await;
@@ -111,7 +113,8 @@ impl Journey<'_> {
 
     async fn suppressions(&mut self) {
         let one = |email: &str| json!({ "email": email });
-        let made = self.change(("POST", "/v1/suppressions"), "", one("a@example.net"), "suppression.create").await;
+        let made =
+            self.change(("POST", "/v1/suppressions"), "", one("a@example.net"), "suppression.create").await;
         let id = text(&made, "/id");
         self.change(("DELETE", "/v1/suppressions/{id}"), &id, json!({}), "suppression.delete").await;
         let list = json!([one("b@example.net"), one("c@example.net")]);
@@ -125,14 +128,18 @@ impl Journey<'_> {
     async fn webhooks_streams_and_routes(&mut self) {
         let body = json!({ "url": "https://hooks.acme.example/", "enabled": false });
         let id = text(&self.change(("POST", "/v1/webhooks"), "", body, "webhook.create").await, "/id");
-        self.change(("PATCH", "/v1/webhooks/{id}"), &id, json!({ "description": "x" }), "webhook.update").await;
+        self.change(("PATCH", "/v1/webhooks/{id}"), &id, json!({ "description": "x" }), "webhook.update")
+            .await;
         self.change(("POST", "/v1/webhooks/{id}/rotate"), &id, json!({}), "webhook.rotate").await;
         let message = self.app.client.send_mail(mail("ann@example.net")).await;
         self.app.client.ended(&message).await;
         let time = json!({ "since": "2026-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z" });
         self.change(("POST", "/v1/webhooks/{id}/replay"), &id, time, "webhook.replay").await;
         self.change(("DELETE", "/v1/webhooks/{id}"), &id, json!({}), "webhook.delete").await;
-        let id = text(&self.change(("POST", "/v1/streams"), "", json!({ "name": "news" }), "stream.create").await, "/id");
+        let id = text(
+            &self.change(("POST", "/v1/streams"), "", json!({ "name": "news" }), "stream.create").await,
+            "/id",
+        );
         self.change(("PATCH", "/v1/streams/{id}"), &id, json!({ "title": "N" }), "stream.update").await;
         self.change(("DELETE", "/v1/streams/{id}"), &id, json!({}), "stream.delete").await;
         let body = json!({ "unknown": "refuse" });
@@ -149,7 +156,10 @@ impl Journey<'_> {
         self.change(("PATCH", "/v1/templates/{id}"), &id, json!({ "text": "Hi" }), "template.update").await;
         self.change(("POST", "/v1/templates/{id}/publish"), &id, json!({}), "template.publish").await;
         self.change(("DELETE", "/v1/templates/{id}"), &id, json!({}), "template.delete").await;
-        let id = text(&self.change(("POST", "/v1/tenants"), "", json!({ "name": "one" }), "tenant.create").await, "/id");
+        let id = text(
+            &self.change(("POST", "/v1/tenants"), "", json!({ "name": "one" }), "tenant.create").await,
+            "/id",
+        );
         self.change(("PATCH", "/v1/tenants/{id}"), &id, json!({ "name": "two" }), "tenant.update").await;
         let body = json!({ "per_day": 7 });
         self.change(("PATCH", "/v1/tenants/{id}/limits"), &id, body, "tenant.limits").await;
@@ -183,7 +193,8 @@ async fn every_route_that_changes_something_writes_who_did_it_and_how_it_was() {
 async fn the_log_is_read_filtered_and_paged_with_before_and_after() {
     let app = TestApp::start().await;
     let acme = app.account("acme").await;
-    let stream = acme.client.post("/v1/streams", json!({ "name": "news", "title": "News" })).await.text("/id");
+    let stream =
+        acme.client.post("/v1/streams", json!({ "name": "news", "title": "News" })).await.text("/id");
     acme.client.patch(&format!("/v1/streams/{stream}"), json!({ "title": "Weekly" })).await;
     acme.client.post("/v1/suppressions", json!({ "email": "ann@example.net" })).await;
     acme.client.delete(&format!("/v1/streams/{stream}")).await;
@@ -192,7 +203,14 @@ async fn the_log_is_read_filtered_and_paged_with_before_and_after() {
     let all = acme.client.all_pages("/v1/audit", 2).await;
     assert_eq!(
         actions(&all),
-        ["stream.delete", "suppression.create", "stream.update", "stream.create", "key.create", "tenant.create"]
+        [
+            "stream.delete",
+            "suppression.create",
+            "stream.update",
+            "stream.create",
+            "key.create",
+            "tenant.create"
+        ]
     );
     let updated = &all[2];
     assert_eq!((&updated["before"]["title"], &updated["after"]["title"]), (&json!("News"), &json!("Weekly")));

@@ -80,7 +80,10 @@ async fn nothing_of_an_erased_recipient_is_left_and_others_keep_what_is_theirs()
     for kind in ["deliveries", "messages", "bodies", "attempts"] {
         assert!(before.iter().any(|table| table.starts_with(kind)), "{kind}: {before:?}");
     }
-    assert!(["suppressions", "audit_log"].iter().all(|kind| before.contains(&(*kind).to_owned())), "{before:?}");
+    assert!(
+        ["suppressions", "audit_log"].iter().all(|kind| before.contains(&(*kind).to_owned())),
+        "{before:?}"
+    );
 
     let id = client.erase(ANN, false).await;
 
@@ -96,7 +99,10 @@ async fn nothing_of_an_erased_recipient_is_left_and_others_keep_what_is_theirs()
     let message = client.get(&format!("/v1/messages/{shared}")).await.body;
     let recipients: Vec<String> =
         message["deliveries"].as_array().expect("two").iter().map(|one| text(one, "/recipient")).collect();
-    assert!(recipients[0].ends_with("@erased.invalid") && recipients[1] == "bob@example.net", "{recipients:?}");
+    assert!(
+        recipients[0].ends_with("@erased.invalid") && recipients[1] == "bob@example.net",
+        "{recipients:?}"
+    );
     assert_eq!(message["to"], json!([recipients[0], "bob@example.net"]), "{message:#}");
     assert_eq!(client.get(&format!("/v1/messages/{shared}/raw")).await.status, StatusCode::OK);
     assert_eq!(statuses(&client.get(&format!("/v1/messages/{waiting}")).await.body), ["canceled"]);
@@ -124,7 +130,8 @@ async fn who_is_not_to_be_mailed_again_is_suppressed_although_nobody_knows_who_h
         }
         assert!(began.elapsed() < PATIENCE, "{:#}", answer.body);
     }
-    let body = json!({ "from": "hello@acme.example", "subject": "x", "text": "x", "to": [ANN, "bob@example.net"] });
+    let body =
+        json!({ "from": "hello@acme.example", "subject": "x", "text": "x", "to": [ANN, "bob@example.net"] });
     let mixed = acme.post("/v1/messages", body).await;
     let states: Vec<Value> =
         mixed.list("/deliveries").iter().map(|delivery| delivery["status"].clone()).collect();

@@ -93,7 +93,11 @@ async fn notices_are_filtered_and_read() {
     assert!(at.is_string());
     assert_eq!(client.post("/v1/notices/read", json!({})).await.status, StatusCode::NO_CONTENT);
     assert_eq!(client.post(&read, json!({})).await.status, StatusCode::NO_CONTENT);
-    assert_eq!(client.all_pages("/v1/notices?read=true", 100).await[0]["read_at"], at, "the first time stays");
+    assert_eq!(
+        client.all_pages("/v1/notices?read=true", 100).await[0]["read_at"],
+        at,
+        "the first time stays"
+    );
     app.stop().await;
 }
 

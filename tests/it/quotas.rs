@@ -65,7 +65,10 @@ async fn a_days_limit_is_refused_with_the_time_to_wait_and_told_at_80_and_100_pe
     assert_eq!(usage.status, StatusCode::OK);
     let day = &usage.body["day"];
     assert_eq!((&day["recipients"], &day["limit"], &day["remaining"]), (&json!(10), &json!(10), &json!(0)));
-    assert_eq!((&usage.body["month"]["recipients"], &usage.body["month"]["limit"]), (&json!(10), &Value::Null));
+    assert_eq!(
+        (&usage.body["month"]["recipients"], &usage.body["month"]["limit"]),
+        (&json!(10), &Value::Null)
+    );
     assert_eq!(usage.body["limits"]["per_day"], 10);
 
     // More may be sent as soon as the operator says so, and others were never limited.

@@ -184,8 +184,7 @@ impl Domains {
         domains::note(&mut transaction, (tenant, id), "keys_made", message, now).await?;
         let selectors: Vec<&str> = made.iter().map(|made| made.key.facts.selector.as_str()).collect();
         let change = audit::made(json!({ "name": domain.name, "selectors": selectors }));
-        audited(&mut transaction, actor, &domain, "domain.rotate", change, now)
-            .await?;
+        audited(&mut transaction, actor, &domain, "domain.rotate", change, now).await?;
         look_soon(&mut transaction, domain, now).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.find(tenant, id).await

@@ -97,8 +97,8 @@ mod tests {
                 name: name.to_owned(),
                 return_path: Some(format!("bounce.{name}")),
                 standing: Standing::Active,
-            tracking: Tracking::default(),
-            tracking_host: None,
+                tracking: Tracking::default(),
+                tracking_host: None,
                 signers: Vec::new(),
             })
         };

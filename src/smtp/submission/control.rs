@@ -9,8 +9,9 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::domain::handling::Tracking;
 use crate::domain::submission::{
-    MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_TAG_LEN, MAX_TAGS, Options, StreamName,
-    is_metadata_key, is_metadata_value, is_tag, Watch};
+    MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_TAG_LEN, MAX_TAGS, Options, StreamName, Watch,
+    is_metadata_key, is_metadata_value, is_tag,
+};
 use crate::smtp::reply::Reply;
 use crate::submission::IdempotencyKey;
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use postroad::domain::id::{
-    AccountNoticeId, CapturedId, DomainId, ErasureId, InboundId, InboundRouteId, KeyId, Lane, MessageId, PauseId, RelayId, StreamId,
-    SuppressionId, TemplateId, TenantId, WebhookId,
+    AccountNoticeId, CapturedId, DomainId, ErasureId, InboundId, InboundRouteId, KeyId, Lane, MessageId,
+    PauseId, RelayId, StreamId, SuppressionId, TemplateId, TenantId, WebhookId,
 };
 use postroad::domain::key::Scope;
 

@@ -114,7 +114,8 @@ async fn arrived(narrow: &[&str]) -> (Vec<Vec<u8>>, Value) {
     let html = |mail: &Vec<u8>| {
         MessageParser::default().parse(mail).and_then(|read| read.body_html(0).map(|html| html.into_owned()))
     };
-    let marked = mails.iter().filter_map(html).filter(|html| html.contains("/t/c/") && html.contains("/t/o/"));
+    let marked =
+        mails.iter().filter_map(html).filter(|html| html.contains("/t/c/") && html.contains("/t/o/"));
     assert_eq!(marked.count(), 1, "one is marked for its recipient, and signed after that");
     app.stop().await;
     (mails, zone(&domain))

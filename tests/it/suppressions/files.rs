@@ -195,7 +195,8 @@ const FILE: usize = 60 << 20;
 async fn no_cell_of_an_export_is_a_formula_and_each_is_read_back() {
     let app = TestApp::start().await;
     let (acme, other) = (app.account("acme").await.client, app.account("other").await.client);
-    let addresses = ["=1+1@example.net", "+44@example.net", "-2@example.net", "'=a@example.net", "ann@example.net"];
+    let addresses =
+        ["=1+1@example.net", "+44@example.net", "-2@example.net", "'=a@example.net", "ann@example.net"];
     for email in addresses {
         let answer = acme.post("/v1/suppressions", json!({ "email": email })).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{email}: {:#}", answer.body);

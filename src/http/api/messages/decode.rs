@@ -13,7 +13,8 @@ use crate::domain::handling::{Handling, Tracking, Transport};
 use crate::domain::submission::{
     Content, DEFAULT_TTL, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE,
     MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Rendering, Sending, StreamName,
-    Submission, Words, is_metadata_key, is_metadata_value, is_tag, Watch};
+    Submission, Watch, Words, is_metadata_key, is_metadata_value, is_tag,
+};
 use crate::http::fields::Fields;
 use crate::mail::attachment::{Attachment, AttachmentError};
 use crate::mail::headers::CustomHeaders;
@@ -237,11 +238,7 @@ fn options(fields: &mut Fields) -> Options {
         send_at: fields.moment("send_at"),
         ttl: fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds),
         sending: if fields.flag("sandbox") == Some(true) { Sending::Sandbox } else { Sending::Real },
-        handling: Handling {
-            tracking,
-            transport: transport(fields),
-            ..Handling::default()
-        },
+        handling: Handling { tracking, transport: transport(fields), ..Handling::default() },
         watch,
         trace: None,
     }

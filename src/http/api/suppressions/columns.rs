@@ -19,8 +19,8 @@ use time::macros::format_description;
 use crate::account::suppressions::NewSuppression;
 use crate::domain::submission::StreamName;
 use crate::domain::suppression::Reason;
-use crate::http::fields::parse_moment;
 use crate::http::cells;
+use crate::http::fields::parse_moment;
 use crate::mail::EmailAddress;
 
 /// What holds for lines that do not say.
