@@ -12,7 +12,7 @@ use crate::dns::{Absence, LookupError, Resolver};
 use crate::domain::disposable::is_disposable;
 use crate::domain::id::TenantId;
 use crate::domain::validation::{self, History, Reason, Verdict};
-use crate::mail::EmailAddress;
+use crate::mail::{AddressError, EmailAddress};
 use crate::store::{Database, StoreError, address_history};
 
 /// The most addresses of one call.
@@ -60,9 +60,10 @@ pub async fn validate(
     let mut connection = database.serve().acquire().await?;
     let known = address_history::of(&mut connection, tenant, &keys).await?;
     drop(connection);
-    let domains: HashSet<&str> = parsed.iter().flatten().map(EmailAddress::domain).collect();
-    let looked = look_up(resolver, domains.into_iter()).await;
-    let one = |(given, parsed): (String, Result<EmailAddress, _>)| match parsed {
+    let domains: HashSet<String> =
+        parsed.iter().flatten().map(|address| address.domain().to_owned()).collect();
+    let looked = look_up(resolver, domains).await;
+    let one = |(given, parsed): (String, Result<EmailAddress, AddressError>)| match parsed {
         Ok(address) => {
             let domain = looked.get(address.domain()).cloned().unwrap_or_else(Domain::unasked);
             let history = known.get(&address.key()).cloned().unwrap_or_default();
@@ -124,14 +125,11 @@ fn judged(given: String, address: EmailAddress, domain: Domain, history: History
 }
 
 /// What the domains' records say, as far as there is time.
-async fn look_up<'a>(
-    resolver: &Resolver,
-    domains: impl Iterator<Item = &'a str>,
-) -> HashMap<&'a str, Domain> {
+async fn look_up(resolver: &Resolver, domains: HashSet<String>) -> HashMap<String, Domain> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     futures_util::stream::iter(domains)
         .map(|domain| async move {
-            let looked = tokio::time::timeout_at(deadline, of_domain(resolver, domain)).await;
+            let looked = tokio::time::timeout_at(deadline, of_domain(resolver, &domain)).await;
             (domain, looked.unwrap_or_else(|_| Domain::unasked()))
         })
         .buffer_unordered(AT_ONCE)
