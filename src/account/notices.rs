@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 use crate::domain::account_notice::Kind;
 use crate::domain::id::TenantId;
 use crate::domain::key::{KeyLimits, KeyMode};
-use crate::domain::submission::{Content, Options, Parts, Recipients, Submission};
+use crate::domain::submission::{Content, Options, Parts, Recipients, Submission, Watch};
 use crate::mail::{EmailAddress, Mailbox};
 use crate::store::account_notices::{self, Begun};
 use crate::store::audit::{self, Entry};
@@ -131,7 +131,7 @@ impl Announcer {
                 text: Some(text),
                 ..Parts::default()
             }),
-            options: Options::default(),
+            options: Options { watch: Watch::AsSaid, ..Options::default() },
         })
     }
 }
