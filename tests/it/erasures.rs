@@ -3,13 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use mail_parser::MessageParser;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 use crate::support::client::{Client, PATIENCE, mail, statuses, text};
 use crate::support::database::TestDatabase;
-use crate::support::sink::{SmtpSink, hold, reply};
+use crate::support::sink::{SmtpSink, Step, at, hold, reply};
 
 const ANN: &str = "Ann.Secret.7@example.net";
 
@@ -31,11 +32,15 @@ async fn tables_with(database: &TestDatabase, wanted: &str) -> Vec<String> {
     found
 }
 
-/// Opens the mail, as its recipient's reader would.
-async fn open(app: &TestApp, raw: &str) {
-    let unfolded = raw.replace("=\r\n", "");
-    let at = unfolded.find("/t/o/").expect("a pixel");
-    let path: String = unfolded[at..].chars().take_while(|c| *c != '"').collect();
+/// Opens the mail that is watched, as its recipient's reader would.
+async fn open(app: &TestApp, sink: &SmtpSink) {
+    let html = |raw: &[u8]| {
+        let read = MessageParser::default().parse(raw)?;
+        read.body_html(0).map(|html| html.into_owned()).filter(|html| html.contains("/t/o/"))
+    };
+    let marked = sink.received().iter().find_map(|mail| html(&mail.text)).expect("a pixel");
+    let at = marked.find("/t/o/").expect("a pixel");
+    let path: String = marked[at..].chars().take_while(|c| *c != '"').collect();
     let visitor = reqwest::Client::builder().no_proxy().build().expect("a client");
     let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
     let request = visitor.get(format!("{}{path}", app.client.url())).header("user-agent", agent);
@@ -62,21 +67,20 @@ async fn nothing_of_an_erased_recipient_is_left_and_others_keep_what_is_theirs()
     let shared = send(&client, json!([ANN, "bob@example.net"]), json!({})).await;
     client.ended(&alone).await;
     client.ended(&shared).await;
-    sink.set(crate::support::sink::at(crate::support::sink::Step::Rcpt), reply(refusal));
+    sink.set(at(Step::Rcpt), reply(refusal));
     let refused = send(&client, json!(ANN), json!({ "subject": format!("For {ANN}") })).await;
     assert_eq!(statuses(&client.ended(&refused).await), ["bounced"]);
     let later = app.server().clock().now() + time::Duration::hours(1);
     let later = later.format(&time::format_description::well_known::Rfc3339).expect("a moment");
     let waiting = send(&client, json!(ANN), json!({ "send_at": later })).await;
-    let raw = sink.received().iter().find(|mail| mail.text().contains("/t/o/")).expect("marked").text();
-    open(&app, &raw).await;
+    open(&app, &sink).await;
     let began = Instant::now();
     while !client.event_types(&alone).await.contains(&"opened".to_owned()) {
         assert!(began.elapsed() < PATIENCE, "the visit is not written");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     client.post("/v1/suppressions", json!({ "email": ANN, "stream": "news" })).await;
-    let before = tables_with(&app.database, "ann.secret.7@example.net").await;
+    let before = tables_with(&app.database, ANN).await;
     for kind in ["deliveries", "messages", "bodies", "attempts"] {
         assert!(before.iter().any(|table| table.starts_with(kind)), "{kind}: {before:?}");
     }
@@ -87,7 +91,7 @@ async fn nothing_of_an_erased_recipient_is_left_and_others_keep_what_is_theirs()
 
     let id = client.erase(ANN, false).await;
 
-    let mut left = tables_with(&app.database, "ann.secret.7").await;
+    let mut left = tables_with(&app.database, "Ann.Secret.7").await;
     left.retain(|table| !table.starts_with("bodies"));
     assert_eq!(left, [""; 0]);
     let done = client.get(&format!("/v1/erasures/{id}")).await.body;
@@ -117,7 +121,7 @@ async fn who_is_not_to_be_mailed_again_is_suppressed_although_nobody_knows_who_h
     let app = TestApp::start().await;
     let (acme, other) = (app.account("acme").await.client, app.account("other").await.client);
     acme.erase(ANN, true).await;
-    assert_eq!(tables_with(&app.database, "ann.secret.7").await, [""; 0]);
+    assert_eq!(tables_with(&app.database, "Ann.Secret.7").await, [""; 0]);
     let listed = acme.all_pages("/v1/suppressions", 100).await;
     assert_eq!(listed.len(), 1);
     assert!(text(&listed[0], "/email").starts_with("hmac:"), "{listed:#?}");
@@ -168,7 +172,7 @@ async fn mail_in_hand_is_waited_for() {
         assert!(began.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(tables_with(&app.database, "ann.secret.7").await, [""; 0]);
+    assert_eq!(tables_with(&app.database, "Ann.Secret.7").await, [""; 0]);
     app.stop().await;
 }
 
