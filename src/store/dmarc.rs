@@ -71,7 +71,7 @@ pub async fn keep(
         r#"
         INSERT INTO dmarc_rows
             (tenant_id, domain_id, report, messages, ends_at, dkim_aligned, spf_aligned, source, disposition)
-        SELECT $1, $2, $3, sum(r.messages)::bigint, $4, r.dkim, r.spf, r.source::inet, r.disposition
+        SELECT $1::uuid, $2::uuid, $3::uuid, sum(r.messages)::bigint, $4::timestamptz, r.dkim, r.spf, r.source::inet, r.disposition
         FROM unnest($5::bigint[], $6::bool[], $7::bool[], $8::text[], $9::text[])
             AS r (messages, dkim, spf, source, disposition)
         GROUP BY r.dkim, r.spf, r.source, r.disposition
