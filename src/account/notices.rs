@@ -116,7 +116,7 @@ impl Announcer {
             return None;
         }
         let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == notice.kind);
-        let title = kind.map_or(notice.kind.as_str(), Kind::title);
+        let title = kind.map_or(notice.kind.as_str(), |kind| kind.title());
         let address = EmailAddress::parse(&format!("postmaster@{}", self.hostname)).ok()?;
         let text = format!(
             "{}\n\nAccount: {}\nType: {}\n\nGET /v1/notices lists all notices; PATCH /v1/notices/settings decides who gets them.\n",

@@ -207,7 +207,7 @@ async fn no_cell_of_an_export_is_a_formula_and_each_is_read_back() {
         let record = record.expect("a record");
         assert!(record.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@'])), "{record:?}");
     }
-    let done = import(&other, "", file).await;
+    let done = import(&other, "", String::from_utf8(file).expect("UTF-8")).await;
     assert_eq!((&done.body["added"], &done.body["invalid"]), (&json!(5), &json!(0)), "{:#}", done.body);
     let listed = other.all_pages("/v1/suppressions", 100).await;
     let mut found: Vec<&str> = listed.iter().filter_map(|one| one["email"].as_str()).collect();
