@@ -61,6 +61,17 @@ pub struct Request {
     pub items: Vec<Result<Submission, Rejected>>,
     /// The caller's key, if it gave one.
     pub key: Option<IdempotencyKey>,
+    /// What stands and falls together.
+    pub unit: Unit,
+}
+
+/// What of a call stands and falls together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Each mail for itself.
+    Each,
+    /// All of them.
+    All,
 }
 
 /// What became of a call.
@@ -106,6 +117,9 @@ pub enum BornState {
 /// Why a call could not be answered. What is wrong with single mails is in the answer's items.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
+    /// Some mails of a call that stands and falls as a whole, by their place. Nothing of it was stored.
+    #[error("{} mails of the call cannot be accepted", .0.len())]
+    Refused(Vec<(usize, Rejected)>),
     /// The key was used with other content.
     #[error("this Idempotency-Key was used with another request")]
     KeyReused,
@@ -158,9 +172,14 @@ impl Accept {
     pub async fn accept(&self, caller: &Caller, request: Request) -> Result<Answer, AcceptError> {
         let fingerprint = request.key.as_ref().map(|_| fingerprint::of(caller.mode, &request.items));
         let now = self.clock.now();
+        let unit = request.unit;
         let sources = Sources::read(&self.database, caller.tenant, &request.items).await?;
         let items = self.compose_all(caller, request, sources, now).await;
         let (key, items) = (items.key, items.composed);
+        if unit == Unit::All && items.iter().any(Result::is_err) {
+            let refused = (0..).zip(items).filter_map(|(place, item)| Some((place, item.err()?)));
+            return Err(AcceptError::Refused(refused.collect()));
+        }
         let Some((key, fingerprint)) = key.zip(fingerprint) else {
             return self.store_once(items, None).await.map(|answer| answer.expect_stored());
         };

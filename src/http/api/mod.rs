@@ -18,6 +18,6 @@ pub mod streams;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
-mod variables;
+pub mod variables;
 pub mod webhooks;
 mod wire;
