@@ -8,7 +8,10 @@
 
 mod credential;
 pub mod door;
+mod mailgun;
 mod parts;
+mod postmark;
+mod resend;
 mod sendgrid;
 
 use axum::Router;
@@ -30,7 +33,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 fn all() -> Vec<Door> {
-    vec![sendgrid()]
+    vec![sendgrid(), mailgun(), postmark(), resend()]
 }
 
 fn sendgrid() -> Door {
@@ -39,4 +42,36 @@ fn sendgrid() -> Door {
         Scope::Send,
         sendgrid::account::scopes,
     )
+}
+
+fn mailgun() -> Door {
+    Door::new(&mailgun::MANNER)
+        .send("/v3/{domain}/messages", mailgun::send::messages)
+        .send("/v3/{domain}/messages.mime", mailgun::send::mime)
+}
+
+fn postmark() -> Door {
+    Door::new(&postmark::MANNER)
+        .send("/email", postmark::send::one)
+        .send("/email/withTemplate", postmark::send::one)
+        .send("/email/batch", postmark::send::batch)
+        .send("/email/batchWithTemplates", postmark::send::batch_with_templates)
+}
+
+fn resend() -> Door {
+    Door::new(&resend::MANNER)
+        .send("/emails", resend::send::one)
+        .send("/emails/batch", resend::send::batch)
+        .get("/emails", Scope::Read, resend::emails::list)
+        .get("/emails/{id}", Scope::Read, resend::emails::one)
+        .patch("/emails/{id}", Scope::Send, resend::emails::update)
+        .post("/emails/{id}/cancel", Scope::Send, resend::emails::cancel)
+        .post("/domains", Scope::Manage, resend::domains::create)
+        .get("/domains", Scope::Manage, resend::domains::list)
+        .get("/domains/{id}", Scope::Manage, resend::domains::one)
+        .post("/domains/{id}/verify", Scope::Manage, resend::domains::verify)
+        .delete("/domains/{id}", Scope::Manage, resend::domains::delete)
+        .post("/api-keys", Scope::Manage, resend::api_keys::create)
+        .get("/api-keys", Scope::Manage, resend::api_keys::list)
+        .delete("/api-keys/{id}", Scope::Manage, resend::api_keys::delete)
 }

@@ -4,8 +4,11 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde_json::Value;
+use uuid::Uuid;
 
+use crate::domain::id::MessageId;
 use crate::domain::submission::Submission;
+use crate::domain::template::TemplateName;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
@@ -45,6 +48,22 @@ pub async fn accept(
         answer => answer?,
     };
     Ok(answer.items.into_iter().collect::<Result<Vec<Accepted>, _>>()?)
+}
+
+/// A message by its id here, or by the UUID that providers' ids have the form of.
+pub fn message_id(text: &str) -> Option<MessageId> {
+    text.parse().ok().or_else(|| Uuid::parse_str(text).ok().map(MessageId::from_uuid))
+}
+
+/// A template by its id here, or by an id or alias it had elsewhere: an imported template keeps that as its alias, in
+/// the letters that aliases have here.
+pub fn template_name(text: &str) -> Option<TemplateName> {
+    TemplateName::parse(text).or_else(|| TemplateName::parse(&alias(text)))
+}
+
+/// A name from elsewhere in the letters that aliases have here.
+pub fn alias(text: &str) -> String {
+    text.trim().to_ascii_lowercase().replace(['.', ' '], "-")
 }
 
 /// A file as clients describe it.

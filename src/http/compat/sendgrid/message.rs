@@ -12,6 +12,7 @@ use crate::domain::submission::{
 };
 use crate::domain::template::{Selection, TemplateName};
 use crate::http::api::variables;
+use crate::http::compat::parts;
 use crate::http::fields::Fields;
 use crate::mail::headers::CustomHeaders;
 use crate::mail::{Attachment, Mailbox};
@@ -88,8 +89,7 @@ fn common(fields: &mut Fields) -> Common {
     let from = from(fields);
     let reply_to = reply_to(fields);
     let template = fields.text("template_id").and_then(|id| {
-        // Ids of theirs are in lower case; so are the aliases by which imported templates are known here.
-        let name = TemplateName::parse(&id).or_else(|| TemplateName::parse(&id.to_ascii_lowercase()));
+        let name = parts::template_name(&id);
         if name.is_none() {
             fields.wrong("template_id", "unknown_template", "The template_id must be a valid template ID.");
         }
