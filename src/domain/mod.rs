@@ -34,3 +34,4 @@ pub mod unsubscribe;
 pub mod unsubscribe_link;
 pub mod visitor;
 pub mod webhook;
+pub mod webhook_format;

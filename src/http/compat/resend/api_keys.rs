@@ -6,7 +6,7 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use crate::account::keys::{self as operation, NewKey};
+use crate::account::keys::{self as operation, KeyError, NewKey};
 use crate::domain::id::{DomainId, KeyId};
 use crate::domain::key::{KeyLimits, KeyMode, Scope, Scopes};
 use crate::http::App;
@@ -57,7 +57,11 @@ pub async fn create(
     }
     let limits = KeyLimits { domains: of_domain(&app, &principal, domain).await?, ..KeyLimits::default() };
     let new = NewKey { tenant: principal.tenant(), name, scopes, mode: KeyMode::Live, limits };
-    let (key, secret) = operation::create(&app.database, &principal.actor(), new, app.clock.now()).await?;
+    let made = operation::create(&app.database, &principal.actor(), new, app.clock.now()).await;
+    let (key, secret) = made.map_err(|error| match error {
+        KeyError::Store(error) => error.into(),
+        other => Problem::new(Kind::Internal, other.to_string()),
+    })?;
     let body = json!({ "id": key.id.uuid().to_string(), "token": secret.reveal() });
     Ok((StatusCode::CREATED, Json(body)))
 }

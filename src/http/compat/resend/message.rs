@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::submission::{
-    Content, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, Options, Parts, Recipients, Rendering, Submission,
-    Words, is_metadata_key, is_metadata_value,
+    Content, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_TAGS, Options, Parts, Recipients, Rendering,
+    Submission, Words, is_metadata_key, is_metadata_value, is_tag,
 };
 use crate::domain::template::Selection;
 use crate::http::api::variables;
@@ -29,8 +29,11 @@ pub fn submission(value: Value, now: OffsetDateTime) -> Result<Submission, Rejec
     let recipients = recipients(&mut fields);
     let reply_to = either(&mut fields, "reply_to", "replyTo");
     let content = contents(&mut fields);
+    let mut metadata = header_metadata(&content.headers);
+    metadata.extend(tags(&mut fields));
     let options = Options {
-        metadata: tags(&mut fields),
+        tags: header_tags(&content.headers),
+        metadata,
         send_at: scheduled_at(&mut fields, now),
         ..Options::default()
     };
@@ -204,6 +207,28 @@ fn attachment(value: &Value) -> Result<Attachment, String> {
         content,
     };
     parts::file(file).map_err(|error| format!("Invalid `attachments` field. {error}"))
+}
+
+/// `X-Tags`: a JSON list. Clients that get the header back in webhooks keep their tags there.
+fn header_tags(headers: &CustomHeaders) -> Vec<String> {
+    let list = headers.others.iter().find(|header| header.is("X-Tags"));
+    let list = list.and_then(|header| serde_json::from_str::<Vec<String>>(header.value()).ok());
+    list.unwrap_or_default().into_iter().filter(|tag| is_tag(tag)).take(MAX_TAGS).collect()
+}
+
+/// `X-Metadata`: a JSON object, likewise.
+fn header_metadata(headers: &CustomHeaders) -> BTreeMap<String, String> {
+    let object = headers.others.iter().find(|header| header.is("X-Metadata"));
+    let object = object.and_then(|header| serde_json::from_str::<Map<String, Value>>(header.value()).ok());
+    let text = |value: Value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    let entries = object.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value)));
+    entries
+        .filter(|(name, value)| is_metadata_key(name) && is_metadata_value(value))
+        .take(MAX_METADATA)
+        .collect()
 }
 
 /// Names with values: metadata here.
