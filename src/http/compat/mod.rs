@@ -8,9 +8,11 @@
 
 mod credential;
 pub mod door;
+mod lists;
 mod mailgun;
 mod parts;
 mod postmark;
+mod query;
 mod resend;
 mod sendgrid;
 
@@ -37,11 +39,39 @@ fn all() -> Vec<Door> {
 }
 
 fn sendgrid() -> Door {
-    Door::new(&sendgrid::MANNER).send("/v3/mail/send", sendgrid::send::send).get(
-        "/v3/scopes",
-        Scope::Send,
-        sendgrid::account::scopes,
-    )
+    use sendgrid::{account, domains, messages, send, stats, suppressions, templates};
+    let (read, manage) = (Scope::Read, Scope::Manage);
+    Door::new(&sendgrid::MANNER)
+        .send("/v3/mail/send", send::send)
+        .get("/v3/scopes", Scope::Send, account::scopes)
+        .get("/v3/messages", read, messages::list)
+        .get("/v3/messages/{id}", read, messages::one)
+        .get("/v3/stats", read, stats::all)
+        .get("/v3/categories/stats", read, stats::of_categories)
+        .get("/v3/suppression/{list}", manage, suppressions::list)
+        .delete("/v3/suppression/{list}", manage, suppressions::delete_many)
+        .get("/v3/suppression/{list}/{email}", manage, suppressions::one)
+        .delete("/v3/suppression/{list}/{email}", manage, suppressions::delete)
+        .post("/v3/asm/suppressions/global", manage, suppressions::add_global)
+        .get("/v3/asm/suppressions/global/{email}", manage, suppressions::global)
+        .delete("/v3/asm/suppressions/global/{email}", manage, suppressions::delete_global)
+        .get("/v3/asm/groups/{group}/suppressions", manage, suppressions::of_group)
+        .post("/v3/asm/groups/{group}/suppressions", manage, suppressions::add_to_group)
+        .delete("/v3/asm/groups/{group}/suppressions/{email}", manage, suppressions::delete_of_group)
+        .get("/v3/templates", read, templates::list)
+        .post("/v3/templates", manage, templates::create)
+        .get("/v3/templates/{id}", read, templates::one)
+        .patch("/v3/templates/{id}", manage, templates::rename)
+        .delete("/v3/templates/{id}", manage, templates::delete)
+        .post("/v3/templates/{id}/versions", manage, templates::add_version)
+        .get("/v3/templates/{id}/versions/{version}", read, templates::version)
+        .patch("/v3/templates/{id}/versions/{version}", manage, templates::change_version)
+        .post("/v3/templates/{id}/versions/{version}/activate", manage, templates::activate)
+        .get("/v3/whitelabel/domains", manage, domains::list)
+        .post("/v3/whitelabel/domains", manage, domains::create)
+        .get("/v3/whitelabel/domains/{id}", manage, domains::one)
+        .post("/v3/whitelabel/domains/{id}/validate", manage, domains::validate)
+        .delete("/v3/whitelabel/domains/{id}", manage, domains::delete)
 }
 
 fn mailgun() -> Door {
@@ -59,19 +89,21 @@ fn postmark() -> Door {
 }
 
 fn resend() -> Door {
+    use resend::{api_keys, domains, emails, send};
+    let (read, manage) = (Scope::Read, Scope::Manage);
     Door::new(&resend::MANNER)
-        .send("/emails", resend::send::one)
-        .send("/emails/batch", resend::send::batch)
-        .get("/emails", Scope::Read, resend::emails::list)
-        .get("/emails/{id}", Scope::Read, resend::emails::one)
-        .patch("/emails/{id}", Scope::Send, resend::emails::update)
-        .post("/emails/{id}/cancel", Scope::Send, resend::emails::cancel)
-        .post("/domains", Scope::Manage, resend::domains::create)
-        .get("/domains", Scope::Manage, resend::domains::list)
-        .get("/domains/{id}", Scope::Manage, resend::domains::one)
-        .post("/domains/{id}/verify", Scope::Manage, resend::domains::verify)
-        .delete("/domains/{id}", Scope::Manage, resend::domains::delete)
-        .post("/api-keys", Scope::Manage, resend::api_keys::create)
-        .get("/api-keys", Scope::Manage, resend::api_keys::list)
-        .delete("/api-keys/{id}", Scope::Manage, resend::api_keys::delete)
+        .send("/emails", send::one)
+        .send("/emails/batch", send::batch)
+        .get("/emails", read, emails::list)
+        .get("/emails/{id}", read, emails::one)
+        .patch("/emails/{id}", Scope::Send, emails::update)
+        .post("/emails/{id}/cancel", Scope::Send, emails::cancel)
+        .post("/domains", manage, domains::create)
+        .get("/domains", manage, domains::list)
+        .get("/domains/{id}", manage, domains::one)
+        .post("/domains/{id}/verify", manage, domains::verify)
+        .delete("/domains/{id}", manage, domains::delete)
+        .post("/api-keys", manage, api_keys::create)
+        .get("/api-keys", manage, api_keys::list)
+        .delete("/api-keys/{id}", manage, api_keys::delete)
 }

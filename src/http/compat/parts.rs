@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::id::MessageId;
 use crate::domain::submission::Submission;
-use crate::domain::template::TemplateName;
+use crate::domain::template::{MAX_TEMPLATE, TemplateName};
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
@@ -16,7 +16,8 @@ use crate::http::extract::{self, HeldBody};
 use crate::http::strict_json;
 use crate::mail::Attachment;
 use crate::mail::attachment::AttachmentError;
-use crate::submission::{AcceptError, Accepted, IdempotencyKey, Request, Unit};
+use crate::render::{self, Bodies};
+use crate::submission::{AcceptError, Accepted, IdempotencyKey, Request, Unit, Violation};
 
 /// Reads a body that must be JSON, whatever it is called: not all clients say.
 ///
@@ -64,6 +65,21 @@ pub fn template_name(text: &str) -> Option<TemplateName> {
 /// A name from elsewhere in the letters that aliases have here.
 pub fn alias(text: &str) -> String {
     text.trim().to_ascii_lowercase().replace(['.', ' '], "-")
+}
+
+/// Whether the sources of a template can be understood.
+///
+/// # Errors
+/// What is wrong with them, told of `field`.
+pub fn check_bodies(bodies: &Bodies, field: &str) -> Result<(), Problem> {
+    if bodies.len() > MAX_TEMPLATE {
+        let message = format!("a template has at most {MAX_TEMPLATE} octets");
+        return Err(Problem::field(field, "too_large", message));
+    }
+    render::check(bodies).map_err(|faults| {
+        let told = faults.iter().map(|fault| Violation::new(field, "invalid_template", fault.sentence()));
+        Problem::invalid(told.collect())
+    })
 }
 
 /// A file as clients describe it.

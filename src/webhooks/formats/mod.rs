@@ -157,5 +157,6 @@ fn in_seconds(at: OffsetDateTime) -> String {
 pub fn number(uuid: uuid::Uuid) -> i64 {
     let bits = uuid.as_u128();
     let millis = (bits >> 80) as i64;
-    (millis << 12) | (bits as i64 & 0xfff)
+    // The last ten bits are the same for all messages.
+    (millis << 10) | ((bits >> 10) as i64 & 0x3ff)
 }

@@ -2,10 +2,15 @@
 //! body, and what is refused is a list of errors that name their field with dots.
 
 pub mod account;
+pub mod domains;
 mod errors;
 mod message;
+pub mod messages;
 mod read;
 pub mod send;
+pub mod stats;
+pub mod suppressions;
+pub mod templates;
 
 use crate::http::compat::credential;
 use crate::http::compat::door::{Manner, every_path};
