@@ -81,11 +81,32 @@ fn mailgun() -> Door {
 }
 
 fn postmark() -> Door {
+    use postmark::{bounces, messages, send, server, suppressions, templates};
+    let (read, manage) = (Scope::Read, Scope::Manage);
     Door::new(&postmark::MANNER)
-        .send("/email", postmark::send::one)
-        .send("/email/withTemplate", postmark::send::one)
-        .send("/email/batch", postmark::send::batch)
-        .send("/email/batchWithTemplates", postmark::send::batch_with_templates)
+        .send("/email", send::one)
+        .send("/email/withTemplate", send::one)
+        .send("/email/batch", send::batch)
+        .send("/email/batchWithTemplates", send::batch_with_templates)
+        .get("/messages/outbound", read, messages::list)
+        .get("/messages/outbound/{id}/details", read, messages::details)
+        .get("/messages/outbound/{id}/dump", read, messages::dump)
+        .get("/bounces", read, bounces::list)
+        .get("/bounces/{id}", read, bounces::one)
+        .put("/bounces/{id}/activate", manage, bounces::activate)
+        .get("/deliverystats", read, bounces::summary)
+        .get("/message-streams/{stream}/suppressions/dump", manage, suppressions::dump)
+        .post("/message-streams/{stream}/suppressions", manage, suppressions::create)
+        .post("/message-streams/{stream}/suppressions/delete", manage, suppressions::delete)
+        .get("/templates", read, templates::list)
+        .post("/templates", manage, templates::create)
+        .post("/templates/validate", Scope::Send, templates::validate)
+        .get("/templates/{id}", read, templates::one)
+        .put("/templates/{id}", manage, templates::update)
+        .delete("/templates/{id}", manage, templates::delete)
+        .get("/stats/outbound", read, server::overview)
+        .get("/stats/outbound/{what}", read, server::of)
+        .get("/server", read, server::show)
 }
 
 fn resend() -> Door {

@@ -1,9 +1,14 @@
 //! Postmark's API (postmarkapp.com/developer): the key is in a header of its own, and errors are numbers with a sentence
 //! that clients take apart.
 
+pub mod bounces;
 pub mod errors;
 mod message;
+pub mod messages;
 pub mod send;
+pub mod server;
+pub mod suppressions;
+pub mod templates;
 
 use axum::http::request::Parts;
 

@@ -18,6 +18,7 @@ use crate::submission::{Accepted, BornState, Rejected, Request, Unit};
 
 use super::errors::{self, Said};
 use super::message::{self, Addressed};
+use super::templates;
 
 /// Mails in one call.
 const MAX_BATCH: usize = 500;
@@ -29,7 +30,8 @@ pub async fn one(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (value, _held) = parts::json(&app, &headers, body).await?;
+    let (mut value, _held) = parts::json(&app, &headers, body).await?;
+    templates::resolve(&app, principal.tenant(), &mut value).await?;
     let (echo, mail) = message::submission(value);
     let answers = answers(&app, &principal, vec![(echo, mail)]).await?;
     Ok(match answers.into_iter().next() {
@@ -74,7 +76,11 @@ async fn many(app: &App, principal: &Principal, value: Value) -> Result<Response
         );
         return Ok(Said::new(410, message).into_response());
     }
-    let mails = list.into_iter().map(message::submission).collect();
+    let mut mails = Vec::with_capacity(list.len());
+    for mut mail in list {
+        templates::resolve(app, principal.tenant(), &mut mail).await?;
+        mails.push(message::submission(mail));
+    }
     let answers = answers(app, principal, mails).await?;
     let item = |answer| match answer {
         Ok(answer) => answer,
