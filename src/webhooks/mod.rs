@@ -28,7 +28,7 @@ use crate::seal::Subkey;
 use crate::store::{Database, StoreError, calls};
 
 pub use compose::event;
-pub use formats::number;
+pub use formats::{number, posted};
 pub use record::Writer;
 pub use sign::verification_key;
 pub use test::{Tested, test};

@@ -75,9 +75,36 @@ fn sendgrid() -> Door {
 }
 
 fn mailgun() -> Door {
+    use mailgun::{domains, events, send, suppressions, templates};
+    let (read, manage) = (Scope::Read, Scope::Manage);
     Door::new(&mailgun::MANNER)
-        .send("/v3/{domain}/messages", mailgun::send::messages)
-        .send("/v3/{domain}/messages.mime", mailgun::send::mime)
+        .send("/v3/{domain}/messages", send::messages)
+        .send("/v3/{domain}/messages.mime", send::mime)
+        .get("/v3/{domain}/events", read, events::list)
+        .get("/v3/{domain}/stats/total", read, events::stats)
+        .get("/v3/{domain}/templates", read, templates::list)
+        .post("/v3/{domain}/templates", manage, templates::create)
+        .get("/v3/{domain}/templates/{name}", read, templates::one)
+        .put("/v3/{domain}/templates/{name}", manage, templates::update)
+        .delete("/v3/{domain}/templates/{name}", manage, templates::delete)
+        .get("/v3/{domain}/templates/{name}/versions", read, templates::versions)
+        .post("/v3/{domain}/templates/{name}/versions", manage, templates::add_version)
+        .get("/v3/{domain}/templates/{name}/versions/{tag}", read, templates::version)
+        // bounces, complaints and unsubscribes.
+        .get("/v3/{domain}/{list}", manage, suppressions::list)
+        .post("/v3/{domain}/{list}", manage, suppressions::create)
+        .delete("/v3/{domain}/{list}", manage, suppressions::delete_all)
+        .get("/v3/{domain}/{list}/{address}", manage, suppressions::one)
+        .delete("/v3/{domain}/{list}/{address}", manage, suppressions::delete)
+        .get("/v3/domains", manage, domains::list)
+        .get("/v4/domains", manage, domains::list)
+        .post("/v3/domains", manage, domains::create)
+        .post("/v4/domains", manage, domains::create)
+        .get("/v3/domains/{name}", manage, domains::one)
+        .get("/v4/domains/{name}", manage, domains::one)
+        .put("/v3/domains/{name}/verify", manage, domains::verify)
+        .put("/v4/domains/{name}/verify", manage, domains::verify)
+        .delete("/v3/domains/{name}", manage, domains::delete)
 }
 
 fn postmark() -> Door {

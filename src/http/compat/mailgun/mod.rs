@@ -1,11 +1,15 @@
 //! Mailgun's API (documentation.mailgun.com): the key is the password of the user `api`, requests are forms, and the
 //! sending domain is in the path.
 
+pub mod domains;
 pub mod errors;
+pub mod events;
 mod form;
 mod message;
 mod options;
 pub mod send;
+pub mod suppressions;
+pub mod templates;
 
 use axum::http::request::Parts;
 
