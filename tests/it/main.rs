@@ -2,6 +2,7 @@
 
 mod api;
 mod architecture;
+mod compat;
 mod crash;
 mod direct;
 mod doctor;
