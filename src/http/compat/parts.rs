@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::id::MessageId;
 use crate::domain::submission::Submission;
-use crate::domain::template::{MAX_TEMPLATE, TemplateName};
+use crate::domain::template::{Alias, MAX_TEMPLATE, TemplateName};
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
@@ -59,12 +59,7 @@ pub fn message_id(text: &str) -> Option<MessageId> {
 /// A template by its id here, or by an id or alias it had elsewhere: an imported template keeps that as its alias, in
 /// the letters that aliases have here.
 pub fn template_name(text: &str) -> Option<TemplateName> {
-    TemplateName::parse(text).or_else(|| TemplateName::parse(&alias(text)))
-}
-
-/// A name from elsewhere in the letters that aliases have here.
-pub fn alias(text: &str) -> String {
-    text.trim().to_ascii_lowercase().replace(['.', ' '], "-")
+    TemplateName::parse(text).or_else(|| Alias::like(text).map(TemplateName::Alias))
 }
 
 /// Whether the sources of a template can be understood.

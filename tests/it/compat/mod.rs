@@ -4,6 +4,7 @@
 mod clients;
 mod mailgun;
 mod matrix;
+mod moving;
 mod postmark;
 mod resend;
 mod sendgrid;

@@ -106,7 +106,7 @@ pub async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let form = form(&app, &headers, body).await?;
-    let Some(alias) = form.one("name").and_then(|name| Alias::parse(&parts::alias(name)).ok()) else {
+    let Some(alias) = form.one("name").and_then(Alias::like) else {
         return Ok(said(400, "'name' parameter is missing or invalid"));
     };
     let common = bodies(&form, Bodies::default())?;

@@ -219,8 +219,7 @@ fn is_name(name: &str) -> bool {
 
 fn alias(value: &Value) -> Result<Option<Alias>, Said> {
     let Some(text) = text(value, "Alias").filter(|alias| !alias.is_empty()) else { return Ok(None) };
-    let parsed = Alias::parse(&parts::alias(&text));
-    parsed.map(Some).map_err(|_| Said::new(1122, "The 'Alias' is not valid."))
+    Alias::like(&text).map(Some).ok_or_else(|| Said::new(1122, "The 'Alias' is not valid."))
 }
 
 fn taken() -> Response {
