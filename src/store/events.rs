@@ -222,7 +222,10 @@ pub(super) async fn by_key(
         r#"
         SELECT e.id, e.type::text AS "kind!", e.delivery_id, e.data,
                coalesce(d.recipient, e.data->>'recipient', '') AS "recipient!", coalesce(m.stream, '') AS "stream!",
-               coalesce(m.tags, '{}') AS "tags!", coalesce(m.metadata, '{}') AS "metadata!"
+               coalesce(m.tags, '{}') AS "tags!",
+               -- What the caller said of this recipient stands over what he said of the message.
+               CASE WHEN d.particulars IS NULL THEN coalesce(m.metadata, '{}')
+                    ELSE m.metadata || coalesce(d.particulars -> 'metadata', '{}') END AS "metadata!"
         FROM unnest($1::smallint[], $2::uuid[], $3::uuid[]) AS w (lane, delivery_id, id)
         JOIN events e ON e.lane = w.lane AND e.delivery_id = w.delivery_id AND e.id = w.id
         LEFT JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
