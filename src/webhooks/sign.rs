@@ -3,7 +3,7 @@
 //! receivers are told to ask for.
 
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
-use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use aws_lc_rs::{digest, hmac};
@@ -156,6 +156,6 @@ fn ecdsa(secret: &WebhookSecret, octets: &[u8]) -> Option<String> {
 /// The public key that receivers of SendGrid's shape verify with: DER in base 64, as SendGrid shows it.
 pub fn verification_key(secret: &WebhookSecret) -> Option<String> {
     let pair = key_pair(secret)?;
-    let der = pair.public_key().as_der().ok()?;
+    let der: PublicKeyX509Der<'_> = pair.public_key().as_der().ok()?;
     Some(BASE64.encode(der.as_ref()))
 }
