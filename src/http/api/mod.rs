@@ -20,4 +20,4 @@ pub mod templates;
 pub mod tenants;
 pub mod variables;
 pub mod webhooks;
-mod wire;
+pub mod wire;

@@ -88,7 +88,8 @@ impl Form {
 
     /// The last value of a name; an empty one is as good as none.
     pub fn one(&self, name: &str) -> Option<&str> {
-        self.all(name).filter(|value| !value.is_empty()).last()
+        let found = self.texts.iter().rev().find(|(own, value)| own == name && !value.is_empty());
+        found.map(|(_, value)| value.as_str())
     }
 
     /// What is named with a prefix, without it.

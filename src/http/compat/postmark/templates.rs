@@ -195,13 +195,10 @@ fn rendered(source: &str, place: usize, model: &Map<String, Value>) -> Result<St
     }
     let source = Source { bodies, ..Source::default() };
     let rendered = Compiled::new(&source).and_then(|compiled| compiled.render(model));
-    let told = |faults: Vec<crate::render::Fault>| {
-        faults
-            .iter()
-            .map(|fault| json!({ "Message": fault.sentence(), "Line": 1, "CharacterPosition": 1 }))
-            .collect()
+    let told = |fault: &crate::render::Fault| {
+        json!({ "Message": fault.sentence(), "Line": 1, "CharacterPosition": 1 })
     };
-    let rendered = rendered.map_err(told)?;
+    let rendered = rendered.map_err(|faults| faults.iter().map(told).collect::<Vec<Value>>())?;
     Ok(match place {
         0 => rendered.subject,
         1 => rendered.html.unwrap_or_default(),
