@@ -64,10 +64,15 @@ async fn suppressions_and_templates_come_along_and_work() {
 #[tokio::test]
 async fn what_holds_nothing_that_is_known_is_said_and_fails() {
     let app = TestApp::start().await;
-    let hollow: Value = json!({ "Templates": [{ "TemplateId": 1, "Name": "x", "TemplateType": "Standard" }] });
-    let output = import(&app, "postmark", &[("list.json", hollow.to_string()), ("other.json", "{}".to_owned())]).await;
+    let hollow: Value =
+        json!({ "Templates": [{ "TemplateId": 1, "Name": "x", "TemplateType": "Standard" }] });
+    let output =
+        import(&app, "postmark", &[("list.json", hollow.to_string()), ("other.json", "{}".to_owned())]).await;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!output.status.success());
-    assert!(said.contains("1 templates without sources") && said.contains("nothing of postmark that is known"), "{said}");
+    assert!(
+        said.contains("1 templates without sources") && said.contains("nothing of postmark that is known"),
+        "{said}"
+    );
     app.stop().await;
 }

@@ -18,7 +18,7 @@ use crate::submission::{Accepted, BornState, Rejected, Request, Unit};
 
 use super::errors::{self, Said};
 use super::message::{self, Addressed};
-use super::templates;
+use super::templates::{self, Known};
 
 /// Mails in one call.
 const MAX_BATCH: usize = 500;
@@ -31,7 +31,7 @@ pub async fn one(
     body: Body,
 ) -> Result<Response, Problem> {
     let (mut value, _held) = parts::json(&app, &headers, body).await?;
-    templates::resolve(&app, principal.tenant(), &mut value).await?;
+    templates::resolve(&app, principal.tenant(), &mut value, &mut Known::new()).await?;
     let (echo, mail) = message::submission(value);
     let answers = answers(&app, &principal, vec![(echo, mail)]).await?;
     Ok(match answers.into_iter().next() {
@@ -77,8 +77,9 @@ async fn many(app: &App, principal: &Principal, value: Value) -> Result<Response
         return Ok(Said::new(410, message).into_response());
     }
     let mut mails = Vec::with_capacity(list.len());
+    let mut known = Known::new();
     for mut mail in list {
-        templates::resolve(app, principal.tenant(), &mut mail).await?;
+        templates::resolve(app, principal.tenant(), &mut mail, &mut known).await?;
         mails.push(message::submission(mail));
     }
     let answers = answers(app, principal, mails).await?;

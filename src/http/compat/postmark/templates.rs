@@ -1,5 +1,7 @@
 //! `/templates` (postmarkapp.com/developer/api/templates-api). A template's number is made of its id.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, RawQuery, State};
@@ -8,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use crate::account::templates::{self as operation, NewTemplate, Publication, TemplateChange, TemplateError};
-use crate::domain::id::TenantId;
+use crate::domain::id::{TemplateId, TenantId};
 use crate::domain::template::{Alias, Contents};
 use crate::http::App;
 use crate::http::auth::Principal;
@@ -49,16 +51,29 @@ fn not_found() -> Response {
     Said::new(1101, message).into_response()
 }
 
+/// Numbers that have been looked up, in one call.
+pub type Known = HashMap<i64, Option<TemplateId>>;
+
 /// In a mail, a number that is a template's stands for its id.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn resolve(app: &App, tenant: TenantId, mail: &mut Value) -> Result<(), Problem> {
-    let Some(id) = mail.get("TemplateId").and_then(Value::as_i64).filter(|id| *id != 0) else {
+pub async fn resolve(
+    app: &App,
+    tenant: TenantId,
+    mail: &mut Value,
+    known: &mut Known,
+) -> Result<(), Problem> {
+    let Some(number) = mail.get("TemplateId").and_then(Value::as_i64).filter(|number| *number != 0) else {
         return Ok(());
     };
-    if let Some(template) = lists::template(app, tenant, &id.to_string()).await? {
-        mail["TemplateId"] = template.id.to_string().into();
+    let found = match known.get(&number) {
+        Some(found) => *found,
+        None => lists::template(app, tenant, &number.to_string()).await?.map(|template| template.id),
+    };
+    known.insert(number, found);
+    if let Some(id) = found {
+        mail["TemplateId"] = id.to_string().into();
     }
     Ok(())
 }
@@ -195,9 +210,7 @@ fn rendered(source: &str, place: usize, model: &Map<String, Value>) -> Result<St
     }
     let source = Source { bodies, ..Source::default() };
     let rendered = Compiled::new(&source).and_then(|compiled| compiled.render(model));
-    let told = |fault: &crate::render::Fault| {
-        json!({ "Message": fault.sentence(), "Line": 1, "CharacterPosition": 1 })
-    };
+    let told = |fault: &crate::render::Fault| json!({ "Message": fault.sentence(), "Line": 1, "CharacterPosition": 1 });
     let rendered = rendered.map_err(|faults| faults.iter().map(told).collect::<Vec<Value>>())?;
     Ok(match place {
         0 => rendered.subject,
