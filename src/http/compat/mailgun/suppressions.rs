@@ -25,6 +25,9 @@ use super::form::Form;
 
 const MOST: usize = 1000;
 
+/// An address, and since when it is suppressed.
+type Since = (EmailAddress, Option<OffsetDateTime>);
+
 /// One of the three lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum List {
@@ -166,7 +169,7 @@ pub async fn create(
         let text = |name: &str| form.one(name).map(str::to_owned);
         vec![(text("address").unwrap_or_default(), text("created_at"), text("tag"))]
     };
-    let mut by_stream: Vec<(String, Vec<(EmailAddress, Option<OffsetDateTime>)>)> = Vec::new();
+    let mut by_stream: Vec<(String, Vec<Since>)> = Vec::new();
     for (email, since, tag) in &given {
         let since = since
             .as_deref()
