@@ -1,3 +1,5 @@
+//! Which words each shape has, and what none of them may do.
+
 use super::*;
 use crate::domain::event::EventType;
 use crate::domain::id::{EventId, Lane, MessageId};
