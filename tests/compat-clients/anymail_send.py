@@ -52,7 +52,7 @@ def whole(backend):
         tags=["welcome"],
         metadata={"order": "7"},
     )
-    image = attach_inline_image(message, b"PNG", "logo.png", domain="acme.example")
+    image = attach_inline_image(message, b"PNG", "logo.png", subtype="png", domain="acme.example")
     message.attach_alternative(f'<p>Hallo <img src="cid:{image}"></p>', "text/html")
     message.attach("ü.bin", bytes(range(256)), "application/octet-stream")
     backend.send_messages([message])

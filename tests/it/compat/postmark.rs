@@ -139,7 +139,7 @@ async fn errors_have_its_numbers() {
         ("/email", with("Attachments", json!([{ "Name": "a", "Content": "?" }])), 422, 300),
         ("/email", json!("{"), 422, 402),
         ("/email/batch", json!({}), 422, 402),
-        ("/email/nothing", json!({}), 404, 404),
+        ("/compat/postmark/email/nothing", json!({}), 404, 404),
     ];
     for (path, body, status, code) in cases {
         let said = ask(&app, Method::POST, path, &headers, body.clone()).await;

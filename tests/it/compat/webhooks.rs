@@ -89,7 +89,7 @@ async fn django_anymail_understands_every_shape() {
             for event in events {
                 assert!(event["message_id"].is_string() && event["at"].is_number(), "{format}: {event:#}");
                 if !matches!(format, "mailersend") {
-                    assert_eq!(event["metadata"], json!({ "order": "7" }), "{format}: {event:#}");
+                    assert_eq!(event["metadata"]["order"], "7", "{format}: {event:#}");
                 }
                 assert_eq!(event["tags"], json!(["welcome"]), "{format}: {event:#}");
                 if to == "delivered" && format == "mailgun" {

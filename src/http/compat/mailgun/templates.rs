@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ use crate::store::templates::{self, StoredTemplate, StoredVersion};
 
 use super::errors::said;
 use super::form::Form;
-use super::suppressions::rfc_2822;
+use super::suppressions::{place, rfc_2822};
 
 const MAX_BODY: usize = 4 << 20;
 
@@ -87,14 +87,18 @@ fn bodies(form: &Form, mut bodies: Bodies) -> Result<Bodies, Problem> {
 pub async fn list(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
+    uri: Uri,
+    headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
     let asked = Asked::parse(query.as_deref());
-    let limit = asked.number("limit", 10, 100);
+    let limit = asked.number("limit", 100, 100);
     let mut connection = app.database.serve().acquire().await?;
     let all = templates::list(&mut connection, principal.tenant(), None, limit as i64).await?;
     let items: Vec<Value> = all.iter().map(show).collect();
-    let paging = json!({ "first": "", "last": "", "next": "", "previous": "" });
+    // All are on the first page.
+    let page = format!("{}?limit={limit}", place(&headers, &uri));
+    let paging = json!({ "first": page, "last": page, "next": page, "previous": page });
     Ok(Json(json!({ "items": items, "paging": paging })))
 }
 
