@@ -67,12 +67,12 @@ async fn nothing_of_an_erased_recipient_is_left_and_others_keep_what_is_theirs()
     let shared = send(&client, json!([ANN, "bob@example.net"]), json!({})).await;
     client.ended(&alone).await;
     client.ended(&shared).await;
-    sink.set(at(Step::Rcpt), reply(refusal));
-    let refused = send(&client, json!(ANN), json!({ "subject": format!("For {ANN}") })).await;
-    assert_eq!(statuses(&client.ended(&refused).await), ["bounced"]);
     let later = app.server().clock().now() + time::Duration::hours(1);
     let later = later.format(&time::format_description::well_known::Rfc3339).expect("a moment");
     let waiting = send(&client, json!(ANN), json!({ "send_at": later })).await;
+    sink.set(at(Step::Rcpt), reply(refusal));
+    let refused = send(&client, json!(ANN), json!({ "subject": format!("For {ANN}") })).await;
+    assert_eq!(statuses(&client.ended(&refused).await), ["bounced"]);
     open(&app, &sink).await;
     let began = Instant::now();
     while !client.event_types(&alone).await.contains(&"opened".to_owned()) {

@@ -18,7 +18,7 @@ async fn begin() -> (DnsServer, SmtpSink, TestApp) {
     dns.mx("hostless.example", 10, "nowhere.hostless.example");
     dns.txt("texts.example", "no addresses here");
     dns.fault("broken.example", Fault::ServFail);
-    for domain in ["gmial.com", "mailinator.com", "xn--bcher-kva.example"] {
+    for domain in ["gmaill.com", "mailinator.com", "xn--bcher-kva.example"] {
         dns.mx(domain, 10, "mx.example.net");
     }
     let sink = SmtpSink::builder().on_rcpt("gone", reply("550 5.1.1 no such user")).start().await;
@@ -43,7 +43,7 @@ async fn an_address_is_judged_by_form_records_lists_and_slips() {
         ("ann@broken.example", "unknown", json!(["dns_unavailable"])),
         ("Sales+x@example.net", "risky", json!(["role"])),
         ("ann@mailinator.com", "risky", json!(["disposable"])),
-        ("ann@gmial.com", "risky", json!(["typo"])),
+        ("ann@gmaill.com", "risky", json!(["typo"])),
     ];
     let emails: Vec<&str> = cases.iter().map(|(email, _, _)| *email).collect();
     let all = app.client.post("/v1/addresses/validate", json!({ "emails": emails })).await;
