@@ -40,3 +40,4 @@ pub mod unsubscribe_link;
 pub mod validation;
 pub mod visitor;
 pub mod webhook;
+pub mod webhook_format;

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod auth;
 mod cells;
+pub mod compat;
 pub mod error;
 pub mod extract;
 pub mod fields;
@@ -268,6 +269,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/sites/resume", on(operate, post(queue::resume)))
         .route("/v1/site-pauses", on(operate, post(pauses::create_for_site).get(pauses::list_of_sites)))
         .route("/v1/site-pauses/{id}", on(operate, get(pauses::one_of_site).delete(pauses::delete_of_site)))
+        // The providers' own paths.
+        .merge(compat::doors(&app))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(from_fn(around))

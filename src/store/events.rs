@@ -225,7 +225,10 @@ pub(super) async fn by_key(
         r#"
         SELECT e.id, e.type::text AS "kind!", e.delivery_id, e.data,
                coalesce(d.recipient, e.data->>'recipient', '') AS "recipient!", coalesce(m.stream, '') AS "stream!",
-               coalesce(m.tags, '{}') AS "tags!", coalesce(m.metadata, '{}') AS "metadata!"
+               coalesce(m.tags, '{}') AS "tags!",
+               -- What the caller said of this recipient stands over what he said of the message.
+               CASE WHEN d.particulars IS NULL THEN coalesce(m.metadata, '{}')
+                    ELSE m.metadata || coalesce(d.particulars -> 'metadata', '{}') END AS "metadata!"
         FROM unnest($1::smallint[], $2::uuid[], $3::uuid[]) AS w (lane, delivery_id, id)
         CROSS JOIN LATERAL (SELECT z.id, z.lane, z.type, z.delivery_id, z.data FROM events z
                             WHERE z.lane = w.lane AND z.delivery_id = w.delivery_id AND z.id = w.id OFFSET 0) e

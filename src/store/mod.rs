@@ -21,6 +21,7 @@ mod error;
 pub mod events;
 pub mod feedback;
 pub mod handling;
+pub mod heads;
 pub mod health;
 pub mod idempotency;
 pub mod inbound;

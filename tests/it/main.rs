@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod audit;
+mod compat;
 mod crash;
 mod direct;
 mod doctor;

@@ -24,6 +24,6 @@ pub mod suppressions;
 pub mod templates;
 pub mod tenants;
 pub mod usage;
-mod variables;
+pub mod variables;
 pub mod webhooks;
-mod wire;
+pub mod wire;

@@ -82,12 +82,26 @@ const SHORT: std::time::Duration = std::time::Duration::from_millis(4800);
 /// Lets a request pass whose caller may do what the route does.
 pub async fn guard(
     State((app, demand)): State<(App, Demand)>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let secret = bearer(request.headers());
+    pass(&app, demand, secret, request, next).await
+}
+
+/// Lets a request pass that bears this key, however it bears it.
+///
+/// # Errors
+/// It bears none, one that is not known, or one that may not do what the route does.
+pub async fn pass(
+    app: &App,
+    demand: Demand,
+    secret: Option<KeySecret>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let ip = client_ip(&request, &app.trusted_proxies);
-    let secret = bearer(request.headers());
-    let principal = authenticate(&app, secret, ip).await?;
+    let principal = authenticate(app, secret, ip).await?;
     if !principal.scopes().has(demand.scope) {
         let detail = format!("this key does not have the scope {}", demand.scope.as_str());
         return Err(Problem::new(Kind::Forbidden, detail));
@@ -131,7 +145,7 @@ impl From<NotAdmitted> for Problem {
 }
 
 /// RFC 6750 §2.1; the scheme's case does not matter (RFC 9110 §11.1).
-fn bearer(headers: &HeaderMap) -> Option<KeySecret> {
+pub fn bearer(headers: &HeaderMap) -> Option<KeySecret> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, secret) = value.split_once(' ')?;
     let secret = secret.trim();

@@ -23,7 +23,7 @@ use crate::domain::handling::{Particulars, SubmittedEnvelope};
 use crate::domain::key::{KeySecret, Scope};
 use crate::domain::submission::{self as canonical, Content, Options, Recipients};
 use crate::mail::{EmailAddress, Mailbox};
-use crate::submission::{Accept, Answer, Caller, Request};
+use crate::submission::{Accept, Answer, Caller, Request, Unit};
 
 use super::mailroom::{
     Entry, Login, MailParams, Mailroom, RcptParams, ReceivedEnvelope, SessionInfo, Verdict,
@@ -96,7 +96,7 @@ impl Submission {
         options.handling.envelope = Some(submitted(&envelope));
         options.trace = Some(trace::received(&self.hostname, session, &envelope.params, self.now()));
         let item = self.canonical(envelope, text, options)?;
-        let request = Request { items: vec![Ok(item)], key };
+        let request = Request { items: vec![Ok(item)], key, unit: Unit::Each };
         let Answer { mut items, .. } =
             self.accept.accept(&caller, request).await.map_err(refusals::unanswered)?;
         match items.pop() {
