@@ -93,9 +93,7 @@ pub fn violation(violation: &Violation) -> Told {
         "missing_variable" => {
             (400, "BadRequestException", format!("Missing rendering attribute: {}", violation.message))
         }
-        "invalid_address" => {
-            (400, "BadRequestException", format!("{}: {}", "Illegal address", violation.message))
-        }
+        "invalid_address" => (400, "BadRequestException", format!("Illegal address: {}", violation.message)),
         _ if violation.pointer.is_empty() => (400, "BadRequestException", violation.message.clone()),
         _ => {
             let field = violation.pointer.trim_start_matches('/').replace('/', ".");
