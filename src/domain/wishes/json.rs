@@ -43,8 +43,12 @@ pub(super) fn smtpapi(wishes: &mut Wishes, text: &str) -> Done {
 fn smtpapi_filters(wishes: &mut Wishes, filters: &Map<String, Value>) -> Done {
     for (name, filter) in filters {
         let enable = filter.pointer("/settings/enable");
-        let is_on = enable
-            .is_some_and(|value| *value == Value::from(1) || *value == Value::Bool(true) || *value == "1");
+        let is_on = match enable {
+            Some(Value::Bool(flag)) => *flag,
+            Some(Value::Number(number)) => number.as_i64() == Some(1),
+            Some(Value::String(text)) => text == "1",
+            _ => false,
+        };
         match name.as_str() {
             "clicktrack" => wishes.clicks = Some(is_on),
             "opentrack" => wishes.opens = Some(is_on),
