@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use postroad::account::keys::{self, NewKey};
-use postroad::account::{Actor, tenants};
+use postroad::account::{Actor, bootstrap, tenants};
 use postroad::clock::Clock;
 use postroad::config::{Config, LogFormat};
 use postroad::doctor;
@@ -23,7 +24,8 @@ use postroad::domain::key::{KeyLimits, KeyMode, Scope, Scopes};
 use postroad::domain::suppression::Reason;
 use postroad::domain::tenant::TenantName;
 use postroad::embedded::{self, Attached};
-use postroad::server::{Role, Server};
+use postroad::seal::Purpose;
+use postroad::server::{Role, Server, master_key};
 use postroad::store::{Database, Use, nodes};
 
 /// An e-mail sending service: HTTP in, durable queue in Postgres, SMTP out.
@@ -92,6 +94,12 @@ enum KeyCommand {
         /// What it sends is checked and stored, never sent.
         #[arg(long)]
         test: bool,
+        /// An access key id and a secret, for clients that sign their requests as for Amazon SES; one in a line.
+        #[arg(long)]
+        aws: bool,
+        /// Networks whose SMTP sessions need no login: they have this key.
+        #[arg(long, value_delimiter = ',', value_name = "NETWORK")]
+        smtp_networks: Option<Vec<IpNet>>,
     },
 }
 
@@ -153,9 +161,11 @@ impl Cli {
             Command::Serve { roles } => serve(config, &roles).await,
             Command::Migrate => migrate(&config).await,
             Command::Tenant(TenantCommand::Create { name }) => create_tenant(&config, &name).await,
-            Command::Key(KeyCommand::Create { tenant, name, scopes, test }) => {
+            Command::Key(KeyCommand::Create { tenant, name, scopes, test, aws, smtp_networks }) => {
                 let mode = if test { KeyMode::Test } else { KeyMode::Live };
-                create_key(&config, &tenant, name, scopes.into_iter().collect(), mode).await
+                let kind = if aws { KeyKind::Access } else { KeyKind::Shown };
+                let scopes = scopes.into_iter().collect();
+                create_key(&config, &tenant, WantedKey { name, scopes, mode, kind, smtp_networks }).await
             }
             Command::Send(args) => send(&config, args).await,
             Command::Import(args) => move_in(&config, args).await,
@@ -260,23 +270,49 @@ async fn create_tenant(config: &Config, name: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn create_key(
-    config: &Config,
-    tenant: &str,
+/// A key as the command line describes it.
+struct WantedKey {
     name: String,
     scopes: Scopes,
     mode: KeyMode,
-) -> Result<ExitCode> {
+    kind: KeyKind,
+    smtp_networks: Option<Vec<IpNet>>,
+}
+
+/// How a key is used.
+enum KeyKind {
+    /// It is shown.
+    Shown,
+    /// It signs.
+    Access,
+}
+
+async fn create_key(config: &Config, tenant: &str, wanted: WantedKey) -> Result<ExitCode> {
+    let master = match wanted.kind {
+        KeyKind::Access => Some(master_key::existing(config)?),
+        KeyKind::Shown => None,
+    };
     let (database, attached) = database(config).await?;
     let now = clock(&database).await?.now();
     let mut connection = database.serve().acquire().await?;
     let found = postroad::store::tenants::find_by_name(&mut connection, tenant).await?;
     let tenant = found.with_context(|| format!("there is no tenant {tenant:?}"))?.id;
+    if let Some(master) = &master {
+        bootstrap::check_master_key(&mut connection, master).await?;
+    }
     drop(connection);
-    let new = NewKey { tenant, name, scopes, mode, limits: KeyLimits::default() };
-    let (_, secret) = keys::create(&database, &Actor::cli(), new, now).await?;
+    let WantedKey { name, scopes, mode, smtp_networks, .. } = wanted;
+    let new = NewKey { tenant, name, scopes, mode, limits: KeyLimits::default(), smtp_networks };
+    let told = match master {
+        Some(master) => {
+            let seal = master.derive(Purpose::Seal);
+            let (_, key) = keys::create_access_key(&database, &seal, &Actor::cli(), new, now).await?;
+            format!("{}\n{}", key.id, key.secret.reveal())
+        }
+        None => keys::create(&database, &Actor::cli(), new, now).await?.1.reveal().to_owned(),
+    };
     close(database, attached).await?;
-    println!("{}", secret.reveal());
+    println!("{told}");
     Ok(ExitCode::SUCCESS)
 }
 

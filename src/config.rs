@@ -17,6 +17,7 @@ use crate::account::domains::Selector;
 use crate::delivery::policy::Policies;
 use crate::delivery::transmit::Deadlines;
 use crate::dns;
+use crate::domain::access_key::{AccessKey, AccessKeyId};
 use crate::domain::identity::{DomainName, self_and_above};
 use crate::domain::relay::DefaultRoute;
 use crate::domain::visitor::KeptAddress;
@@ -77,6 +78,9 @@ pub struct Config {
     pub complaints_to: Option<EmailAddress>,
     /// `POSTROAD_API_KEY` (unset): this key exists with every scope in the tenant `default`; 8 characters or more.
     pub api_key: Option<Secret>,
+    /// `POSTROAD_AWS_ACCESS_KEY_ID`, `POSTROAD_AWS_SECRET_ACCESS_KEY` (unset): this access key, for clients that sign
+    /// their requests (SigV4), exists with every scope in the tenant `default`; each has 8 characters or more.
+    pub access_key: Option<AccessKey>,
     /// `POSTROAD_KEY_RATE` (unset: no limit): requests a second that a key without a rate of its own may make.
     pub key_rate: Option<NonZeroU32>,
     /// `POSTROAD_PUBLIC_URL` (`http://` and the HTTP address): where the world reaches this installation.
@@ -211,6 +215,7 @@ impl Config {
                 .parsed("FEEDBACK_SENDER", "postroad", feedback_sender)
                 .unwrap_or_default(),
             api_key: source.optional("API_KEY", api_key),
+            access_key: source.access_key(),
             key_rate: source
                 .optional("KEY_RATE", |text| text.parse().map_err(|_| "a number above 0 is needed")),
             public_url: source.optional("PUBLIC_URL", public_url),
@@ -361,6 +366,17 @@ impl Source {
                 None
             }
         }
+    }
+
+    /// Both halves or none.
+    fn access_key(&mut self) -> Option<AccessKey> {
+        const KEYS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        let given = KEYS.map(|key| self.values.contains_key(key));
+        let (id, secret) = (self.optional(KEYS[0], AccessKeyId::parse), self.optional(KEYS[1], api_key));
+        if given[0] != given[1] {
+            self.wrong.push(format!("{PREFIX}{} and {PREFIX}{} need each other", KEYS[0], KEYS[1]));
+        }
+        Some(AccessKey { id: id?, secret: secret? })
     }
 
     fn tls_files(&mut self) -> Option<TlsFiles> {
@@ -521,6 +537,18 @@ mod tests {
             read(&pair[..1], None)
                 .is_err_and(|bad| bad.0 == ["POSTROAD_TLS_CERT and POSTROAD_TLS_KEY need each other"])
         );
+    }
+
+    #[test]
+    fn an_access_key_has_two_halves() {
+        let pair =
+            [("POSTROAD_AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("POSTROAD_AWS_SECRET_ACCESS_KEY", "hunter2-x")];
+        let key = read(&pair, None).expect("fine").access_key.expect("an access key");
+        assert_eq!((key.id.as_str(), key.secret.reveal()), ("AKIAEXAMPLE", "hunter2-x"));
+        for half in pair {
+            assert!(read(&[half], None).is_err(), "{half:?}");
+        }
+        assert!(read(&[("POSTROAD_AWS_ACCESS_KEY_ID", "a,b"), pair[1]], None).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The nouns of postroad and its pure rules: what can be answered without clock, database or network.
 //! Domain types carry no serde and no SQL: each door owns its wire types, and `store` owns the rows.
 
+pub mod access_key;
 pub mod account_notice;
 pub mod actor;
 pub mod blueprint;
@@ -41,3 +42,4 @@ pub mod validation;
 pub mod visitor;
 pub mod webhook;
 pub mod webhook_format;
+pub mod wishes;

@@ -209,6 +209,7 @@ impl Building {
                 Arc::clone(&front.keys),
                 Arc::clone(&front.rates),
                 bad_logins.clone(),
+                self.seal.clone(),
                 self.config.hostname.clone(),
             );
             let serving = listener.serve(Arc::new(mailroom), Arc::new(settings), self.stop_doors.clone());

@@ -10,7 +10,7 @@ mod changes;
 mod doors;
 mod erasures;
 mod identity;
-mod master_key;
+pub mod master_key;
 mod mx;
 mod observe;
 mod quotas;
@@ -34,7 +34,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::account::bootstrap::{self, Bootstrap};
+use crate::account::bootstrap::{self, Bootstrap, OperatorsKeys};
 use crate::account::domains::Domains;
 use crate::account::relays;
 use crate::clock::Clock;
@@ -210,8 +210,10 @@ impl Server {
     pub async fn start(config: Config, roles: &[Role]) -> Result<Server> {
         let opened = open(&config).await?;
         let now = opened.clock.now();
+        let operators =
+            OperatorsKeys { api_key: config.api_key.as_ref(), access_key: config.access_key.as_ref() };
         let Bootstrap { tenant, first_key } =
-            bootstrap::run(&opened.database, &opened.master, config.api_key.as_ref(), now).await?;
+            bootstrap::run(&opened.database, &opened.master, operators, now).await?;
         let mut building = Building::enter(config, roles, opened).await?;
         building.listen().await?;
         let delivery =

@@ -11,10 +11,12 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::account::Actor;
 use crate::account::credentials::NotAdmitted;
+use crate::account::{Actor, keys};
+use crate::domain::access_key::AccessKeyId;
 use crate::domain::id::{KeyId, TenantId};
-use crate::domain::key::{KeySecret, Scope, Scopes};
+use crate::domain::key::{KeyName, KeySecret, Scope, Scopes};
+use crate::seal::Secret;
 use crate::store::keys::Credential;
 use crate::submission::Caller;
 
@@ -97,11 +99,25 @@ pub async fn pass(
     app: &App,
     demand: Demand,
     secret: Option<KeySecret>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let ip = client_ip(&request, &app.trusted_proxies);
     let principal = authenticate(app, secret, ip).await?;
+    enter(app, demand, principal, request, next).await
+}
+
+/// Lets a request of this caller pass.
+///
+/// # Errors
+/// He may not do what the route does.
+pub async fn enter(
+    app: &App,
+    demand: Demand,
+    principal: Principal,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     if !principal.scopes().has(demand.scope) {
         let detail = format!("this key does not have the scope {}", demand.scope.as_str());
         return Err(Problem::new(Kind::Forbidden, detail));
@@ -128,8 +144,20 @@ pub async fn pass(
 async fn authenticate(app: &App, secret: Option<KeySecret>, ip: IpAddr) -> Result<Principal, Problem> {
     let secret =
         secret.ok_or_else(|| Problem::new(Kind::Unauthorized, "send Authorization: Bearer <key>"))?;
-    let credential = app.keys.admit(secret.hash(), ip, app.clock.now()).await?;
+    let credential = app.keys.admit(&KeyName::Shown(secret.hash()), ip, app.clock.now()).await?;
     Ok(Principal { credential, ip })
+}
+
+/// The caller whose key has this public half, and its other half: whether the request was signed with it is for the
+/// door to see.
+///
+/// # Errors
+/// There is no such key, or it may not be used from there.
+pub async fn signer(app: &App, id: AccessKeyId, ip: IpAddr) -> Result<(Principal, Secret), Problem> {
+    let credential = app.keys.admit(&KeyName::Signing(id), ip, app.clock.now()).await?;
+    let secret = keys::open_secret(&app.seal, &credential);
+    let secret = secret.ok_or_else(|| Problem::new(Kind::Unauthorized, NotAdmitted::Unknown.to_string()))?;
+    Ok((Principal { credential, ip }, secret))
 }
 
 impl From<NotAdmitted> for Problem {

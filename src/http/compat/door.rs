@@ -7,6 +7,7 @@
 //! Invariant: no handler runs before the key was admitted with the scope that its route demands.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -57,16 +58,30 @@ pub struct Route {
 
 type Mount = Box<dyn FnOnce(&App) -> MethodRouter<App>>;
 
+/// How a door lets requests pass that show no key.
+pub type Admit = fn(App, Demand, Request, Next) -> Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// The target of a request as its client wrote it: what it signed.
+#[derive(Debug, Clone)]
+pub struct Written(pub Uri);
+
 /// The routes of one provider.
 pub struct Door {
     manner: &'static Manner,
+    admit: Option<Admit>,
     routes: Vec<(Route, Mount)>,
 }
 
 impl Door {
     /// Without routes yet.
     pub fn new(manner: &'static Manner) -> Door {
-        Door { manner, routes: Vec::new() }
+        Door { manner, admit: None, routes: Vec::new() }
+    }
+
+    /// Routes that follow are guarded so: by what is no key in a header.
+    #[must_use]
+    pub fn admitting(self, admit: Admit) -> Door {
+        Door { admit: Some(admit), ..self }
     }
 
     /// POST of mail: an upload may take its time.
@@ -111,10 +126,10 @@ impl Door {
         (scope, patience): (Scope, Patience),
         handler: H,
     ) -> Door {
-        let manner = self.manner;
+        let (manner, admit) = (self.manner, self.admit);
         let demand = Demand { scope, patience };
         let mount: Mount = Box::new(move |app| {
-            on(filter, handler).route_layer(from_fn_with_state((app.clone(), manner, demand), guard))
+            on(filter, handler).route_layer(from_fn_with_state((app.clone(), manner, admit, demand), guard))
         });
         self.routes.push((Route { provider: manner.provider, method, path, scope }, mount));
         self
@@ -224,6 +239,7 @@ impl Open {
         // A request of its own: what the outer router noted of its path is not this one's.
         let mut inner = Request::new(body);
         *inner.method_mut() = parts.method;
+        inner.extensions_mut().insert(Written(parts.uri));
         *inner.uri_mut() = uri;
         *inner.headers_mut() = parts.headers;
         *inner.version_mut() = parts.version;
@@ -244,10 +260,13 @@ fn at(path: &str, uri: &Uri) -> Option<Uri> {
 }
 
 async fn guard(
-    State((app, manner, demand)): State<(App, &'static Manner, Demand)>,
+    State((app, manner, admit, demand)): State<(App, &'static Manner, Option<Admit>, Demand)>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    if let Some(admit) = admit {
+        return Ok(admit(app, demand, request, next).await);
+    }
     let (parts, body) = request.into_parts();
     let secret = (manner.credential)(&parts);
     auth::pass(&app, demand, secret, Request::from_parts(parts, body), next).await

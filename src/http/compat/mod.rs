@@ -6,15 +6,25 @@
 //! operation, and the answer into that provider's. Nothing below the door knows of any provider. What each cannot do is
 //! in its folder's README, and all of it in `docs/compatibility.md`, which the tests write.
 
+mod brevo;
 mod credential;
+mod dialect;
 pub mod door;
 mod lists;
+mod mailersend;
 mod mailgun;
+mod mailjet;
+mod netcore;
 mod parts;
 mod postmark;
 mod query;
+mod reading;
 mod resend;
 mod sendgrid;
+mod sendlayer;
+mod ses;
+mod smtpcom;
+mod sparkpost;
 
 use axum::Router;
 
@@ -35,7 +45,20 @@ pub fn routes() -> Vec<Route> {
 }
 
 fn all() -> Vec<Door> {
-    vec![sendgrid(), mailgun(), postmark(), resend()]
+    vec![
+        sendgrid(),
+        mailgun(),
+        postmark(),
+        resend(),
+        ses(),
+        sparkpost(),
+        brevo(),
+        mailjet(),
+        mailersend(),
+        netcore(),
+        sendlayer(),
+        smtpcom(),
+    ]
 }
 
 fn sendgrid() -> Door {
@@ -154,4 +177,73 @@ fn resend() -> Door {
         .post("/api-keys", manage, api_keys::create)
         .get("/api-keys", manage, api_keys::list)
         .delete("/api-keys/{id}", manage, api_keys::delete)
+}
+
+fn ses() -> Door {
+    use ses::{account, auth, bulk, identities, query, send, suppressions, templates};
+    let (read, manage) = (Scope::Read, Scope::Manage);
+    Door::new(&ses::MANNER)
+        .admitting(auth::admit)
+        .send("/", query::act)
+        .send("/v2/email/outbound-emails", send::send)
+        .send("/v2/email/outbound-bulk-emails", bulk::send)
+        .get("/v2/email/account", read, account::show)
+        .get("/v2/email/suppression/addresses", manage, suppressions::list)
+        .put("/v2/email/suppression/addresses", manage, suppressions::put)
+        .get("/v2/email/suppression/addresses/{email}", manage, suppressions::one)
+        .delete("/v2/email/suppression/addresses/{email}", manage, suppressions::delete)
+        .get("/v2/email/identities", manage, identities::list)
+        .post("/v2/email/list-identities", manage, identities::list_posted)
+        .post("/v2/email/identities", manage, identities::create)
+        .get("/v2/email/identities/{identity}", manage, identities::one)
+        .delete("/v2/email/identities/{identity}", manage, identities::delete)
+        .get("/v2/email/templates", read, templates::list)
+        .post("/v2/email/templates", manage, templates::create)
+        .get("/v2/email/templates/{name}", read, templates::one)
+        .put("/v2/email/templates/{name}", manage, templates::update)
+        .delete("/v2/email/templates/{name}", manage, templates::delete)
+}
+
+fn sparkpost() -> Door {
+    use sparkpost::{send, suppressions};
+    let manage = Scope::Manage;
+    Door::new(&sparkpost::MANNER)
+        .send("/api/v1/transmissions", send::send)
+        .get("/api/v1/suppression-list", manage, suppressions::list)
+        .put("/api/v1/suppression-list", manage, suppressions::put_many)
+        .get("/api/v1/suppression-list/{recipient}", manage, suppressions::one)
+        .put("/api/v1/suppression-list/{recipient}", manage, suppressions::put)
+        .delete("/api/v1/suppression-list/{recipient}", manage, suppressions::delete)
+}
+
+fn brevo() -> Door {
+    Door::new(&brevo::MANNER).send("/v3/smtp/email", brevo::send::send)
+}
+
+fn mailjet() -> Door {
+    Door::new(&mailjet::MANNER).send("/v3.1/send", mailjet::send::send)
+}
+
+fn mailersend() -> Door {
+    Door::new(&mailersend::MANNER)
+        .send("/v1/email", mailersend::send::one)
+        .send("/v1/bulk-email", mailersend::send::bulk)
+}
+
+fn netcore() -> Door {
+    let send = netcore::send::send;
+    Door::new(&netcore::MANNER)
+        .send("/v5/mail/send", send)
+        .send("/v5.1/mail/send", send)
+        .send("/v6/mail/send", send)
+}
+
+fn sendlayer() -> Door {
+    Door::new(&sendlayer::MANNER).send("/api/v1/email", sendlayer::send::send)
+}
+
+fn smtpcom() -> Door {
+    Door::new(&smtpcom::MANNER)
+        .send("/v4/messages", smtpcom::send::message)
+        .send("/v4/messages/mime", smtpcom::send::mime)
 }

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use postroad::http::compat;
 
-use super::{mailgun, postmark, resend, sendgrid};
+use super::{
+    brevo, mailersend, mailgun, mailjet, netcore, postmark, resend, sendgrid, sendlayer, ses, smtpcom,
+    sparkpost,
+};
 
 /// One row of a provider's table.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +54,14 @@ const PROVIDERS: &[Provider] = &[
     ("mailgun", "Mailgun", mailgun::ROWS),
     ("postmark", "Postmark", postmark::ROWS),
     ("resend", "Resend", resend::ROWS),
+    ("ses", "Amazon SES", ses::ROWS),
+    ("sparkpost", "SparkPost", sparkpost::ROWS),
+    ("brevo", "Brevo", brevo::ROWS),
+    ("mailjet", "Mailjet", mailjet::ROWS),
+    ("mailersend", "MailerSend", mailersend::ROWS),
+    ("netcore", "Netcore", netcore::ROWS),
+    ("sendlayer", "SendLayer", sendlayer::ROWS),
+    ("smtpcom", "SMTP.com", smtpcom::ROWS),
 ];
 
 const HEAD: &str = "# Compatibility\n\n\

@@ -1,14 +1,23 @@
 //! The providers' doors: their own clients, unmodified, against the running server, with what arrived over SMTP held
 //! against what was sent; and their words, on the wire.
 
+mod brevo;
 mod clients;
+mod mailersend;
 mod mailgun;
+mod mailjet;
 mod matrix;
 mod moving;
+mod netcore;
 mod postmark;
 mod resend;
 mod sendgrid;
+mod sendlayer;
+mod ses;
 mod shared;
+mod smtpcom;
+mod sparkpost;
+mod tls;
 mod webhooks;
 
 use reqwest::Method;

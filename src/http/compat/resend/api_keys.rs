@@ -56,7 +56,8 @@ pub async fn create(
         return Err(Problem::new(Kind::Forbidden, "a key cannot make one that may do more than itself"));
     }
     let limits = KeyLimits { domains: of_domain(&app, &principal, domain).await?, ..KeyLimits::default() };
-    let new = NewKey { tenant: principal.tenant(), name, scopes, mode: KeyMode::Live, limits };
+    let (tenant, mode) = (principal.tenant(), KeyMode::Live);
+    let new = NewKey { tenant, name, scopes, mode, limits, smtp_networks: None };
     let made = operation::create(&app.database, &principal.actor(), new, app.clock.now()).await;
     let (key, secret) = made.map_err(|error| match error {
         KeyError::Store(error) => error.into(),
