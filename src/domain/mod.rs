@@ -1,10 +1,12 @@
 //! The nouns of postroad and its pure rules: what can be answered without clock, database or network.
 //! Domain types carry no serde and no SQL: each door owns its wire types, and `store` owns the rows.
 
+pub mod attention;
 pub mod blueprint;
 pub mod classify;
 pub mod delivery;
 pub mod event;
+pub mod explain;
 pub mod handling;
 pub mod handoff;
 pub mod id;

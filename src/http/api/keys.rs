@@ -54,19 +54,28 @@ pub async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let body = app.budget.read(&headers, body, 64 * 1024).await?;
-    let new = decode(extract::json(&headers, &body.bytes)?, &principal)?;
-    let made = operation::create(&app.database, &principal.actor(), new, app.clock.now()).await;
-    let (key, secret) = made.map_err(|error| match error {
-        KeyError::Conflict => Problem::field("/tenant_id", "not_found", "there is no such tenant"),
-        KeyError::NoRandomness(error) => Problem::new(Kind::Internal, error.to_string()),
-        KeyError::Store(error) => error.into(),
-    })?;
+    let new = decode(extract::json(&headers, &body.bytes)?, principal.tenant(), principal.scopes())?;
+    let (key, secret) = operation::create(&app.database, &principal.actor(), new, app.clock.now()).await?;
     let mut view = show(&key);
     view["key"] = secret.reveal().into();
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-fn decode(value: Value, principal: &Principal) -> Result<NewKey, Problem> {
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Problem {
+        match error {
+            KeyError::Conflict => Problem::field("/tenant_id", "not_found", "there is no such tenant"),
+            KeyError::NoRandomness(error) => Problem::new(Kind::Internal, error.to_string()),
+            KeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Reads a key that somebody of this tenant with these scopes wants.
+///
+/// # Errors
+/// Every field that cannot be used, or what nobody may give who has not got it.
+pub fn decode(value: Value, own: TenantId, has: Scopes) -> Result<NewKey, Problem> {
     let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let name = name(&mut fields);
     let scopes = scopes(&mut fields);
@@ -99,14 +108,14 @@ fn decode(value: Value, principal: &Principal) -> Result<NewKey, Problem> {
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    if !principal.scopes().covers(scopes) {
+    if !has.covers(scopes) {
         return Err(Problem::new(Kind::Forbidden, "nobody can give a key more scopes than his own has"));
     }
-    let foreign = tenant.is_some_and(|tenant| tenant != principal.tenant());
-    if foreign && !principal.scopes().has(Scope::Operate) {
+    let foreign = tenant.is_some_and(|tenant| tenant != own);
+    if foreign && !has.has(Scope::Operate) {
         return Err(Problem::new(Kind::Forbidden, "keys for other tenants need the scope operate"));
     }
-    Ok(NewKey { tenant: tenant.unwrap_or(principal.tenant()), name, scopes, mode, limits })
+    Ok(NewKey { tenant: tenant.unwrap_or(own), name, scopes, mode, limits })
 }
 
 fn name(fields: &mut Fields) -> String {

@@ -21,3 +21,5 @@ pub mod tenants;
 mod variables;
 pub mod webhooks;
 mod wire;
+
+pub use wire::moment;

@@ -23,6 +23,7 @@ use crate::store::webhooks::{self, StoredWebhook};
 
 use super::wire::{Page, moment};
 
+pub use decode::{change as decode_change, new as decode};
 pub use log::{deliveries, replay, test};
 
 const WHAT: &str = "webhook";
