@@ -60,6 +60,14 @@ impl Login {
     }
 }
 
+impl FromStr for Login {
+    type Err = BadLogin;
+
+    fn from_str(text: &str) -> Result<Login, BadLogin> {
+        Login::parse(text)
+    }
+}
+
 /// What a member of a tenant is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -96,16 +104,8 @@ pub enum Act {
 
 impl Act {
     /// All.
-    pub const ALL: [Act; 8] = [
-        Act::See,
-        Act::Send,
-        Act::Manage,
-        Act::Keys,
-        Act::Audit,
-        Act::People,
-        Act::Owners,
-        Act::Operate,
-    ];
+    pub const ALL: [Act; 8] =
+        [Act::See, Act::Send, Act::Manage, Act::Keys, Act::Audit, Act::People, Act::Owners, Act::Operate];
 }
 
 /// Not the name of a role.
@@ -141,7 +141,9 @@ impl Role {
     pub const fn may(self, act: Act) -> bool {
         match act {
             Act::See => true,
-            Act::Send | Act::Manage | Act::Keys => matches!(self, Role::Developer | Role::Admin | Role::Owner),
+            Act::Send | Act::Manage | Act::Keys => {
+                matches!(self, Role::Developer | Role::Admin | Role::Owner)
+            }
             Act::Audit | Act::People => matches!(self, Role::Admin | Role::Owner),
             Act::Owners => matches!(self, Role::Owner),
             Act::Operate => false,
@@ -200,7 +202,9 @@ mod tests {
     fn nobody_gives_what_is_above_him() {
         assert!(Role::Owner.may_give(Role::Owner) && Role::Admin.may_give(Role::Admin));
         assert!(!Role::Admin.may_give(Role::Owner));
-        assert!(Role::ALL.iter().all(|role| !Role::Developer.may_give(*role) && !Role::Viewer.may_give(*role)));
+        assert!(
+            Role::ALL.iter().all(|role| !Role::Developer.may_give(*role) && !Role::Viewer.may_give(*role))
+        );
     }
 
     #[test]

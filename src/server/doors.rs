@@ -13,7 +13,7 @@ use crate::domain::handoff::Handoff;
 use crate::domain::id::TenantId;
 use crate::feedback::notices::Teller;
 use crate::http::extract::Budget;
-use crate::http::{self, App, AppParts};
+use crate::http::{self, App, AppParts, ui};
 use crate::smtp::submission::BadLogins;
 use crate::smtp::{Listener, Settings, Submission, Tls};
 use crate::submission::intake::{Intake, Onward};
@@ -60,7 +60,7 @@ impl Building {
         let front = self.front(worker)?;
         let mut ports = Ports::default();
         if self.roles.contains(&Role::Api) {
-            self.api(&front, worker.map(|(delivery, _)| delivery), &mut ports).await?;
+            self.api(&front, worker.map(|(delivery, _)| delivery), operator, &mut ports).await?;
         }
         if self.roles.contains(&Role::Smtp) {
             self.submission(&front, &mut ports).await?;
@@ -126,6 +126,7 @@ impl Building {
         &mut self,
         front: &Front,
         delivery: Option<&Arc<Delivery>>,
+        first_tenant: TenantId,
         ports: &mut Ports,
     ) -> Result<()> {
         let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
@@ -146,6 +147,9 @@ impl Building {
             seal: self.seal.clone(),
             unsubscribes: streams::links(&self.config, &self.opened.master),
             outbound: self.outbound.clone(),
+            users: self.users.clone(),
+            site: ui::Site::new(&self.opened.master, &self.site_url(ports.http)),
+            first_tenant,
             resolver: self.resolver.clone(),
             domains: self.domains.clone(),
             live: self.live.clone(),
@@ -165,6 +169,12 @@ impl Building {
         }
         self.doors.spawn("http", http::serve::serve(listener, None, router, self.stop_doors.clone()));
         Ok(())
+    }
+
+    /// Where the world reaches the dashboard.
+    fn site_url(&self, http: Option<SocketAddr>) -> String {
+        let local = || format!("http://{}", http.unwrap_or(self.config.http_addr));
+        self.config.public_url.clone().unwrap_or_else(local)
     }
 
     /// Mail from our own users by SMTP.

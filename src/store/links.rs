@@ -99,15 +99,6 @@ pub async fn use_up(
     Ok(row.map(|row| row.user_id.map(Id::from_uuid)))
 }
 
-/// Ends all links to enter the first person.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn forget_setups(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query!("DELETE FROM one_time_links WHERE purpose = 'setup'").execute(connection).await?;
-    Ok(())
-}
-
 /// Ends all links of a person.
 ///
 /// # Errors

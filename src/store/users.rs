@@ -95,7 +95,10 @@ pub async fn find(connection: &mut PgConnection, id: UserId) -> Result<Option<Kn
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn find_by_email(connection: &mut PgConnection, email: &Login) -> Result<Option<Known>, StoreError> {
+pub async fn find_by_email(
+    connection: &mut PgConnection,
+    email: &Login,
+) -> Result<Option<Known>, StoreError> {
     let row = sqlx::query!(
         "SELECT id, email, name, operator, created_at, password FROM users WHERE email = $1",
         email.as_str(),

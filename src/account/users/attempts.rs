@@ -150,7 +150,10 @@ mod tests {
         }
         let refused = attempts.admit(ip("198.51.100.1"), "ann", NOW + Duration::MINUTE);
         assert_eq!(refused, Err(TooMany { wait: Duration::minutes(14) }));
-        assert_eq!(refused.expect_err("refused").to_string(), "too many attempts; wait 15 minutes, then try again");
+        assert_eq!(
+            refused.expect_err("refused").to_string(),
+            "too many attempts; wait 15 minutes, then try again"
+        );
         assert_eq!(attempts.admit(ip("198.51.100.1"), "bob", NOW), Ok(()));
         assert_eq!(attempts.admit(ip("192.0.2.1"), "ann", NOW + WINDOW), Ok(()));
         attempts.succeeded("ann");
@@ -172,7 +175,8 @@ mod tests {
         let attempts = Attempts::default();
         let sent = (0..10).filter(|n| attempts.may_mail(ip(&format!("192.0.2.{n}")), "ann", NOW)).count();
         assert_eq!(sent, 3);
-        let sent = (0..50).filter(|n| attempts.may_mail(ip("198.51.100.1"), &format!("user {n}"), NOW)).count();
+        let sent =
+            (0..50).filter(|n| attempts.may_mail(ip("198.51.100.1"), &format!("user {n}"), NOW)).count();
         assert_eq!(sent, 10);
     }
 

@@ -12,8 +12,8 @@ use crate::store::{Database, StoreError, users};
 use super::passwords::Password;
 use super::{Actor, NewUser, UserError, Users, enter};
 
-/// How long a set-up link works. The next start prints another.
-const SETUP_LIFE: Duration = Duration::days(7);
+/// How long a set-up link works. The next start prints another; several nodes may print one each.
+const SETUP_LIFE: Duration = Duration::days(1);
 /// How long a link to choose a password works that the command line prints.
 const CHOOSE_LIFE: Duration = Duration::days(7);
 
@@ -43,7 +43,7 @@ pub async fn ensure_admin(
     }
 }
 
-/// A link by which the first person enters herself, while there is nobody; earlier ones end.
+/// A link by which the first person enters herself, while there is nobody.
 ///
 /// # Errors
 /// See [`UserError`].
@@ -53,7 +53,6 @@ pub async fn setup_ticket(database: &Database, now: OffsetDateTime) -> Result<Op
         return Ok(None);
     }
     let ticket = Ticket::generate()?;
-    links::forget_setups(&mut transaction).await?;
     links::insert(&mut transaction, ticket.hash(), Purpose::Setup, None, now, now + SETUP_LIFE).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(Some(ticket))
@@ -80,7 +79,11 @@ impl From<StoreError> for SetupError {
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn setup_works(database: &Database, ticket: &Ticket, now: OffsetDateTime) -> Result<bool, StoreError> {
+pub async fn setup_works(
+    database: &Database,
+    ticket: &Ticket,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
     let mut connection = database.serve().acquire().await?;
     let works = links::find(&mut connection, ticket.hash(), Purpose::Setup, now).await?.is_some();
     Ok(works && !users::any(&mut connection).await?)

@@ -95,7 +95,8 @@ pub(super) async fn enter(
     new: NewUser,
     now: OffsetDateTime,
 ) -> Result<User, UserError> {
-    let user = User { id: UserId::new(now), email: new.email, name: new.name, reach: new.reach, created_at: now };
+    let user =
+        User { id: UserId::new(now), email: new.email, name: new.name, reach: new.reach, created_at: now };
     match users::insert(connection, &user).await {
         Err(StoreError::Conflict(_)) => return Err(UserError::EmailTaken),
         other => other?,

@@ -148,7 +148,10 @@ impl Hasher {
         Ok(self.beside(equal).await? && is_somebodys)
     }
 
-    async fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NoHash> {
+    async fn beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NoHash> {
         let _place = self.waiting.try_acquire().map_err(|_| NoHash::Busy)?;
         let turn = Arc::clone(&self.at_once).acquire_owned().await.map_err(|_| NoHash::Failed)?;
         let done = tokio::task::spawn_blocking(move || {
@@ -189,7 +192,9 @@ mod tests {
         for good in ["correct horse", "pässwörd-für-ann", "x7&Kq2!p", &"long ".repeat(100)] {
             assert_eq!(chosen(good), None, "{good}");
         }
-        for bad in ["Password1", "password", "12345678", "87654321", "aaaaaaaa", "ANN.LEE@acme.example", "changeme!"] {
+        for bad in
+            ["Password1", "password", "12345678", "87654321", "aaaaaaaa", "ANN.LEE@acme.example", "changeme!"]
+        {
             assert_eq!(chosen(bad), Some(BadPassword::Common), "{bad}");
         }
         assert_eq!(chosen("kurz"), Some(BadPassword::Short));

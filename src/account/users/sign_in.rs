@@ -74,7 +74,8 @@ impl Users {
             }
             None => None,
         };
-        let (user, hash) = (known.as_ref().map(|it| it.user.id), known.as_ref().and_then(|it| it.password.as_deref()));
+        let (user, hash) =
+            (known.as_ref().map(|it| it.user.id), known.as_ref().and_then(|it| it.password.as_deref()));
         let is_right = self.hasher.matches(password, hash).await?;
         let Some(known) = known.filter(|_| is_right) else {
             self.failed(user, account, "password", visitor, now).await?;

@@ -1,0 +1,41 @@
+//! The dashboard's door: pages for people, under `/ui/`, and the way in. Pages hold no logic: each calls the operations
+//! that the API calls, as the person who is signed in (`session`).
+//!
+//! Invariant: every route here, but the ways in, demands somebody who is signed in; and nothing is changed by a request
+//! that did not come from a page of ours.
+
+pub mod page;
+pub mod session;
+mod signin;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+
+use super::App;
+use page::Refusal;
+
+pub use session::{SignedIn, Site};
+
+/// `GET /`.
+pub async fn front() -> Redirect {
+    Redirect::to("/ui/")
+}
+
+/// All pages.
+pub fn router(app: &App) -> Router<App> {
+    Router::new()
+        .route("/login", get(signin::login::show).post(signin::login::act))
+        .route("/ui/sign-out", post(signin::login::leave))
+        .route("/ui/tenant", post(signin::login::choose_tenant))
+        .route("/ui/setup", get(signin::setup::show).post(signin::setup::act))
+        .route("/ui/", get(signin::login::home))
+        .route("/ui", get(front))
+        .route("/ui/{*rest}", get(nothing_here))
+        .layer(from_fn_with_state(app.clone(), session::around))
+}
+
+async fn nothing_here(_: SignedIn) -> Refusal {
+    Refusal::not_found()
+}
