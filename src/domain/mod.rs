@@ -31,6 +31,7 @@ pub mod template;
 pub mod tenant;
 pub mod ticket;
 pub mod token;
+pub mod totp;
 pub mod tracking;
 pub mod unsubscribe;
 pub mod unsubscribe_link;

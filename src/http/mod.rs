@@ -32,6 +32,7 @@ use crate::account::credentials::Keys;
 use crate::account::domains::Domains;
 use crate::account::rates::Rates;
 use crate::account::users::Users;
+use crate::account::users::letters::Letters;
 use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::domain::id::TenantId;
@@ -83,6 +84,8 @@ pub struct AppParts {
     pub live: Live,
     /// People who use the dashboard.
     pub users: Users,
+    /// Writes to them.
+    pub letters: Letters,
     /// Where the dashboard is.
     pub site: ui::Site,
     /// The tenant that exists from the first start.

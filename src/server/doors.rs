@@ -8,12 +8,14 @@ use tokio::net::TcpListener;
 
 use crate::account::credentials::Keys;
 use crate::account::rates::Rates;
+use crate::account::users::letters::Letters;
 use crate::delivery::{Delivery, LEASE};
 use crate::domain::handoff::Handoff;
 use crate::domain::id::TenantId;
 use crate::feedback::notices::Teller;
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts, ui};
+use crate::mail::{EmailAddress, Mailbox};
 use crate::smtp::submission::BadLogins;
 use crate::smtp::{Listener, Settings, Submission, Tls};
 use crate::submission::intake::{Intake, Onward};
@@ -148,6 +150,7 @@ impl Building {
             unsubscribes: streams::links(&self.config, &self.opened.master),
             outbound: self.outbound.clone(),
             users: self.users.clone(),
+            letters: self.letters(&front.accept, first_tenant, ports.http)?,
             site: ui::Site::new(&self.opened.master, &self.site_url(ports.http)),
             first_tenant,
             resolver: self.resolver.clone(),
@@ -175,6 +178,13 @@ impl Building {
     fn site_url(&self, http: Option<SocketAddr>) -> String {
         let local = || format!("http://{}", http.unwrap_or(self.config.http_addr));
         self.config.public_url.clone().unwrap_or_else(local)
+    }
+
+    /// What writes to people: as `postroad@` this host.
+    fn letters(&self, accept: &Accept, tenant: TenantId, http: Option<SocketAddr>) -> Result<Letters> {
+        let address = EmailAddress::parse(&format!("postroad@{}", self.config.hostname));
+        let from = Mailbox::new(Some("postroad"), address.context("POSTROAD_HOSTNAME")?)?;
+        Ok(Letters { accept: accept.clone(), tenant, from, site: self.site_url(http) })
     }
 
     /// Mail from our own users by SMTP.

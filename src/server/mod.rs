@@ -85,6 +85,7 @@ pub struct Server {
     config: Config,
     database: Database,
     domains: Domains,
+    users: Users,
     clock: Clock,
     incarnation: Incarnation,
     delivery: Option<Arc<Delivery>>,
@@ -253,6 +254,11 @@ impl Server {
         &self.database
     }
 
+    /// What works on people.
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
     /// What works on sender domains.
     pub fn domains(&self) -> &Domains {
         &self.domains
@@ -336,7 +342,7 @@ impl Building {
             lanes: Lanes::new(config.lanes),
             domains: identity::domains(&config, &opened, &identities)?,
             seal: opened.master.derive(Purpose::Seal),
-            users: Users::new(opened.database.clone()),
+            users: Users::new(opened.database.clone(), opened.master.derive(Purpose::Seal)),
             outbound: webhooks::outbound(&config)?,
             streams: Streams::default(),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
@@ -527,6 +533,7 @@ impl Building {
             config: self.config,
             database,
             domains: self.domains,
+            users: self.users,
             clock,
             incarnation: self.incarnation,
             delivery,

@@ -23,6 +23,7 @@ pub mod inbound;
 pub mod inbound_calls;
 pub mod inbound_routes;
 pub mod installation;
+pub mod invitations;
 pub mod keys;
 mod link;
 pub mod links;

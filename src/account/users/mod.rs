@@ -4,8 +4,13 @@
 //! It knows nothing of cookies and pages: those are `http/ui`'s.
 
 pub mod attempts;
+pub mod factors;
 pub mod first;
+pub mod invitations;
+pub mod letters;
+pub mod members;
 pub mod passwords;
+pub mod reset;
 pub mod sessions;
 pub mod sign_in;
 
@@ -17,8 +22,9 @@ use time::OffsetDateTime;
 use crate::domain::id::{TenantId, UserId};
 use crate::domain::key::NoRandomness;
 use crate::domain::user::{Login, Reach, Role, User};
+use crate::seal::Subkey;
 use crate::store::audit::{self, Entry};
-use crate::store::{Database, PgConnection, StoreError, factors, users};
+use crate::store::{Database, PgConnection, StoreError, factors as factor_rows, users};
 
 use super::Actor;
 use attempts::Attempts;
@@ -29,6 +35,8 @@ use passwords::{Hasher, NoHash};
 pub struct Users {
     /// Where they are kept.
     pub database: Database,
+    /// Seals the secrets of authenticator apps.
+    pub seal: Subkey,
     /// Hashes passwords.
     pub hasher: Hasher,
     /// Counts failures.
@@ -70,8 +78,26 @@ pub enum UserError {
 
 impl Users {
     /// What works on the people of a database.
-    pub fn new(database: Database) -> Users {
-        Users { database, hasher: Hasher::default(), attempts: Arc::default() }
+    pub fn new(database: Database, seal: Subkey) -> Users {
+        Users { database, seal, hasher: Hasher::default(), attempts: Arc::default() }
+    }
+
+    /// Changes what she is called.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn rename(
+        &self,
+        user: UserId,
+        name: &str,
+        actor: &Actor,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.database.serve().begin().await?;
+        users::rename(&mut transaction, user, name).await?;
+        note_everywhere(&mut transaction, actor, ("user.update", user), json!({ "name": name }), now).await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Whether a password alone does not let her in.
@@ -80,7 +106,7 @@ impl Users {
     /// See [`StoreError`].
     pub async fn has_second_factor(&self, user: UserId) -> Result<bool, StoreError> {
         let mut connection = self.database.serve().acquire().await?;
-        factors::any(&mut connection, user).await
+        factor_rows::any(&mut connection, user).await
     }
 }
 

@@ -56,7 +56,7 @@ async fn what_was_wrong_is_not_told() {
 #[tokio::test]
 async fn an_address_that_nobody_has_takes_as_long() {
     let app = TestApp::with_dashboard().await;
-    let users = postroad::account::users::Users::new(app.database.open());
+    let users = app.server().users().clone();
     let visitor = |n: u8| postroad::domain::session::Visitor::new([192, 0, 2, n].into(), "test");
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for n in 0..9 {

@@ -13,11 +13,12 @@ mod token;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use time::OffsetDateTime;
 use url::form_urlencoded;
 
 use crate::account::Actor;
@@ -26,11 +27,11 @@ use crate::domain::id::{SessionId, TenantId, UserId};
 use crate::domain::key::{KeyLimits, KeyMode, Scopes};
 use crate::domain::session::Visitor;
 use crate::domain::ticket::Ticket;
-use crate::domain::user::{Act, Reach, Role};
+use crate::domain::user::{Act, Reach, Role, User};
 use crate::http::App;
 use crate::http::auth::client_ip;
 use crate::store::StoreError;
-use crate::submission::Caller;
+use crate::submission::{By, Caller};
 
 use super::page::Refusal;
 
@@ -114,7 +115,8 @@ impl SignedIn {
 
     /// As accept knows her.
     pub fn caller(&self) -> Caller {
-        Caller { tenant: self.tenant, key: None, mode: KeyMode::Live, limits: KeyLimits::default() }
+        let (by, mode, limits) = (By::Person(self.user), KeyMode::Live, KeyLimits::default());
+        Caller { tenant: self.tenant, by, mode, limits }
     }
 
     fn new(app: &App, present: &Present, ip: IpAddr) -> Option<SignedIn> {
@@ -173,6 +175,44 @@ impl FromRequestParts<App> for Guest {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Guest, Refusal> {
         parts.extensions.get::<Found>().map(|found| found.guest.clone()).ok_or_else(Refusal::not_ours)
+    }
+}
+
+/// Somebody who is signed in, whether or not she is a member of any tenant.
+#[derive(Debug, Clone)]
+pub struct Current {
+    /// Who.
+    pub user: User,
+    /// At which browser.
+    pub session: SessionId,
+    /// What forms of hers must bear.
+    pub csrf: String,
+}
+
+impl OptionalFromRequestParts<App> for Current {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Current>, Self::Rejection> {
+        let present = parts.extensions.get::<Found>().and_then(|found| found.present.clone());
+        Ok(present.map(|present| Current {
+            user: present.session.user.clone(),
+            session: present.session.id,
+            csrf: app.site.form_token(&present.session.id.to_string()),
+        }))
+    }
+}
+
+/// Somebody whose password was right, and when; she has more to prove.
+#[derive(Debug, Clone, Copy)]
+pub struct Halfway(pub UserId, pub OffsetDateTime);
+
+impl OptionalFromRequestParts<App> for Halfway {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Halfway>, Self::Rejection> {
+        let jar = Jar::of(&parts.headers, app.site.is_https());
+        let known = jar.halfway().and_then(|token| app.site.halfway(token, app.clock.now()));
+        Ok(known.map(|(user, proved)| Halfway(user, proved)))
     }
 }
 
