@@ -33,6 +33,7 @@ use crate::account::domains::Domains;
 use crate::account::rates::Rates;
 use crate::account::users::Users;
 use crate::account::users::letters::Letters;
+use crate::account::users::oidc::Oidc;
 use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::domain::id::TenantId;
@@ -86,6 +87,8 @@ pub struct AppParts {
     pub users: Users,
     /// Writes to them.
     pub letters: Letters,
+    /// The OpenID provider by which they may sign in.
+    pub oidc: Option<Oidc>,
     /// Where the dashboard is.
     pub site: ui::Site,
     /// The tenant that exists from the first start.

@@ -9,13 +9,16 @@ use tokio::net::TcpListener;
 use crate::account::credentials::Keys;
 use crate::account::rates::Rates;
 use crate::account::users::letters::Letters;
+use crate::account::users::oidc::Oidc;
 use crate::delivery::{Delivery, LEASE};
 use crate::domain::handoff::Handoff;
 use crate::domain::id::TenantId;
+use crate::domain::netguard::Netguard;
 use crate::feedback::notices::Teller;
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts, ui};
 use crate::mail::{EmailAddress, Mailbox};
+use crate::outbound::{Lookup, Outbound};
 use crate::smtp::submission::BadLogins;
 use crate::smtp::{Listener, Settings, Submission, Tls};
 use crate::submission::intake::{Intake, Onward};
@@ -150,6 +153,7 @@ impl Building {
             unsubscribes: streams::links(&self.config, &self.opened.master),
             outbound: self.outbound.clone(),
             users: self.users.clone(),
+            oidc: self.oidc(ports.http)?,
             letters: self.letters(&front.accept, first_tenant, ports.http)?,
             site: ui::Site::new(&self.opened.master, &self.site_url(ports.http)),
             first_tenant,
@@ -178,6 +182,15 @@ impl Building {
     fn site_url(&self, http: Option<SocketAddr>) -> String {
         let local = || format!("http://{}", http.unwrap_or(self.config.http_addr));
         self.config.public_url.clone().unwrap_or_else(local)
+    }
+
+    /// The OpenID provider by which people sign in. The operator names it, so that it may be at any address.
+    fn oidc(&self, http: Option<SocketAddr>) -> Result<Option<Oidc>> {
+        let Some(settings) = self.config.oidc.clone() else { return Ok(None) };
+        let anywhere = ["0.0.0.0/0", "::/0"].into_iter().filter_map(|net| net.parse().ok()).collect();
+        let outbound = Outbound::new(Netguard::new(anywhere), Lookup::system());
+        let outbound = outbound.context("no client for the OpenID provider")?;
+        Ok(Some(Oidc::new(settings, outbound, &self.site_url(http))))
     }
 
     /// What writes to people: as `postroad@` this host.

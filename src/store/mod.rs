@@ -19,6 +19,7 @@ pub mod feedback;
 pub mod handling;
 pub mod health;
 pub mod idempotency;
+pub mod identities;
 pub mod inbound;
 pub mod inbound_calls;
 pub mod inbound_routes;

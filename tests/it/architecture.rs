@@ -43,8 +43,8 @@ const HOMES: [Home; 14] = [
     Home { library: "askama", places: &["http/"], why: "pages are made by the door that shows them" },
     Home {
         library: "jsonwebtoken",
-        places: &["http/ui/session/token", "delivery/oauth.rs"],
-        why: "tokens are read where browsers show them, and made where relays want them",
+        places: &["http/ui/session/token", "account/users/oidc/", "delivery/oauth.rs"],
+        why: "tokens are read where browsers and OpenID providers show them, and made where relays want them",
     },
     Home {
         library: "argon2",

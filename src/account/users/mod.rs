@@ -9,6 +9,7 @@ pub mod first;
 pub mod invitations;
 pub mod letters;
 pub mod members;
+pub mod oidc;
 pub mod passwords;
 pub mod reset;
 pub mod sessions;

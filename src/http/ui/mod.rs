@@ -34,6 +34,8 @@ pub fn router(app: &App) -> Router<App> {
         .route("/ui/forgot", get(signin::reset::forgot).post(signin::reset::send))
         .route("/ui/reset", get(signin::reset::show).post(signin::reset::act))
         .route("/ui/invitation", get(signin::invitation::show).post(signin::invitation::act))
+        .route("/ui/oidc/start", get(signin::oidc::start))
+        .route("/ui/oidc/callback", get(signin::oidc::callback))
         .route("/ui/", get(signin::login::home))
         .route("/ui", get(front))
         .route("/ui/{*rest}", get(nothing_here))

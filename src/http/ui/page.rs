@@ -44,6 +44,11 @@ struct Page<'a> {
 }
 
 impl Refusal {
+    /// Any other.
+    pub fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Refusal {
+        Refusal { status, title, detail: detail.into() }
+    }
+
     /// There is nothing at this path, or nothing for this person.
     pub fn not_found() -> Refusal {
         Refusal {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::key::NoRandomness;
 use crate::seal::{MasterKey, Purpose, Subkey};
 
 /// How long a token lasts (ASVS 5.0, 9.2.1: short).
@@ -84,6 +85,21 @@ impl Site {
     pub fn halfway(&self, token: &str, now: OffsetDateTime) -> Option<(UserId, OffsetDateTime)> {
         let claims = self.read(&HALFWAY, token, now)?;
         Some((claims.sub.parse().ok()?, OffsetDateTime::from_unix_timestamp(claims.iat).ok()?))
+    }
+
+    /// Seals what is kept of somebody in her own browser.
+    ///
+    /// # Errors
+    /// Only when the operating system has no randomness to give.
+    pub fn seal(&self, clear: &str) -> Result<String, NoRandomness> {
+        let sealed = self.key.seal("away", clear.as_bytes()).map_err(|_| NoRandomness)?;
+        Ok(BASE64URL_NOPAD.encode(&sealed))
+    }
+
+    /// Opens what was sealed.
+    pub fn open(&self, sealed: &str) -> Option<String> {
+        let sealed = BASE64URL_NOPAD.decode(sealed.as_bytes()).ok()?;
+        String::from_utf8(self.key.open("away", &sealed).ok()?).ok()
     }
 
     /// What a form must bear that is shown to the holder of `key`: a session's id, or a cookie.

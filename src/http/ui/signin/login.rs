@@ -22,6 +22,19 @@ struct Login<'a> {
     next: &'a str,
     email: &'a str,
     problem: &'a str,
+    /// The OpenID provider; empty: there is none.
+    provider: &'a str,
+    /// How to get there.
+    provider_path: String,
+}
+
+impl<'a> Login<'a> {
+    fn new(app: &'a App, guest: &'a Guest, next: &'a str, (email, problem): (&'a str, &'a str)) -> Login<'a> {
+        let provider = app.oidc.as_ref().map_or("", |oidc| oidc.name());
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+        let provider_path = format!("/ui/oidc/start?{query}");
+        Login { csrf: &guest.csrf, next, email, problem, provider, provider_path }
+    }
 }
 
 #[derive(Template)]
@@ -36,13 +49,18 @@ pub async fn home(me: SignedIn) -> Response {
 }
 
 /// `GET /login`.
-pub async fn show(Maybe(me): Maybe, guest: Guest, RawQuery(query): RawQuery) -> Response {
+pub async fn show(
+    State(app): State<App>,
+    Maybe(me): Maybe,
+    guest: Guest,
+    RawQuery(query): RawQuery,
+) -> Response {
     let wanted = Query::parse(query.as_deref()).text("next").unwrap_or_default();
     let wanted = next(&wanted);
     if me.is_some() {
         return Redirect::to(wanted).into_response();
     }
-    page(&Login { csrf: &guest.csrf, next: wanted, email: "", problem: "" })
+    page(&Login::new(&app, &guest, wanted, ("", "")))
 }
 
 /// `POST /login`.
@@ -74,7 +92,7 @@ pub async fn act(
     };
     let status = status(&refused);
     let problem = refused.to_string();
-    Ok(page_with(status, &Login { csrf: &guest.csrf, next: wanted, email, problem: &problem }))
+    Ok(page_with(status, &Login::new(&app, &guest, wanted, (email, &problem))))
 }
 
 /// How a refusal is answered.

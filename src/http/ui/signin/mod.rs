@@ -3,6 +3,7 @@
 
 pub mod invitation;
 pub mod login;
+pub mod oidc;
 pub mod reset;
 pub mod second_factor;
 pub mod setup;
