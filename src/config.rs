@@ -14,11 +14,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::account::domains::Selector;
+use crate::account::users::oidc;
+use crate::account::users::passwords::Password;
 use crate::delivery::policy::Policies;
 use crate::delivery::transmit::Deadlines;
 use crate::dns;
 use crate::domain::identity::{DomainName, self_and_above};
 use crate::domain::relay::DefaultRoute;
+use crate::domain::user::Login;
 use crate::domain::visitor::KeptAddress;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
@@ -77,6 +80,12 @@ pub struct Config {
     pub complaints_to: Option<EmailAddress>,
     /// `POSTROAD_API_KEY` (unset): this key exists with every scope in the tenant `default`; 8 characters or more.
     pub api_key: Option<Secret>,
+    /// `POSTROAD_ADMIN_EMAIL` and `POSTROAD_ADMIN_PASSWORD` (unset: a set-up link is printed): the first person of the
+    /// dashboard. Once she is there, they change nothing.
+    pub admin: Option<Admin>,
+    /// `POSTROAD_OIDC_ISSUER`, `POSTROAD_OIDC_CLIENT_ID` and `POSTROAD_OIDC_CLIENT_SECRET` (unset): an OpenID provider by
+    /// which people sign in to the dashboard; the secret may be left out for a public client.
+    pub oidc: Option<oidc::Settings>,
     /// `POSTROAD_KEY_RATE` (unset: no limit): requests a second that a key without a rate of its own may make.
     pub key_rate: Option<NonZeroU32>,
     /// `POSTROAD_PUBLIC_URL` (`http://` and the HTTP address): where the world reaches this installation.
@@ -126,6 +135,15 @@ pub struct PlatformKey {
     pub selector: String,
     /// Where its private half is.
     pub file: PathBuf,
+}
+
+/// The first person of the dashboard.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// What she signs in with.
+    pub email: Login,
+    /// Her first password.
+    pub password: Password,
 }
 
 /// A certificate chain and its key.
@@ -199,6 +217,8 @@ impl Config {
                 .parsed("FEEDBACK_SENDER", "postroad", feedback_sender)
                 .unwrap_or_default(),
             api_key: source.optional("API_KEY", api_key),
+            admin: source.admin(),
+            oidc: source.oidc(),
             key_rate: source
                 .optional("KEY_RATE", |text| text.parse().map_err(|_| "a number above 0 is needed")),
             public_url: source.optional("PUBLIC_URL", public_url),
@@ -351,6 +371,34 @@ impl Source {
         }
     }
 
+    /// Issuer and client id, or neither.
+    fn oidc(&mut self) -> Option<oidc::Settings> {
+        let issuer = self.optional("OIDC_ISSUER", issuer);
+        let (id, secret) = (self.text("OIDC_CLIENT_ID"), self.text("OIDC_CLIENT_SECRET"));
+        match (issuer, id) {
+            (Some(issuer), Some(client_id)) => {
+                Some(oidc::Settings { issuer, client_id, client_secret: secret.map(Secret::new) })
+            }
+            (None, None) if secret.is_none() => None,
+            _ => {
+                self.wrong.push(format!("{PREFIX}OIDC_ISSUER and {PREFIX}OIDC_CLIENT_ID need each other"));
+                None
+            }
+        }
+    }
+
+    /// Both or neither.
+    fn admin(&mut self) -> Option<Admin> {
+        let email = self.optional("ADMIN_EMAIL", Login::parse);
+        let of = email.as_ref().map(|email| email.as_str().to_owned()).unwrap_or_default();
+        let had_password = self.values.contains_key("ADMIN_PASSWORD");
+        let password = self.optional("ADMIN_PASSWORD", |text| Password::chosen(text, &of));
+        if email.is_some() != had_password && self.wrong.is_empty() {
+            self.wrong.push(format!("{PREFIX}ADMIN_EMAIL and {PREFIX}ADMIN_PASSWORD need each other"));
+        }
+        Some(Admin { email: email?, password: password? })
+    }
+
     fn tls_files(&mut self) -> Option<TlsFiles> {
         match (self.text("TLS_CERT"), self.text("TLS_KEY")) {
             (Some(certificate), Some(key)) => {
@@ -467,6 +515,13 @@ fn public_url(text: &str) -> Result<String, &'static str> {
     let url = url::Url::parse(text).map_err(|_| wanted)?;
     let fits = matches!(url.scheme(), "http" | "https") && url.has_host();
     if fits { Ok(text.trim_end_matches('/').to_owned()) } else { Err(wanted) }
+}
+
+fn issuer(text: &str) -> Result<url::Url, &'static str> {
+    let wanted = "a URL is needed, such as https://id.acme.example";
+    let url = url::Url::parse(text).map_err(|_| wanted)?;
+    let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
+    if fits { Ok(url) } else { Err(wanted) }
 }
 
 /// What the machine calls itself; a name that RFC 5321 does not allow is replaced.

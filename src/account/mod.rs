@@ -14,9 +14,12 @@ pub mod suppressions;
 pub mod templates;
 pub mod tenants;
 pub mod unsubscribe;
+pub mod users;
 pub mod webhooks;
 
 use std::net::IpAddr;
+
+use crate::domain::id::UserId;
 
 /// Who makes a change.
 #[derive(Debug, Clone)]
@@ -28,6 +31,11 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// Somebody at the dashboard.
+    pub fn user(id: UserId, ip: IpAddr) -> Actor {
+        Actor { name: id.to_string(), ip: Some(ip) }
+    }
+
     /// The operator at the command line, or the process itself at its start.
     pub fn cli() -> Actor {
         Actor { name: "cli".to_owned(), ip: None }

@@ -82,7 +82,8 @@ pub async fn find(
     .await?)
 }
 
-/// The RFC 5322 form of a message; `None`: no such message, or its content has left by retention.
+/// The RFC 5322 form of a message; `None`: no such message, its content has left by retention, or it is its
+/// recipients' alone.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -94,7 +95,7 @@ pub async fn raw(
     Ok(sqlx::query_scalar!(
         r#"
         SELECT b.raw FROM messages m JOIN bodies b ON b.lane = m.lane AND b.id = m.id
-        WHERE m.tenant_id = $1 AND m.lane = $2 AND m.id = $3
+        WHERE m.tenant_id = $1 AND m.lane = $2 AND m.id = $3 AND m.handling->'confidential' IS NULL
         "#,
         tenant.uuid(),
         id.lane().number(),

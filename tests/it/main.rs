@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod crash;
+mod dashboard;
 mod direct;
 mod doctor;
 mod embedded;

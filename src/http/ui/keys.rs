@@ -76,7 +76,7 @@ async fn index(app: &App, page: &Page, form: Form, made: Option<Made>) -> Result
         scopes: scopes.map(|(scope, label)| (scope.as_str(), *label)).collect(),
         rows: rows.iter().map(|key| row(key, now)).collect(),
         samples: samples::all(app.site.origin(), secret),
-        smtp: app.smtp_settings(),
+        smtp: app.installation.smtp(),
         made,
     })
 }

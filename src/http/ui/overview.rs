@@ -202,7 +202,7 @@ async fn facts(app: &App, page: &Page, total: &Cell, queue: &OwnQueue) -> Result
         expiring_keys: expiring.filter_map(|key| Some((key.name.clone(), key.limits.expires_at?))).collect(),
         pauses: pauses.len(),
         is_suspended: own.is_some_and(|own| own.suspended_at.is_some()),
-        is_captured: app.is_captured,
+        is_captured: app.installation.is_captured,
         lacks_domain: needs_domain && domains.is_empty(),
     })
 }

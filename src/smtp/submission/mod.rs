@@ -23,7 +23,7 @@ use crate::domain::handling::{Particulars, SubmittedEnvelope};
 use crate::domain::key::{KeySecret, Scope};
 use crate::domain::submission::{self as canonical, Content, Options, Recipients};
 use crate::mail::{EmailAddress, Mailbox};
-use crate::submission::{Accept, Answer, Caller, Request};
+use crate::submission::{Accept, Answer, By, Caller, Request};
 
 use super::mailroom::{
     Entry, Login, MailParams, Mailroom, RcptParams, ReceivedEnvelope, SessionInfo, Verdict,
@@ -91,7 +91,7 @@ impl Submission {
         let login = session.login.as_ref().ok_or(reply::AUTH_FIRST)?;
         let key = &login.credential.key;
         let caller =
-            Caller { tenant: key.tenant, key: Some(key.id), mode: key.mode, limits: key.limits.clone() };
+            Caller { tenant: key.tenant, by: By::Key(key.id), mode: key.mode, limits: key.limits.clone() };
         let Control { mut options, key } = Control::read(crate::mail::control::fields(&text))?;
         options.handling.envelope = Some(submitted(&envelope));
         options.trace = Some(trace::received(&self.hostname, session, &envelope.params, self.now()));
