@@ -4,6 +4,8 @@
 //! Everything that is wrong is told at once. A misspelt key in the file stops the start; a `POSTROAD_` variable
 //! that means nothing to this version is told as a warning, since an environment may be meant for several.
 
+mod people;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -15,17 +17,17 @@ use ipnet::IpNet;
 
 use crate::account::domains::Selector;
 use crate::account::users::oidc;
-use crate::account::users::passwords::Password;
 use crate::delivery::policy::Policies;
 use crate::delivery::transmit::Deadlines;
 use crate::dns;
 use crate::domain::identity::{DomainName, self_and_above};
 use crate::domain::relay::DefaultRoute;
-use crate::domain::user::Login;
 use crate::domain::visitor::KeptAddress;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
 use crate::submission::{SenderPolicy, intake};
+
+pub use people::Admin;
 
 /// How this process runs.
 #[derive(Debug, Clone)]
@@ -135,15 +137,6 @@ pub struct PlatformKey {
     pub selector: String,
     /// Where its private half is.
     pub file: PathBuf,
-}
-
-/// The first person of the dashboard.
-#[derive(Debug, Clone)]
-pub struct Admin {
-    /// What she signs in with.
-    pub email: Login,
-    /// Her first password.
-    pub password: Password,
 }
 
 /// A certificate chain and its key.
@@ -371,34 +364,6 @@ impl Source {
         }
     }
 
-    /// Issuer and client id, or neither.
-    fn oidc(&mut self) -> Option<oidc::Settings> {
-        let issuer = self.optional("OIDC_ISSUER", issuer);
-        let (id, secret) = (self.text("OIDC_CLIENT_ID"), self.text("OIDC_CLIENT_SECRET"));
-        match (issuer, id) {
-            (Some(issuer), Some(client_id)) => {
-                Some(oidc::Settings { issuer, client_id, client_secret: secret.map(Secret::new) })
-            }
-            (None, None) if secret.is_none() => None,
-            _ => {
-                self.wrong.push(format!("{PREFIX}OIDC_ISSUER and {PREFIX}OIDC_CLIENT_ID need each other"));
-                None
-            }
-        }
-    }
-
-    /// Both or neither.
-    fn admin(&mut self) -> Option<Admin> {
-        let email = self.optional("ADMIN_EMAIL", Login::parse);
-        let of = email.as_ref().map(|email| email.as_str().to_owned()).unwrap_or_default();
-        let had_password = self.values.contains_key("ADMIN_PASSWORD");
-        let password = self.optional("ADMIN_PASSWORD", |text| Password::chosen(text, &of));
-        if email.is_some() != had_password && self.wrong.is_empty() {
-            self.wrong.push(format!("{PREFIX}ADMIN_EMAIL and {PREFIX}ADMIN_PASSWORD need each other"));
-        }
-        Some(Admin { email: email?, password: password? })
-    }
-
     fn tls_files(&mut self) -> Option<TlsFiles> {
         match (self.text("TLS_CERT"), self.text("TLS_KEY")) {
             (Some(certificate), Some(key)) => {
@@ -515,13 +480,6 @@ fn public_url(text: &str) -> Result<String, &'static str> {
     let url = url::Url::parse(text).map_err(|_| wanted)?;
     let fits = matches!(url.scheme(), "http" | "https") && url.has_host();
     if fits { Ok(text.trim_end_matches('/').to_owned()) } else { Err(wanted) }
-}
-
-fn issuer(text: &str) -> Result<url::Url, &'static str> {
-    let wanted = "a URL is needed, such as https://id.acme.example";
-    let url = url::Url::parse(text).map_err(|_| wanted)?;
-    let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
-    if fits { Ok(url) } else { Err(wanted) }
 }
 
 /// What the machine calls itself; a name that RFC 5321 does not allow is replaced.

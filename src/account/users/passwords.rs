@@ -62,21 +62,30 @@ impl Password {
         Password(text.chars().take(LONGEST).collect())
     }
 
-    /// A password to be set for `email`.
+    /// A password that the operator sets: it is long enough.
     ///
     /// # Errors
-    /// See [`BadPassword`].
-    pub fn chosen(text: &str, email: &str) -> Result<Password, BadPassword> {
+    /// [`BadPassword::Short`] and [`BadPassword::Long`].
+    pub fn of_operator(text: &str) -> Result<Password, BadPassword> {
         if text.chars().count() < SHORTEST {
             return Err(BadPassword::Short);
         }
         if text.len() > LONGEST {
             return Err(BadPassword::Long);
         }
+        Ok(Password(text.to_owned()))
+    }
+
+    /// A password to be set for `email`.
+    ///
+    /// # Errors
+    /// See [`BadPassword`].
+    pub fn chosen(text: &str, email: &str) -> Result<Password, BadPassword> {
+        let password = Password::of_operator(text)?;
         if is_common(&text.to_lowercase(), email) {
             return Err(BadPassword::Common);
         }
-        Ok(Password(text.to_owned()))
+        Ok(password)
     }
 }
 

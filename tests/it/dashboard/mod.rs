@@ -1,4 +1,5 @@
 //! The dashboard: its ways in, and its pages.
 
+mod oidc;
 pub mod person;
 mod sign_in;
