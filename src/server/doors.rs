@@ -14,6 +14,7 @@ use crate::delivery::{Delivery, LEASE};
 use crate::domain::handoff::Handoff;
 use crate::domain::id::TenantId;
 use crate::domain::netguard::Netguard;
+use crate::domain::relay::DefaultRoute;
 use crate::feedback::notices::Teller;
 use crate::http::extract::Budget;
 use crate::http::{self, App, AppParts, ui};
