@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::account::keys::{self as operation};
+use crate::account::keys as operation;
 use crate::domain::id::KeyId;
 use crate::domain::key::{ApiKey, KeyMode, Scope};
 use crate::domain::user::Act;

@@ -126,7 +126,7 @@ async fn read(app: &App, page: &Page, id: MessageId, form: &Form) -> Result<Read
             is_open: deliveries.len() <= 3,
         });
     }
-    connection.rollback().await.map_err(StoreError::from)?;
+    drop(connection);
     let waits = |status| matches!(status, DeliveryStatus::Queued | DeliveryStatus::Sending);
     Ok(Read {
         row,

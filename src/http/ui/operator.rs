@@ -117,12 +117,19 @@ struct Queue {
     frame: Frame,
     form: Form,
     filter: Form,
-    depth: queue::Depth,
+    depth: Depth,
     oldest: String,
     destinations: Vec<DestinationRow>,
     more: String,
     sites: Vec<SiteRow>,
     pauses: Vec<PauseRow>,
+}
+
+struct Depth {
+    due: String,
+    waiting: String,
+    leased: String,
+    suspects: String,
 }
 
 struct DestinationRow {
@@ -220,8 +227,13 @@ async fn queue_page(app: &App, page: &Page, filter: Form, form: Form) -> Result<
     Ok(Queue {
         frame: page.frame("Queue", "queue"),
         form,
-        oldest: show::lasting(depth.oldest_due_seconds),
-        depth,
+        oldest: if depth.due > 0 { format!("for {}", show::lasting(depth.oldest_due_seconds)) } else { String::new() },
+        depth: Depth {
+            due: show::count(depth.due),
+            waiting: show::count(depth.waiting),
+            leased: show::count(depth.leased),
+            suspects: show::count(depth.suspects),
+        },
         destinations: rows.iter().map(|row| destination_row(row, &errors)).collect(),
         more: last.map(|last| filter.onward("/ui/operator/queue", &["domain"], &last)).unwrap_or_default(),
         sites: sites.iter().map(|site| site_row(site, now)).collect(),

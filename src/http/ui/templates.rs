@@ -57,6 +57,8 @@ struct Editor {
     title: String,
     version: i32,
     published: Option<i32>,
+    /// The version that is shown is the one that sends use.
+    is_published: bool,
     versions: Vec<(i32, At, bool)>,
     locales: Vec<String>,
 }
@@ -110,6 +112,7 @@ fn empty(page: &Page, form: Form) -> Editor {
         title: "New template".to_owned(),
         version: 0,
         published: None,
+        is_published: false,
         versions: Vec::new(),
         locales: Vec::new(),
     }
@@ -161,6 +164,7 @@ async fn read(
         title,
         version: number,
         published: template.published,
+        is_published: template.published == Some(number),
         versions: versions.into_iter().map(|(one, at)| (one, show::ago(at), template.published == Some(one))).collect(),
         locales: stored.contents.locales.keys().map(|locale| locale.as_str().to_owned()).collect(),
     };
