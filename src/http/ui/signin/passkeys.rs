@@ -14,7 +14,7 @@ use crate::http::App;
 use crate::http::error::{Kind, Problem};
 use crate::http::extract::{self, Path};
 use crate::http::ui::frame::{Failed, Posted, done};
-use crate::http::ui::session::{self, Current, From, Halfway, Proof, SignedIn};
+use crate::http::ui::session::{self, Current, Visiting, Halfway, Proof, SignedIn};
 
 use super::account::fresh;
 use super::login::status;
@@ -100,7 +100,7 @@ pub async fn ask(State(app): State<App>, halfway: Option<Halfway>) -> Result<Jso
 pub async fn prove(
     State(app): State<App>,
     halfway: Option<Halfway>,
-    From(visitor): From,
+    Visiting(visitor): Visiting,
     Answer(mut answer): Answer,
 ) -> Result<Response, Problem> {
     let Halfway(user, proved) = halfway.ok_or_else(out_of_time)?;
@@ -128,7 +128,7 @@ fn out_of_time() -> Problem {
     Problem::new(Kind::Forbidden, "signing in took too long; begin again")
 }
 
-impl std::convert::From<PasskeyError> for Problem {
+impl From<PasskeyError> for Problem {
     fn from(error: PasskeyError) -> Problem {
         match error {
             PasskeyError::Store(error) => error.into(),
