@@ -133,3 +133,12 @@ CREATE TABLE sign_ins (
 CREATE INDEX sign_ins_of_user ON sign_ins (user_id, id);
 COMMENT ON TABLE sign_ins IS 'Every try to sign in, reset or prove: when (in the id), from where, and what came of it.';
 COMMENT ON COLUMN sign_ins.user_id IS 'NULL: nobody has the address.';
+
+CREATE TABLE passkey_ceremonies (
+    user_id    uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    kind       text NOT NULL CHECK (kind IN ('register', 'prove')),
+    state      jsonb NOT NULL,
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (user_id, kind)
+);
+COMMENT ON TABLE passkey_ceremonies IS 'What an authenticator was asked and has not answered yet. Each is answered once.';

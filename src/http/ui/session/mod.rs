@@ -228,13 +228,13 @@ impl FromRequestParts<App> for Maybe {
 }
 
 /// Where a request comes from.
-pub struct From(pub Visitor);
+pub struct Visiting(pub Visitor);
 
-impl FromRequestParts<App> for From {
+impl FromRequestParts<App> for Visiting {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<From, Refusal> {
-        parts.extensions.get::<Found>().map(|it| From(it.visitor.clone())).ok_or_else(Refusal::not_ours)
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Visiting, Refusal> {
+        parts.extensions.get::<Found>().map(|it| Visiting(it.visitor.clone())).ok_or_else(Refusal::not_ours)
     }
 }
 

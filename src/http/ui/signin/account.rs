@@ -16,7 +16,7 @@ use crate::http::extract::Path;
 use crate::http::ui::form::Form;
 use crate::http::ui::frame::{Failed, Frame, Page, Posted, done, refused, shown};
 use crate::http::ui::page::Refusal;
-use crate::http::ui::session::{From, Proof, SignedIn};
+use crate::http::ui::session::{Visiting, Proof, SignedIn};
 use crate::http::ui::show::{self, At};
 use crate::store::sessions::{self as rows, SignIn};
 
@@ -173,7 +173,7 @@ pub async fn rename(State(app): State<App>, posted: Posted) -> Result<Response, 
 /// `POST /ui/account/password`.
 pub async fn change_password(
     State(app): State<App>,
-    From(visitor): From,
+    Visiting(visitor): Visiting,
     posted: Posted,
 ) -> Result<Response, Failed> {
     let Posted { page, form } = posted;
@@ -251,7 +251,7 @@ pub async fn ask(page: Page, axum::extract::RawQuery(query): axum::extract::RawQ
 }
 
 /// `POST /ui/account/confirm`.
-pub async fn confirm(State(app): State<App>, From(visitor): From, posted: Posted) -> Result<Response, Failed> {
+pub async fn confirm(State(app): State<App>, Visiting(visitor): Visiting, posted: Posted) -> Result<Response, Failed> {
     let Posted { page, form } = posted;
     let (next, now) = (super::next(form.text("next")).to_owned(), app.clock.now());
     let given = Password::given(form.raw("password"));

@@ -15,7 +15,7 @@ use crate::domain::user::User;
 use crate::http::App;
 use crate::http::extract::Query;
 use crate::http::ui::page::{Refusal, page, page_with};
-use crate::http::ui::session::{self, Current, Fields, From, Guest};
+use crate::http::ui::session::{self, Current, Fields, Guest, Visiting};
 
 const GONE: &str = "An invitation works once, for seven days. Ask who invited you for another one.";
 
@@ -100,7 +100,7 @@ pub async fn act(
     State(app): State<App>,
     current: Option<Current>,
     guest: Guest,
-    From(visitor): From,
+    Visiting(visitor): Visiting,
     fields: Fields,
 ) -> Result<Response, Refusal> {
     let text = fields.text("token");
@@ -147,7 +147,7 @@ fn clean(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
-impl std::convert::From<JoinError> for Refusal {
+impl From<JoinError> for Refusal {
     fn from(error: JoinError) -> Refusal {
         match error {
             JoinError::Gone => Refusal::gone(GONE),

@@ -11,7 +11,7 @@ use crate::account::users::sign_in::{Entry, Refused};
 use crate::http::App;
 use crate::http::extract::Query;
 use crate::http::ui::page::{Refusal, page, page_with};
-use crate::http::ui::session::{self, Fields, From, Guest, Jar, Maybe, SignedIn};
+use crate::http::ui::session::{self, Fields, Guest, Jar, Maybe, SignedIn, Visiting};
 
 use super::next;
 
@@ -56,7 +56,7 @@ pub async fn show(
 pub async fn act(
     State(app): State<App>,
     guest: Guest,
-    From(visitor): From,
+    Visiting(visitor): Visiting,
     fields: Fields,
 ) -> Result<Response, Refusal> {
     let (email, wanted) = (fields.text("email"), next(fields.text("next")));

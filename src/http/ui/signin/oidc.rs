@@ -8,7 +8,7 @@ use crate::account::users::oidc::{Away, Back, NotKnown};
 use crate::http::App;
 use crate::http::extract::Query;
 use crate::http::ui::page::Refusal;
-use crate::http::ui::session::{self, From, Jar};
+use crate::http::ui::session::{self, Jar, Visiting};
 
 use super::next;
 
@@ -27,7 +27,7 @@ pub async fn start(State(app): State<App>, RawQuery(query): RawQuery) -> Result<
 /// Back from the provider.
 pub async fn callback(
     State(app): State<App>,
-    From(visitor): From,
+    Visiting(visitor): Visiting,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
@@ -46,7 +46,7 @@ pub async fn callback(
     Ok(response)
 }
 
-impl std::convert::From<NotKnown> for Refusal {
+impl From<NotKnown> for Refusal {
     fn from(error: NotKnown) -> Refusal {
         let (status, title) = match error {
             NotKnown::Refused(refused) => return refused.into(),

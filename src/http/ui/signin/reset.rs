@@ -12,7 +12,7 @@ use crate::domain::user::Login;
 use crate::http::App;
 use crate::http::extract::Query;
 use crate::http::ui::page::{Refusal, page, page_with};
-use crate::http::ui::session::{self, Fields, From, Guest};
+use crate::http::ui::session::{self, Fields, Guest, Visiting};
 
 const GONE: &str = "A link to choose a password works once, and not for long. Ask for another one.";
 
@@ -41,7 +41,12 @@ pub async fn forgot(guest: Guest) -> Response {
 }
 
 /// `POST /ui/forgot`: the same answer, as fast, whether anybody has the address.
-pub async fn send(State(app): State<App>, guest: Guest, From(visitor): From, fields: Fields) -> Response {
+pub async fn send(
+    State(app): State<App>,
+    guest: Guest,
+    Visiting(visitor): Visiting,
+    fields: Fields,
+) -> Response {
     let email = fields.text("email").to_owned();
     let login = match Login::parse(&email) {
         Ok(login) => login,
@@ -78,7 +83,7 @@ pub async fn show(
 pub async fn act(
     State(app): State<App>,
     guest: Guest,
-    From(visitor): From,
+    Visiting(visitor): Visiting,
     fields: Fields,
 ) -> Result<Response, Refusal> {
     let ticket = Ticket::given(fields.text("token")).ok_or_else(|| Refusal::gone(GONE))?;

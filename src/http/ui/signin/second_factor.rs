@@ -8,7 +8,7 @@ use crate::account::users::sign_in::Refused;
 use crate::http::App;
 use crate::http::extract::Query;
 use crate::http::ui::page::{Refusal, page, page_with};
-use crate::http::ui::session::{self, Fields, From, Guest, Halfway};
+use crate::http::ui::session::{self, Fields, Guest, Halfway, Visiting};
 
 use super::login::status;
 use super::next;
@@ -35,7 +35,7 @@ pub async fn act(
     State(app): State<App>,
     halfway: Option<Halfway>,
     guest: Guest,
-    From(visitor): From,
+    Visiting(visitor): Visiting,
     fields: Fields,
 ) -> Result<Response, Refusal> {
     let Some(Halfway(user, proved)) = halfway else { return Ok(Redirect::to("/login").into_response()) };

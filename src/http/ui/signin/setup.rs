@@ -14,7 +14,7 @@ use crate::domain::user::Login;
 use crate::http::App;
 use crate::http::extract::Query;
 use crate::http::ui::page::{Refusal, page, page_with};
-use crate::http::ui::session::{self, Fields, From, Guest};
+use crate::http::ui::session::{self, Fields, Guest, Visiting};
 
 const GONE: &str = "A set-up link works once, while nobody has an account yet. postroad prints a new one at each start \
                     until then; afterwards, sign in or be invited.";
@@ -50,7 +50,7 @@ pub async fn show(
 pub async fn act(
     State(app): State<App>,
     guest: Guest,
-    From(visitor): From,
+    Visiting(visitor): Visiting,
     fields: Fields,
 ) -> Result<Response, Refusal> {
     let (email, name) = (fields.text("email"), fields.text("name"));
