@@ -93,6 +93,12 @@
   };
   const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
   const whole = new Intl.NumberFormat();
+  const tickHour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const tickDay = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+  const tellTick = (tick, step) => {
+    const at = new Date(tick * 1000);
+    return step >= 86400 || (at.getHours() === 0 && at.getMinutes() === 0) ? tickDay.format(at) : tickHour.format(at);
+  };
   const plots = new Map();
   const drawChart = (element) => {
     if (typeof uPlot === "undefined") return;
@@ -105,11 +111,11 @@
     const axis = { stroke: colours.text, grid: { stroke: colours.grid, width: 1 }, ticks: { show: false }, font: "12px sans-serif" };
     const options = {
       width: element.clientWidth - 12,
-      height: Math.max(120, element.clientHeight - 44),
+      height: Math.max(120, element.clientHeight - 40),
       cursor: { points: { size: 6 }, y: false },
       legend: { live: true },
       scales: { x: { time: true }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
-      axes: [{ ...axis, grid: { show: false } }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => percent ? `${Math.round(tick * 100)} %` : Number.isInteger(tick) ? compact.format(tick) : "") }],
+      axes: [{ ...axis, grid: { show: false }, space: 70, size: 34, values: (_, ticks, place, space, step) => ticks.map((tick) => tellTick(tick, step)) }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => percent ? `${Math.round(tick * 100)} %` : Number.isInteger(tick) ? compact.format(tick) : "") }],
       series: [{ value: (_, at) => at === null ? "–" : days.format(new Date(at * 1000)) }, ...series.map((one, index) => ({
         label: one.label,
         stroke: colours[one.key] ?? colours.others[index % colours.others.length],
