@@ -98,7 +98,9 @@ fn explained(domain: &StoredDomain) -> &'static str {
             "Publish the required records where your domain's DNS is kept, then verify. Until then nobody can tell your \
              mail from forged mail."
         }
-        DomainStatus::Verified => "All required records are published: mail as this domain is signed, and proves it.",
+        DomainStatus::Verified => {
+            "All required records are published: mail as this domain is signed, and proves it."
+        }
         DomainStatus::Failing => {
             "A record that was published is gone or was changed. Mail goes out, but may not prove whose it is: fix it soon."
         }
@@ -227,7 +229,11 @@ pub async fn one(State(app): State<App>, page: Page, Path(id): Path<String>) -> 
 }
 
 /// Looks a domain's records up now.
-pub async fn verify(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn verify(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: DomainId = extract::id(&id, WHAT)?;
     let place = (posted.page.tenant(), id);
@@ -239,7 +245,11 @@ pub async fn verify(State(app): State<App>, Path(id): Path<String>, posted: Post
 }
 
 /// Makes the next keys.
-pub async fn rotate(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn rotate(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: DomainId = extract::id(&id, WHAT)?;
     let place = (posted.page.tenant(), id);
@@ -248,7 +258,11 @@ pub async fn rotate(State(app): State<App>, Path(id): Path<String>, posted: Post
 }
 
 /// Stops a domain, or lets it go on.
-pub async fn pause(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn pause(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: DomainId = extract::id(&id, WHAT)?;
     let (standing, code) =
@@ -259,7 +273,11 @@ pub async fn pause(State(app): State<App>, Path(id): Path<String>, posted: Poste
 }
 
 /// Deletes a domain.
-pub async fn delete(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: DomainId = extract::id(&id, WHAT)?;
     let place = (posted.page.tenant(), id);

@@ -4,8 +4,8 @@
 //! of this session is checked before (`session`).
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::request::Parts;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::account::Actor;
@@ -283,7 +283,7 @@ const fn bad(code: &'static str, text: &'static str) -> Notice {
 
 /// A page that changed something leads to one that says so, by a code that stands in its address; nothing that
 /// somebody else could write into an address is shown.
-const NOTICES: [Notice; 22] = [
+const NOTICES: [Notice; 25] = [
     good("sent", "The mail is on its way."),
     good("canceled", "Canceled. What was already on the wire ends as it ends."),
     bad("too-late", "Nothing was left to cancel: every delivery of this message has ended."),
@@ -291,10 +291,16 @@ const NOTICES: [Notice; 22] = [
     good("suppressed", "The address is suppressed: nothing is sent to it any more."),
     good("unsuppressed", "The address is off the list, and can be mailed again."),
     good("saved", "Saved."),
+    good("password", "Your password is changed, and every other browser is signed out."),
+    good("ended", "Signed out there."),
+    good("invited", "Invited: the mail is on its way."),
     good("deleted", "Deleted."),
     good("revoked", "The key is revoked. It stops working within a second."),
     good("verified", "All required records are published as they should be: the domain is verified."),
-    bad("unverified", "Looked up just now: some required records are not as they should be. Each says what to do."),
+    bad(
+        "unverified",
+        "Looked up just now: some required records are not as they should be. Each says what to do.",
+    ),
     good("paused", "Paused."),
     good("resumed", "It goes on."),
     good("published", "Published: mail that is sent from now on uses this version."),

@@ -79,7 +79,15 @@ impl Browser {
             .await
             .expect("a browser, which scripts/install-test-tools.sh installs");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Browser { client, http, driver_url, site: site.to_owned(), strangers, _driver: driver, _profile: profile }
+        Browser {
+            client,
+            http,
+            driver_url,
+            site: site.to_owned(),
+            strangers,
+            _driver: driver,
+            _profile: profile,
+        }
     }
 
     /// Opens a page.
@@ -127,7 +135,9 @@ impl Browser {
         let found = wait.for_element(Locator::Css(css)).await;
         match found {
             Ok(element) => element,
-            Err(error) => panic!("{css}: {error}; the page is {}:\n{}", self.path().await, self.source().await),
+            Err(error) => {
+                panic!("{css}: {error}; the page is {}:\n{}", self.path().await, self.source().await)
+            }
         }
     }
 
@@ -146,7 +156,11 @@ impl Browser {
             if wanted(text) {
                 return text.to_owned();
             }
-            assert!(began.elapsed() < PATIENCE, "waited in vain for {css}: {text:?} on {}", self.path().await);
+            assert!(
+                began.elapsed() < PATIENCE,
+                "waited in vain for {css}: {text:?} on {}",
+                self.path().await
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -201,7 +215,8 @@ impl Browser {
                          .then((found) => done(found.violations), (error) => done(String(error)));";
         let found = self.client.execute_async(script, vec![]).await.expect("axe ran");
         let found = found.as_array().unwrap_or_else(|| panic!("axe failed: {found}"));
-        let serious = found.iter().filter(|one| matches!(one["impact"].as_str(), Some("serious" | "critical")));
+        let serious =
+            found.iter().filter(|one| matches!(one["impact"].as_str(), Some("serious" | "critical")));
         let place = |node: &Value| format!("{}: {}", node["html"], node["failureSummary"]);
         let barrier = |one: &Value| Barrier {
             rule: one["id"].to_string(),
@@ -246,7 +261,8 @@ async fn watch_strangers() -> (Arc<Mutex<Vec<String>>>, String) {
             tokio::spawn(async move {
                 let mut octets = [0; 1024];
                 let read = stream.read(&mut octets).await.unwrap_or_default();
-                let line = String::from_utf8_lossy(&octets[..read]).lines().next().unwrap_or_default().to_owned();
+                let line =
+                    String::from_utf8_lossy(&octets[..read]).lines().next().unwrap_or_default().to_owned();
                 // What the browser itself asks its maker for is not the page's doing.
                 let own = ["google.com", "googleapis.com", "gstatic.com", "gvt1.com"];
                 if !own.iter().any(|name| line.contains(name)) {
