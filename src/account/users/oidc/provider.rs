@@ -47,9 +47,9 @@ pub(super) struct Endpoints {
 #[derive(Deserialize)]
 struct Discovered {
     issuer: String,
-    authorization_endpoint: Url,
-    token_endpoint: Url,
-    jwks_uri: Url,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    jwks_uri: String,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
@@ -97,18 +97,23 @@ impl Provider {
         if found.issuer.trim_end_matches('/') != base {
             return Err(NotKnown::Provider("its discovery document is of another issuer".to_owned()));
         }
-        let all = [&found.authorization_endpoint, &found.token_endpoint, &found.jwks_uri];
-        // Whoever is reached over TLS leads nowhere without.
-        if all.into_iter().any(|url| url.scheme() != "https" && url.scheme() != self.issuer.scheme()) {
-            return Err(NotKnown::Provider("its discovery document leads to places without TLS".to_owned()));
-        }
         let methods = found.token_endpoint_auth_methods_supported;
         Ok(Endpoints {
-            authorization: found.authorization_endpoint,
-            token: found.token_endpoint,
-            keys: found.jwks_uri,
+            authorization: self.place(&found.authorization_endpoint)?,
+            token: self.place(&found.token_endpoint)?,
+            keys: self.place(&found.jwks_uri)?,
             // Discovery §3: client_secret_basic where it does not say.
             wants_basic: methods.is_none_or(|methods| methods.iter().any(|it| it == "client_secret_basic")),
+        })
+    }
+
+    /// A place that the provider names. Whoever is reached over TLS leads nowhere without.
+    fn place(&self, text: &str) -> Result<Url, NotKnown> {
+        let url = Url::parse(text)
+            .ok()
+            .filter(|url| url.scheme() == "https" || url.scheme() == self.issuer.scheme());
+        url.ok_or_else(|| {
+            NotKnown::Provider("its discovery document leads nowhere, or without TLS".to_owned())
         })
     }
 
