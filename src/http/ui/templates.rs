@@ -281,8 +281,8 @@ pub async fn preview(State(app): State<App>, posted: Posted) -> Result<Response,
     match rendered {
         Ok(rendered) => {
             let html = rendered.html.unwrap_or_default();
-            let text = rendered.text;
-            let subject = rendered.subject.unwrap_or_default();
+            let text = rendered.text.unwrap_or_default();
+            let subject = rendered.subject;
             let body = if html.is_empty() { format!("<pre>{}</pre>", escaped(&text)) } else { html };
             let whole = format!("<p><small>Subject</small><br><strong>{}</strong></p><hr>{body}", escaped(&subject));
             Ok(in_sandbox(off_runtime(move || preview::page(&whole, &[])).await))
