@@ -145,25 +145,23 @@ impl Provider {
         now: OffsetDateTime,
     ) -> Result<String, NotKnown> {
         let endpoints = self.endpoints(now).await?;
-        let mut body = url::form_urlencoded::Serializer::new(String::new());
-        body.extend_pairs(form);
         let mut headers = vec![
             ("content-type", "application/x-www-form-urlencoded".to_owned()),
             ("accept", "application/json".to_owned()),
         ];
+        let mut pairs = form.to_vec();
         match &settings.client_secret {
             Some(secret) if endpoints.wants_basic => {
                 headers.push(("authorization", basic(&settings.client_id, secret.reveal())));
             }
             Some(secret) => {
-                body.append_pair("client_id", &settings.client_id)
-                    .append_pair("client_secret", secret.reveal());
+                pairs
+                    .extend([("client_id", settings.client_id.as_str()), ("client_secret", secret.reveal())]);
             }
-            None => {
-                body.append_pair("client_id", &settings.client_id);
-            }
+            None => pairs.push(("client_id", settings.client_id.as_str())),
         }
-        let answer = self.outbound.post(&endpoints.token, &headers, body.finish().into_bytes()).await;
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let answer = self.outbound.post(&endpoints.token, &headers, body.into_bytes()).await;
         let redeemed: Redeemed = self.read(answer, "its token endpoint")?;
         Ok(redeemed.id_token)
     }
