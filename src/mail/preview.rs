@@ -46,8 +46,7 @@ const LAYOUT: [&str; 20] = [
 /// A page that shows `html`, with the pictures that the mail itself brings. Pictures from elsewhere are left out, and
 /// links lead nowhere.
 pub fn page(html: &str, files: &[File]) -> String {
-    let pictures = Pictures { files };
-    let body = cleaner(&pictures).clean(html).to_string();
+    let body = cleaner(Pictures::of(files)).clean(html).to_string();
     let body = without_urls(&body);
     format!(
         "<!doctype html><html><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, \
@@ -56,7 +55,7 @@ pub fn page(html: &str, files: &[File]) -> String {
     )
 }
 
-fn cleaner<'a>(pictures: &'a Pictures<'a>) -> Builder<'a> {
+fn cleaner(pictures: Pictures) -> Builder<'static> {
     let mut builder = Builder::default();
     builder
         .add_tags(["style", "font", "center", "u", "main", "section"])
@@ -75,25 +74,30 @@ fn cleaner<'a>(pictures: &'a Pictures<'a>) -> Builder<'a> {
     builder
 }
 
-struct Pictures<'a> {
-    files: &'a [File],
-}
+/// The pictures that a mail brings, by their Content-ID, as URLs that hold them.
+struct Pictures(Vec<(String, String)>);
 
-impl Pictures<'_> {
+impl Pictures {
+    fn of(files: &[File]) -> Pictures {
+        let mut room = MAX_PICTURES;
+        let mut pictures = Vec::new();
+        for file in files.iter().filter(|file| is_picture_type(&file.content_type)) {
+            let Some(id) = file.content_id.as_deref().filter(|_| file.content.len() <= room) else { continue };
+            room -= file.content.len();
+            let source = format!("data:{};base64,{}", file.content_type, STANDARD.encode(&file.content));
+            pictures.push((id.trim_matches(['<', '>']).to_owned(), source));
+        }
+        Pictures(pictures)
+    }
+
+    /// What is shown for a source: a picture that stands in the HTML or in the mail (RFC 2392), else nothing.
     fn source<'v>(&self, value: &'v str) -> Cow<'v, str> {
         if value.len() <= MAX_PICTURES && is_picture(value) {
             return Cow::Borrowed(value);
         }
-        let named = value.strip_prefix("cid:").and_then(|id| self.of_id(id));
-        named.map_or(Cow::Borrowed(NOTHING), Cow::Owned)
-    }
-
-    /// The picture that the HTML refers to by this Content-ID (RFC 2392).
-    fn of_id(&self, id: &str) -> Option<String> {
-        let bare = |id: &str| id.trim_matches(['<', '>']).to_owned();
-        let file = self.files.iter().find(|file| file.content_id.as_deref().map(bare) == Some(bare(id)))?;
-        let fits = file.content.len() <= MAX_PICTURES && is_picture_type(&file.content_type);
-        fits.then(|| format!("data:{};base64,{}", file.content_type, STANDARD.encode(&file.content)))
+        let named = value.strip_prefix("cid:").map(|id| id.trim_matches(['<', '>']));
+        let named = named.and_then(|id| self.0.iter().find(|(known, _)| known == id));
+        named.map_or(Cow::Borrowed(NOTHING), |(_, source)| Cow::Owned(source.clone()))
     }
 }
 

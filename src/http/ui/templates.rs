@@ -306,7 +306,7 @@ pub async fn preview(State(app): State<App>, posted: Posted) -> Result<Response,
         Ok(rendered) => {
             let html = rendered.html.unwrap_or_default();
             let text = rendered.text.unwrap_or_default();
-            let subject = rendered.subject.unwrap_or_default();
+            let subject = rendered.subject;
             let body = if html.is_empty() { format!("<pre>{}</pre>", escaped(&text)) } else { html };
             let whole =
                 format!("<p><small>Subject</small><br><strong>{}</strong></p><hr>{body}", escaped(&subject));
