@@ -82,7 +82,9 @@ impl Pictures {
         let mut room = MAX_PICTURES;
         let mut pictures = Vec::new();
         for file in files.iter().filter(|file| is_picture_type(&file.content_type)) {
-            let Some(id) = file.content_id.as_deref().filter(|_| file.content.len() <= room) else { continue };
+            let Some(id) = file.content_id.as_deref().filter(|_| file.content.len() <= room) else {
+                continue;
+            };
             room -= file.content.len();
             let source = format!("data:{};base64,{}", file.content_type, STANDARD.encode(&file.content));
             pictures.push((id.trim_matches(['<', '>']).to_owned(), source));
