@@ -167,6 +167,7 @@ mod tests {
             form: Form::Blueprint,
             template: Some(TemplateId::new(time::OffsetDateTime::UNIX_EPOCH)),
             unsubscribe: Unsubscribe::OneClick,
+            readers: Readers::Recipients,
         };
         assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
         let silent = Handling { envelope: Some(SubmittedEnvelope::default()), ..Handling::default() };

@@ -154,10 +154,7 @@ impl Page {
 
     /// The value of its first input of this name.
     pub fn field(&self, name: &str) -> String {
-        let input =
-            Regex::new(&format!(r#"<input[^>]*name="{name}"[^>]*value="([^"]*)""#)).expect("a pattern");
-        let found = input.captures(&self.text).unwrap_or_else(|| panic!("no field {name} in {}", self.text));
-        found[1].to_owned()
+        self.find(&format!(r#"<input[^>]*name="{name}"[^>]*value="([^"]*)""#))
     }
 
     /// What a pattern's first group matches.
