@@ -1,13 +1,13 @@
-//! A real browser at the dashboard: headless Chromium, driven over WebDriver. Whatever it says on its console, and
-//! whatever it asks anybody else for, is seen.
+//! A real browser at the dashboard: headless Chromium, driven by chromedriver over WebDriver (W3C), which is HTTP and
+//! JSON. Whatever it says on its console, and whatever it asks anybody else for, is seen.
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fantoccini::wd::Capabilities;
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -16,14 +16,16 @@ use tokio::process::{Child, Command};
 
 use super::person::{ADMIN, PASSWORD};
 
+/// How WebDriver marks a reference to an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// How long anything on a page may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A browser of its own, with a profile of its own.
 pub struct Browser {
-    client: Client,
     http: reqwest::Client,
-    driver_url: String,
+    /// Where its session is.
+    session: String,
     site: String,
     strangers: Arc<Mutex<Vec<String>>>,
     _driver: Child,
@@ -67,38 +69,51 @@ impl Browser {
             &format!("--proxy-server={proxy}"),
             &format!("--user-data-dir={}", profile.path().display()),
         ];
-        let capabilities = json!({
+        let wanted = json!({
+            "browserName": "chrome",
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
             "unhandledPromptBehavior": "ignore",
         });
-        let Value::Object(capabilities) = capabilities else { unreachable!("an object is written above") };
-        let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(Capabilities::from(capabilities))
-            .connect(&driver_url)
-            .await
-            .expect("a browser, which scripts/install-test-tools.sh installs");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Browser {
-            client,
-            http,
-            driver_url,
-            site: site.to_owned(),
-            strangers,
-            _driver: driver,
-            _profile: profile,
+        let request = json!({ "capabilities": { "alwaysMatch": wanted } });
+        let answer = http.post(format!("{driver_url}/session")).json(&request).send().await.expect("answered");
+        let answer: Value = answer.json().await.expect("JSON");
+        let id = answer["value"]["sessionId"].as_str();
+        let id = id.unwrap_or_else(|| panic!("scripts/install-test-tools.sh installs a browser: {answer:#}"));
+        let session = format!("{driver_url}/session/{id}");
+        Browser { http, session, site: site.to_owned(), strangers, _driver: driver, _profile: profile }
+    }
+
+    /// A command of WebDriver's, and its value.
+    async fn command(&self, method: Method, path: &str, body: Value) -> Result<Value, String> {
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.session));
+        if method == Method::POST {
+            request = request.json(&body);
         }
+        let answer = request.send().await.expect("answered");
+        let status = answer.status();
+        let answer: Value = answer.json().await.expect("JSON");
+        if status.is_success() { Ok(answer["value"].clone()) } else { Err(answer["value"]["message"].to_string()) }
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, String> {
+        self.command(Method::GET, path, Value::Null).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Result<Value, String> {
+        self.command(Method::POST, path, body).await
     }
 
     /// Opens a page.
     pub async fn goto(&self, path: &str) {
-        self.client.goto(&format!("{}{path}", self.site)).await.expect("a page");
+        self.post("/url", json!({ "url": format!("{}{path}", self.site) })).await.expect("a page");
     }
 
     /// The path and query of the page that is shown.
     pub async fn path(&self) -> String {
-        let url = self.client.current_url().await.expect("a page");
-        url.as_str().trim_start_matches(self.site.as_str()).to_owned()
+        let url = self.get("/url").await.expect("a page");
+        url.as_str().expect("a URL").trim_start_matches(self.site.as_str()).to_owned()
     }
 
     /// Signs the first person in, by the form.
@@ -113,37 +128,44 @@ impl Browser {
     /// Types into a field, in place of what it held.
     pub async fn fill(&self, css: &str, text: &str) {
         let field = self.wait_for(css).await;
-        field.clear().await.unwrap_or_else(|error| panic!("{css}: {error}"));
-        field.send_keys(text).await.unwrap_or_else(|error| panic!("{css}: {error}"));
+        self.post(&format!("/element/{field}/clear"), json!({})).await.unwrap_or_else(|error| panic!("{css}: {error}"));
+        let keys = json!({ "text": text });
+        self.post(&format!("/element/{field}/value"), keys).await.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
 
     /// Clicks.
     pub async fn click(&self, css: &str) {
         let element = self.wait_for(css).await;
-        element.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+        let clicked = self.post(&format!("/element/{element}/click"), json!({})).await;
+        clicked.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
 
     /// Presses a key wherever the focus is.
     pub async fn press(&self, key: &str) {
-        let element = self.client.active_element().await.expect("an element");
-        element.send_keys(key).await.expect("pressed");
+        let element = self.get("/element/active").await.expect("an element");
+        let id = element[ELEMENT].as_str().expect("an element");
+        self.post(&format!("/element/{id}/value"), json!({ "text": key })).await.expect("pressed");
     }
 
-    /// Waits for an element.
-    pub async fn wait_for(&self, css: &str) -> fantoccini::elements::Element {
-        let wait = self.client.wait().at_most(PATIENCE);
-        let found = wait.for_element(Locator::Css(css)).await;
-        match found {
-            Ok(element) => element,
-            Err(error) => {
-                panic!("{css}: {error}; the page is {}:\n{}", self.path().await, self.source().await)
+    /// Waits for an element; gives its reference.
+    pub async fn wait_for(&self, css: &str) -> String {
+        let began = std::time::Instant::now();
+        loop {
+            let found = self.post("/element", json!({ "using": "css selector", "value": css })).await;
+            if let Some(id) = found.ok().as_ref().and_then(|found| found[ELEMENT].as_str()) {
+                return id.to_owned();
             }
+            let waited = began.elapsed();
+            assert!(waited < PATIENCE, "no {css} on {}:\n{}", self.path().await, self.source().await);
+            tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
 
     /// The text of an element.
     pub async fn text(&self, css: &str) -> String {
-        self.wait_for(css).await.text().await.expect("text")
+        let element = self.wait_for(css).await;
+        let text = self.get(&format!("/element/{element}/text")).await.expect("text");
+        text.as_str().expect("text").to_owned()
     }
 
     /// Waits until the text of an element is as `wanted`; gives it.
@@ -156,47 +178,45 @@ impl Browser {
             if wanted(text) {
                 return text.to_owned();
             }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "waited in vain for {css}: {text:?} on {}",
-                self.path().await
-            );
+            assert!(began.elapsed() < PATIENCE, "waited in vain for {css}: {text:?} on {}", self.path().await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// The page as it stands.
     pub async fn source(&self) -> String {
-        self.client.source().await.unwrap_or_default()
+        let source = self.get("/source").await.unwrap_or_default();
+        source.as_str().unwrap_or_default().to_owned()
     }
 
     /// Runs a script of the test's with one argument.
     pub async fn run(&self, script: &str, argument: Value) -> Value {
-        self.client.execute(script, vec![argument]).await.unwrap_or_else(|error| panic!("{script}: {error}"))
+        let body = json!({ "script": script, "args": [argument] });
+        let short: String = script.chars().take(200).collect();
+        self.post("/execute/sync", body).await.unwrap_or_else(|error| panic!("{short}: {error}"))
     }
 
     /// The window's width and height.
     pub async fn resize(&self, width: u32, height: u32) {
-        self.client.set_window_size(width, height).await.expect("resized");
+        self.post("/window/rect", json!({ "width": width, "height": height })).await.expect("resized");
     }
 
     /// A picture of the whole page.
     pub async fn picture(&self) -> Vec<u8> {
-        self.client.screenshot().await.expect("a picture")
+        let picture = self.get("/screenshot").await.expect("a picture");
+        STANDARD.decode(picture.as_str().expect("base 64")).expect("base 64")
     }
 
     /// The text of a dialog that a script opened, if one is open.
     pub async fn dialog(&self) -> Option<String> {
-        self.client.get_alert_text().await.ok()
+        let text = self.get("/alert/text").await.ok()?;
+        text.as_str().map(str::to_owned)
     }
 
     /// What the browser has complained of since it was asked last.
     pub async fn complaints(&self) -> Vec<String> {
-        let session = self.client.session_id().await.expect("asked").expect("a session");
-        let url = format!("{}/session/{session}/se/log", self.driver_url);
-        let answer = self.http.post(url).json(&json!({ "type": "browser" })).send().await.expect("answered");
-        let answer: Value = answer.json().await.expect("JSON");
-        let entries = answer["value"].as_array().cloned().unwrap_or_else(|| panic!("no log: {answer:#}"));
+        let log = self.post("/se/log", json!({ "type": "browser" })).await.expect("a log");
+        let entries = log.as_array().expect("entries");
         entries.iter().map(|entry| format!("{}: {}", entry["level"], entry["message"])).collect()
     }
 
@@ -213,10 +233,9 @@ impl Browser {
         let script = "const done = arguments[arguments.length - 1];
                       axe.run(document, { iframes: false, resultTypes: ['violations'] })
                          .then((found) => done(found.violations), (error) => done(String(error)));";
-        let found = self.client.execute_async(script, vec![]).await.expect("axe ran");
+        let found = self.post("/execute/async", json!({ "script": script, "args": [] })).await.expect("axe ran");
         let found = found.as_array().unwrap_or_else(|| panic!("axe failed: {found}"));
-        let serious =
-            found.iter().filter(|one| matches!(one["impact"].as_str(), Some("serious" | "critical")));
+        let serious = found.iter().filter(|one| matches!(one["impact"].as_str(), Some("serious" | "critical")));
         let place = |node: &Value| format!("{}: {}", node["html"], node["failureSummary"]);
         let barrier = |one: &Value| Barrier {
             rule: one["id"].to_string(),
@@ -228,7 +247,7 @@ impl Browser {
 
     /// Closes it.
     pub async fn close(self) {
-        self.client.close().await.expect("closed");
+        self.command(Method::DELETE, "", Value::Null).await.expect("closed");
     }
 }
 
@@ -261,8 +280,7 @@ async fn watch_strangers() -> (Arc<Mutex<Vec<String>>>, String) {
             tokio::spawn(async move {
                 let mut octets = [0; 1024];
                 let read = stream.read(&mut octets).await.unwrap_or_default();
-                let line =
-                    String::from_utf8_lossy(&octets[..read]).lines().next().unwrap_or_default().to_owned();
+                let line = String::from_utf8_lossy(&octets[..read]).lines().next().unwrap_or_default().to_owned();
                 // What the browser itself asks its maker for is not the page's doing.
                 let own = ["google.com", "googleapis.com", "gstatic.com", "gvt1.com"];
                 if !own.iter().any(|name| line.contains(name)) {
