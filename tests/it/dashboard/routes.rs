@@ -12,7 +12,7 @@ use crate::support::app::TestApp;
 use super::person::Person;
 
 /// The ways in, and the files of pages: open to all.
-const OPEN: [&str; 14] = [
+const OPEN: [&str; 10] = [
     "/login",
     "/ui",
     "/ui/setup",
@@ -20,13 +20,9 @@ const OPEN: [&str; 14] = [
     "/ui/reset",
     "/ui/invitation",
     "/ui/second-factor",
-    "/ui/second-factor/passkey",
-    "/ui/second-factor/passkey/start",
     "/ui/oidc/start",
     "/ui/oidc/callback",
     "/ui/assets/{name}",
-    "/ui/assets/{*name}",
-    "/ui/preview/{token}",
 ];
 
 /// What everybody may change, since it is her own; and what is sent as a form and changes nothing.
