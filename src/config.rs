@@ -4,6 +4,8 @@
 //! Everything that is wrong is told at once. A misspelt key in the file stops the start; a `POSTROAD_` variable
 //! that means nothing to this version is told as a warning, since an environment may be meant for several.
 
+mod people;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -14,6 +16,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::account::domains::Selector;
+use crate::account::users::oidc;
 use crate::delivery::policy::Policies;
 use crate::delivery::transmit::Deadlines;
 use crate::dns;
@@ -24,6 +27,8 @@ use crate::domain::visitor::KeptAddress;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
 use crate::submission::{SenderPolicy, intake};
+
+pub use people::Admin;
 
 /// How this process runs.
 #[derive(Debug, Clone)]
@@ -81,6 +86,12 @@ pub struct Config {
     /// `POSTROAD_AWS_ACCESS_KEY_ID`, `POSTROAD_AWS_SECRET_ACCESS_KEY` (unset): this access key, for clients that sign
     /// their requests (SigV4), exists with every scope in the tenant `default`; each has 8 characters or more.
     pub access_key: Option<AccessKey>,
+    /// `POSTROAD_ADMIN_EMAIL` and `POSTROAD_ADMIN_PASSWORD` (unset: a set-up link is printed): the first person of the
+    /// dashboard. Once she is there, they change nothing.
+    pub admin: Option<Admin>,
+    /// `POSTROAD_OIDC_ISSUER`, `POSTROAD_OIDC_CLIENT_ID` and `POSTROAD_OIDC_CLIENT_SECRET` (unset): an OpenID provider by
+    /// which people sign in to the dashboard; the secret may be left out for a public client.
+    pub oidc: Option<oidc::Settings>,
     /// `POSTROAD_KEY_RATE` (unset: no limit): requests a second that a key without a rate of its own may make.
     pub key_rate: Option<NonZeroU32>,
     /// `POSTROAD_PUBLIC_URL` (`http://` and the HTTP address): where the world reaches this installation.
@@ -216,6 +227,8 @@ impl Config {
                 .unwrap_or_default(),
             api_key: source.optional("API_KEY", api_key),
             access_key: source.access_key(),
+            admin: source.admin(),
+            oidc: source.oidc(),
             key_rate: source
                 .optional("KEY_RATE", |text| text.parse().map_err(|_| "a number above 0 is needed")),
             public_url: source.optional("PUBLIC_URL", public_url),

@@ -48,6 +48,8 @@ pub enum Purpose {
     UnsubscribeLink,
     /// What stands in the place of erased addresses.
     Erasure,
+    /// Tokens of browsers that are signed in to the dashboard, and of their forms.
+    Session,
 }
 
 impl Purpose {
@@ -59,6 +61,7 @@ impl Purpose {
             Purpose::Unsubscribe => b"postroad unsubscribe v1",
             Purpose::UnsubscribeLink => b"postroad unsubscribe link v1",
             Purpose::Erasure => b"postroad erasure v1",
+            Purpose::Session => b"postroad session v1",
         }
     }
 }
@@ -168,6 +171,11 @@ impl fmt::Debug for Subkey {
 }
 
 impl Subkey {
+    /// Its octets, for a library that brings its own HMAC.
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+
     /// HMAC-SHA-256 key for tokens.
     pub fn mac(&self) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, &self.0)

@@ -18,6 +18,7 @@ pub mod suppressions;
 pub mod templates;
 pub mod tenants;
 pub mod unsubscribe;
+pub mod users;
 pub mod webhooks;
 
 pub use crate::domain::actor::Actor;

@@ -27,6 +27,18 @@ pub struct Handling {
     pub envelope: Option<SubmittedEnvelope>,
     /// Whom a peer may tell about it.
     pub bounces: Bounces,
+    /// Who may read it.
+    pub readers: Readers,
+}
+
+/// Who may read the content of a message that is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Readers {
+    /// Whoever may read the tenant's messages.
+    #[default]
+    Tenant,
+    /// Its recipients alone: it holds a secret of theirs, such as a link that sets a password.
+    Recipients,
 }
 
 /// In which form the content of a message is stored.

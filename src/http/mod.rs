@@ -13,6 +13,7 @@ pub mod request_id;
 pub mod serve;
 mod strict_json;
 pub mod tracking;
+pub mod ui;
 mod unsubscribe;
 
 use std::panic::AssertUnwindSafe;
@@ -32,8 +33,12 @@ use tokio_util::sync::CancellationToken;
 use crate::account::credentials::Keys;
 use crate::account::domains::Domains;
 use crate::account::rates::Rates;
+use crate::account::users::Users;
+use crate::account::users::letters::Letters;
+use crate::account::users::oidc::Oidc;
 use crate::clock::Clock;
 use crate::dns::Resolver;
+use crate::domain::id::TenantId;
 use crate::domain::key::Scope;
 use crate::domain::unsubscribe_link::UnsubscribeLinks;
 use crate::live::Live;
@@ -81,6 +86,18 @@ pub struct AppParts {
     pub resolver: Resolver,
     /// Events as they happen.
     pub live: Live,
+    /// People who use the dashboard.
+    pub users: Users,
+    /// Writes to them.
+    pub letters: Letters,
+    /// The OpenID provider by which they may sign in.
+    pub oidc: Option<Oidc>,
+    /// Where the dashboard is.
+    pub site: ui::Site,
+    /// What pages tell of the installation.
+    pub installation: ui::Installation,
+    /// The tenant that exists from the first start.
+    pub first_tenant: TenantId,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
     /// What this process does.
@@ -162,7 +179,7 @@ pub fn router(app: App) -> Router {
     let (send, read, manage, operate) = (Scope::Send, Scope::Read, Scope::Manage, Scope::Operate);
     Router::new()
         // Open to all.
-        .route("/", get(docs::root))
+        .route("/", get(ui::front))
         .route("/docs", get(docs::reference))
         .route("/openapi.yaml", get(docs::openapi))
         .route("/assets/docs.css", get(headers::docs_css))
@@ -271,6 +288,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/site-pauses/{id}", on(operate, get(pauses::one_of_site).delete(pauses::delete_of_site)))
         // The providers' own paths.
         .merge(compat::doors(&app))
+        // The dashboard.
+        .merge(ui::router(&app))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(from_fn(around))

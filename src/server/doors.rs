@@ -9,12 +9,18 @@ use tokio::net::TcpListener;
 use crate::account::credentials::Keys;
 use crate::account::notices::Announcer;
 use crate::account::rates::Rates;
+use crate::account::users::letters::Letters;
+use crate::account::users::oidc::Oidc;
 use crate::delivery::{Delivery, LEASE};
 use crate::domain::handoff::Handoff;
 use crate::domain::id::TenantId;
+use crate::domain::netguard::Netguard;
+use crate::domain::relay::DefaultRoute;
 use crate::feedback::notices::Teller;
 use crate::http::extract::Budget;
-use crate::http::{self, App, AppParts};
+use crate::http::{self, App, AppParts, ui};
+use crate::mail::{EmailAddress, Mailbox};
+use crate::outbound::{Lookup, Outbound};
 use crate::smtp::submission::BadLogins;
 use crate::smtp::{Listener, Settings, Submission, Tls};
 use crate::submission::intake::{Intake, Onward};
@@ -72,7 +78,7 @@ impl Building {
         let front = self.front(worker)?;
         let mut ports = Ports::default();
         if self.roles.contains(&Role::Api) {
-            self.api(&front, worker.map(|(delivery, _)| delivery), &mut ports).await?;
+            self.api(&front, worker.map(|(delivery, _)| delivery), operator, &mut ports).await?;
         }
         if self.roles.contains(&Role::Smtp) {
             self.submission(&front, &mut ports).await?;
@@ -146,6 +152,7 @@ impl Building {
         &mut self,
         front: &Front,
         delivery: Option<&Arc<Delivery>>,
+        first_tenant: TenantId,
         ports: &mut Ports,
     ) -> Result<()> {
         let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
@@ -166,6 +173,12 @@ impl Building {
             seal: self.seal.clone(),
             unsubscribes: streams::links(&self.config, &self.opened.master),
             outbound: self.outbound.clone(),
+            users: self.users.clone(),
+            oidc: self.oidc(ports.http)?,
+            letters: self.letters(&front.accept, first_tenant, ports.http)?,
+            site: ui::Site::new(&self.opened.master, &self.site_url(ports.http)),
+            installation: self.installation(),
+            first_tenant,
             resolver: self.resolver.clone(),
             domains: self.domains.clone(),
             live: self.live.clone(),
@@ -185,6 +198,38 @@ impl Building {
         }
         self.doors.spawn("http", http::serve::serve(listener, None, router, self.stop_doors.clone()));
         Ok(())
+    }
+
+    /// What the dashboard tells of the installation.
+    fn installation(&self) -> ui::Installation {
+        ui::Installation {
+            is_captured: self.config.route == DefaultRoute::Capture,
+            hostname: self.config.hostname.clone(),
+            submission: self.config.submission_addr,
+            submissions: self.config.submissions_addr,
+        }
+    }
+
+    /// Where the world reaches the dashboard.
+    fn site_url(&self, http: Option<SocketAddr>) -> String {
+        let local = || format!("http://{}", http.unwrap_or(self.config.http_addr));
+        self.config.public_url.clone().unwrap_or_else(local)
+    }
+
+    /// The OpenID provider by which people sign in. The operator names it, so that it may be at any address.
+    fn oidc(&self, http: Option<SocketAddr>) -> Result<Option<Oidc>> {
+        let Some(settings) = self.config.oidc.clone() else { return Ok(None) };
+        let anywhere = ["0.0.0.0/0", "::/0"].into_iter().filter_map(|net| net.parse().ok()).collect();
+        let outbound = Outbound::new(Netguard::new(anywhere), Lookup::system());
+        let outbound = outbound.context("no client for the OpenID provider")?;
+        Ok(Some(Oidc::new(settings, outbound, &self.site_url(http))))
+    }
+
+    /// What writes to people: as `postroad@` this host.
+    fn letters(&self, accept: &Accept, tenant: TenantId, http: Option<SocketAddr>) -> Result<Letters> {
+        let address = EmailAddress::parse(&format!("postroad@{}", self.config.hostname));
+        let from = Mailbox::new(Some("postroad"), address.context("POSTROAD_HOSTNAME")?)?;
+        Ok(Letters { accept: accept.clone(), tenant, from, site: self.site_url(http) })
     }
 
     /// Mail from our own users by SMTP.

@@ -77,7 +77,7 @@ fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -
         ..options.handling
     };
     NewMessage {
-        key: caller.key,
+        key: caller.by.key(),
         outgoing: Arc::new(Outgoing {
             id,
             tenant: caller.tenant,

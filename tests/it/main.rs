@@ -5,6 +5,7 @@ mod architecture;
 mod audit;
 mod compat;
 mod crash;
+mod dashboard;
 mod direct;
 mod doctor;
 mod embedded;

@@ -53,7 +53,8 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-fn problem(error: InboundRouteError) -> Problem {
+/// What a route that was not made is refused with.
+pub fn problem(error: InboundRouteError) -> Problem {
     match error {
         InboundRouteError::Exists => Problem::new(Kind::Conflict, error.to_string()),
         InboundRouteError::NotHeld => Problem::field("/match", "domain_not_verified", error.to_string()),
@@ -62,7 +63,11 @@ fn problem(error: InboundRouteError) -> Problem {
     }
 }
 
-async fn decode(app: &App, value: Value) -> Result<NewInboundRoute, Problem> {
+/// Reads a new route.
+///
+/// # Errors
+/// Every field that cannot be used.
+pub async fn decode(app: &App, value: Value) -> Result<NewInboundRoute, Problem> {
     let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let pattern = fields.required_text("match").and_then(|text| match Pattern::parse(&text) {
         Ok(pattern) => Some(pattern),

@@ -27,3 +27,5 @@ pub mod usage;
 pub mod variables;
 pub mod webhooks;
 pub mod wire;
+
+pub use wire::moment;

@@ -27,7 +27,7 @@ use crate::domain::submission::{self as canonical, Content, Options, Recipients}
 use crate::mail::{EmailAddress, Mailbox};
 use crate::seal::Subkey;
 use crate::store::keys::Credential;
-use crate::submission::{Accept, Answer, Caller, Request, Unit};
+use crate::submission::{Accept, Answer, By, Caller, Request, Unit};
 
 use super::mailroom::{
     Entry, Login, MailParams, Mailroom, Means, RcptParams, ReceivedEnvelope, SessionInfo, Verdict,
@@ -121,7 +121,7 @@ impl Submission {
         let login = session.login.as_ref().ok_or(reply::AUTH_FIRST)?;
         let key = &login.credential.key;
         let caller =
-            Caller { tenant: key.tenant, key: Some(key.id), mode: key.mode, limits: key.limits.clone() };
+            Caller { tenant: key.tenant, by: By::Key(key.id), mode: key.mode, limits: key.limits.clone() };
         let Control { mut options, key, copies } = Control::of(&text)?;
         options.handling.envelope = Some(submitted(&envelope));
         options.trace = Some(trace::received(&self.hostname, session, &envelope.params, self.now()));
