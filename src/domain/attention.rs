@@ -131,7 +131,9 @@ fn rates(facts: &Facts, matters: &mut Vec<Matter>) {
 }
 
 fn queue(facts: &Facts, now: OffsetDateTime, matters: &mut Vec<Matter>) {
-    let Some(waited) = facts.due_since.map(|since| now - since).filter(|waited| *waited >= STANDSTILL) else { return };
+    let Some(waited) = facts.due_since.map(|since| now - since).filter(|waited| *waited >= STANDSTILL) else {
+        return;
+    };
     let text = format!(
         "Mail has been due for {} minutes and nobody has taken it. Is a process with the role worker running?",
         waited.whole_minutes()
@@ -149,18 +151,21 @@ fn domains(facts: &Facts, matters: &mut Vec<Matter>) {
         matters.push(matter(Urgency::Soon, text, format!("domains/{id}"), "See the records"));
     }
     if facts.lacks_domain {
-        let text = "You have no sender domain yet. Mail must come from a domain that you have proved to be yours.";
+        let text =
+            "You have no sender domain yet. Mail must come from a domain that you have proved to be yours.";
         matters.push(matter(Urgency::Soon, text, "domains", "Add a domain"));
     }
 }
 
 fn webhooks(facts: &Facts, matters: &mut Vec<Matter>) {
     for (id, url) in &facts.disabled_webhooks {
-        let text = format!("The webhook {url} was switched off, because it failed for too long. Its events wait.");
+        let text =
+            format!("The webhook {url} was switched off, because it failed for too long. Its events wait.");
         matters.push(matter(Urgency::Now, text, format!("webhooks/{id}"), "Look at its log"));
     }
     for (id, url) in &facts.failing_webhooks {
-        let text = format!("The webhook {url} does not accept its events at the moment. They are tried again.");
+        let text =
+            format!("The webhook {url} does not accept its events at the moment. They are tried again.");
         matters.push(matter(Urgency::Soon, text, format!("webhooks/{id}"), "Look at its log"));
     }
 }
@@ -204,20 +209,51 @@ mod tests {
     fn each_rule_leads_where_something_can_be_done() {
         let named = |name: &str| vec![("x_1".to_owned(), name.to_owned())];
         let table = [
-            (Facts { delivered: 90, bounced: 10, ..Facts::default() }, Urgency::Now, "messages?status=bounced"),
-            (Facts { delivered: 1000, complained: 2, ..Facts::default() }, Urgency::Soon, "stats?group=stream"),
-            (Facts { delivered: 1000, complained: 3, ..Facts::default() }, Urgency::Now, "stats?group=stream"),
+            (
+                Facts { delivered: 90, bounced: 10, ..Facts::default() },
+                Urgency::Now,
+                "messages?status=bounced",
+            ),
+            (
+                Facts { delivered: 1000, complained: 2, ..Facts::default() },
+                Urgency::Soon,
+                "stats?group=stream",
+            ),
+            (
+                Facts { delivered: 1000, complained: 3, ..Facts::default() },
+                Urgency::Now,
+                "stats?group=stream",
+            ),
             (
                 Facts { due_since: Some(NOW - Duration::minutes(20)), ..Facts::default() },
                 Urgency::Now,
                 "messages?status=queued",
             ),
-            (Facts { failing_domains: named("acme.example"), ..Facts::default() }, Urgency::Now, "domains/x_1"),
-            (Facts { pending_domains: named("acme.example"), ..Facts::default() }, Urgency::Soon, "domains/x_1"),
-            (Facts { disabled_webhooks: named("https://a.example"), ..Facts::default() }, Urgency::Now, "webhooks/x_1"),
-            (Facts { failing_webhooks: named("https://a.example"), ..Facts::default() }, Urgency::Soon, "webhooks/x_1"),
             (
-                Facts { expiring_keys: vec![("shop".to_owned(), NOW + Duration::days(3))], ..Facts::default() },
+                Facts { failing_domains: named("acme.example"), ..Facts::default() },
+                Urgency::Now,
+                "domains/x_1",
+            ),
+            (
+                Facts { pending_domains: named("acme.example"), ..Facts::default() },
+                Urgency::Soon,
+                "domains/x_1",
+            ),
+            (
+                Facts { disabled_webhooks: named("https://a.example"), ..Facts::default() },
+                Urgency::Now,
+                "webhooks/x_1",
+            ),
+            (
+                Facts { failing_webhooks: named("https://a.example"), ..Facts::default() },
+                Urgency::Soon,
+                "webhooks/x_1",
+            ),
+            (
+                Facts {
+                    expiring_keys: vec![("shop".to_owned(), NOW + Duration::days(3))],
+                    ..Facts::default()
+                },
                 Urgency::Soon,
                 "keys",
             ),

@@ -90,7 +90,8 @@ fn waiting(it: &Standing<'_>, who: &str) -> Told {
         (0, _) if wait.is_some() => format!("It is scheduled, and goes out {when}."),
         (0, _) => "It is queued, and goes out as soon as it is its turn.".to_owned(),
         (attempts, class) => {
-            let why = class.map_or_else(|| format!("{who} did not take it yet."), |class| deferral(who, class));
+            let why =
+                class.map_or_else(|| format!("{who} did not take it yet."), |class| deferral(who, class));
             format!("{why} We tried {} and will try again {when}.", times(attempts))
         }
     };
@@ -141,9 +142,10 @@ pub fn event(kind: EventType, data: &Value) -> Told {
             "The recipient called this mail spam. We will not mail this address again: each such complaint hurts how \
              your mail is received.",
         ),
-        EventType::Opened if is("machine") => {
-            told(Mood::Neutral, "Fetched by a machine, such as a mail service's proxy: that need not be a person.")
-        }
+        EventType::Opened if is("machine") => told(
+            Mood::Neutral,
+            "Fetched by a machine, such as a mail service's proxy: that need not be a person.",
+        ),
         EventType::Opened => told(Mood::Good, "The recipient opened it."),
         EventType::Clicked => {
             let link = text("url").map_or_else(|| "a link".to_owned(), |url| format!("the link {url}"));
@@ -153,7 +155,9 @@ pub fn event(kind: EventType, data: &Value) -> Told {
                 told(Mood::Good, format!("The recipient followed {link}."))
             }
         }
-        EventType::Unsubscribed => told(Mood::Neutral, "The recipient unsubscribed, and gets no more of this stream."),
+        EventType::Unsubscribed => {
+            told(Mood::Neutral, "The recipient unsubscribed, and gets no more of this stream.")
+        }
         EventType::Received => told(Mood::Neutral, "Mail came in."),
     }
 }
@@ -168,7 +172,9 @@ pub fn peer(host: Option<&str>, recipient: &str) -> String {
     let known = host.and_then(provider::of_exchanger).or_else(|| provider::of_domain(&domain));
     match known {
         Some(name) => spoken(name).to_owned(),
-        None => host.filter(|host| !host.is_empty()).map_or_else(|| format!("The mail server of {domain}"), str::to_owned),
+        None => host
+            .filter(|host| !host.is_empty())
+            .map_or_else(|| format!("The mail server of {domain}"), str::to_owned),
     }
 }
 
@@ -200,10 +206,14 @@ fn refusal(who: &str, class: BounceClass) -> String {
         BounceClass::InvalidRecipient => format!("{who} refused this address: the mailbox does not exist."),
         BounceClass::InactiveMailbox => format!("{who} refused this address: the mailbox is disabled."),
         BounceClass::MailboxFull => format!("{who} refused the mail: the mailbox is full."),
-        BounceClass::DomainNotFound => "There is no place to send this to: the domain takes no mail.".to_owned(),
+        BounceClass::DomainNotFound => {
+            "There is no place to send this to: the domain takes no mail.".to_owned()
+        }
         BounceClass::RateLimited => format!("{who} refused the mail: too much came from us at once."),
         BounceClass::Greylisted => format!("{who} refused the mail, although it asked to come again."),
-        BounceClass::ReputationBlock => format!("{who} refused the mail: it distrusts the address we send from."),
+        BounceClass::ReputationBlock => {
+            format!("{who} refused the mail: it distrusts the address we send from.")
+        }
         BounceClass::SpamContent => format!("{who} refused the mail: it takes its content for spam."),
         BounceClass::AuthPolicy => {
             format!("{who} refused the mail: SPF, DKIM, DMARC or TLS is not as it demands.")
@@ -222,13 +232,17 @@ fn refusal(who: &str, class: BounceClass) -> String {
 /// Why it was not taken yet.
 fn deferral(who: &str, class: BounceClass) -> String {
     match class {
-        BounceClass::Greylisted => format!("{who} asked us to come again later, as many do with a first mail."),
+        BounceClass::Greylisted => {
+            format!("{who} asked us to come again later, as many do with a first mail.")
+        }
         BounceClass::RateLimited => format!("{who} wants less mail from us at once, so we slow down."),
         BounceClass::MailboxFull => format!("The mailbox is full, says {who}."),
         BounceClass::Network => format!("{who} could not be reached, or broke off."),
         BounceClass::ReputationBlock => format!("{who} distrusts the address we send from, for now."),
         BounceClass::AuthPolicy => format!("{who} wants SPF, DKIM, DMARC or TLS to be other than it is."),
-        BounceClass::RelayDenied => format!("{who} does not accept our credentials, or does not take mail from us."),
+        BounceClass::RelayDenied => {
+            format!("{who} does not accept our credentials, or does not take mail from us.")
+        }
         BounceClass::DomainNotFound => "The domain's mail servers cannot be found at the moment.".to_owned(),
         BounceClass::SpamContent => format!("{who} suspects spam, and did not take it yet."),
         BounceClass::InvalidRecipient | BounceClass::InactiveMailbox => {
@@ -248,7 +262,9 @@ fn consequence(class: BounceClass, suppressed: bool) -> &'static str {
         (BounceClass::ReputationBlock, _) => {
             "We will not try again. The address is not suppressed: look at your reputation with this receiver."
         }
-        (BounceClass::SpamContent, _) => "We will not try again. Change the content before you send it again.",
+        (BounceClass::SpamContent, _) => {
+            "We will not try again. Change the content before you send it again."
+        }
         (BounceClass::AuthPolicy, _) => "We will not try again. Look at your domain's records first.",
         (BounceClass::MessageInvalid, _) => "We will not try again. Make it smaller or simpler.",
         (BounceClass::Internal, _) => "Please report it; the mail is kept.",
@@ -323,9 +339,15 @@ mod tests {
             next: Some(NOW + Duration::minutes(10)),
             ..it(DeliveryStatus::Queued, Some(BounceClass::Greylisted))
         };
-        let scheduled = Standing { attempts: 0, next: Some(NOW + Duration::hours(5)), ..it(DeliveryStatus::Queued, None) };
-        let expired =
-            Standing { attempts: 9, ..it(DeliveryStatus::Ended(Ending::Expired), Some(BounceClass::Network)) };
+        let scheduled = Standing {
+            attempts: 0,
+            next: Some(NOW + Duration::hours(5)),
+            ..it(DeliveryStatus::Queued, None)
+        };
+        let expired = Standing {
+            attempts: 9,
+            ..it(DeliveryStatus::Ended(Ending::Expired), Some(BounceClass::Network))
+        };
         let table = [
             (
                 gmail,

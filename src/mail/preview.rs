@@ -21,8 +21,26 @@ const NOTHING: &str = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAA
 
 /// Attributes that mail is laid out with, on any element.
 const LAYOUT: [&str; 20] = [
-    "align", "bgcolor", "border", "cellpadding", "cellspacing", "class", "color", "colspan", "dir", "face", "height",
-    "hidden", "id", "lang", "role", "rowspan", "size", "style", "valign", "width",
+    "align",
+    "bgcolor",
+    "border",
+    "cellpadding",
+    "cellspacing",
+    "class",
+    "color",
+    "colspan",
+    "dir",
+    "face",
+    "height",
+    "hidden",
+    "id",
+    "lang",
+    "role",
+    "rowspan",
+    "size",
+    "style",
+    "valign",
+    "width",
 ];
 
 /// A page that shows `html`, with the pictures that the mail itself brings. Pictures from elsewhere are left out, and
@@ -64,7 +82,9 @@ impl Pictures {
         let mut room = MAX_PICTURES;
         let mut pictures = Vec::new();
         for file in files.iter().filter(|file| is_picture_type(&file.content_type)) {
-            let Some(id) = file.content_id.as_deref().filter(|_| file.content.len() <= room) else { continue };
+            let Some(id) = file.content_id.as_deref().filter(|_| file.content.len() <= room) else {
+                continue;
+            };
             room -= file.content.len();
             let source = format!("data:{};base64,{}", file.content_type, STANDARD.encode(&file.content));
             pictures.push((id.trim_matches(['<', '>']).to_owned(), source));
@@ -138,9 +158,21 @@ mod tests {
         ];
         for html in hostile {
             let shown = of(html).to_ascii_lowercase();
-            for never in ["<script", "onerror=", "onload=", "javascript:", "evil.example", "tracker.example", "<svg",
-                "<iframe", "<form", "http-equiv", "<base", "@import", "svg+xml"]
-            {
+            for never in [
+                "<script",
+                "onerror=",
+                "onload=",
+                "javascript:",
+                "evil.example",
+                "tracker.example",
+                "<svg",
+                "<iframe",
+                "<form",
+                "http-equiv",
+                "<base",
+                "@import",
+                "svg+xml",
+            ] {
                 let body = shown.split("<body>").nth(1).unwrap_or_default();
                 // A text may say it; an element or attribute may not be it.
                 let harmless = body.replace("&lt;", "").contains(never) && body.contains("&lt;");
@@ -160,7 +192,9 @@ mod tests {
         let html = "<style>p{color:red}</style><table bgcolor=\"#fff\"><tr><td style=\"padding:4px\"><img \
                     src=\"cid:logo@acme\" width=\"20\"> say url(x)</td></tr></table>";
         let shown = page(html, &files);
-        for wanted in ["p{color:red}", "bgcolor=\"#fff\"", "padding:4px", "data:image/png;base64,AQID", "say url(x)"] {
+        for wanted in
+            ["p{color:red}", "bgcolor=\"#fff\"", "padding:4px", "data:image/png;base64,AQID", "say url(x)"]
+        {
             assert!(shown.contains(wanted), "{wanted} in {shown}");
         }
     }

@@ -57,7 +57,11 @@ const HOMES: [Home; 14] = [
         why: "the database is known to store/ alone (embedded/ and doctor.rs name how it is reached)",
     },
     Home { library: "lol_html", places: &["mail/links.rs"], why: "HTML is read in one place" },
-    Home { library: "ammonia", places: &["mail/preview.rs"], why: "others' HTML is made harmless in one place" },
+    Home {
+        library: "ammonia",
+        places: &["mail/preview.rs"],
+        why: "others' HTML is made harmless in one place",
+    },
     Home { library: "woothee", places: &["domain/visitor.rs"], why: "user agents are read in one place" },
     Home {
         library: "maxminddb",

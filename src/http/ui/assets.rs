@@ -81,7 +81,12 @@ fn assets() -> &'static Assets {
             css: add("ui", "css", style, include_bytes!("../../../assets/ui/ui.css")),
             js: add("ui", "js", script, include_bytes!("../../../assets/ui/ui.js")),
             htmx: add("htmx", "js", script, include_bytes!("../../../assets/ui/vendor/htmx-2.0.11.min.js")),
-            uplot: add("uplot", "js", script, include_bytes!("../../../assets/ui/vendor/uplot-1.6.32.min.js")),
+            uplot: add(
+                "uplot",
+                "js",
+                script,
+                include_bytes!("../../../assets/ui/vendor/uplot-1.6.32.min.js"),
+            ),
             uplot_css: add(
                 "uplot",
                 "css",

@@ -190,7 +190,8 @@ pub async fn one_file(raw: Vec<u8>, number: usize) -> Result<Response, Failed> {
 
 /// Octets to save, never to show: a browser does not look at what they are.
 pub fn download(name: &str, octets: Vec<u8>) -> Response {
-    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' }).collect();
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' }).collect();
     // RFC 6266 §4.1, with the name in UTF-8 beside its plain form (RFC 8187).
     let exact = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
     let disposition = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}");

@@ -55,7 +55,6 @@ struct OneDomain {
     history: Vec<(At, String)>,
     checked: Option<At>,
     next_check: Option<At>,
-    return_path: String,
 }
 
 struct Shown {
@@ -98,7 +97,9 @@ fn explained(domain: &StoredDomain) -> &'static str {
             "Publish the required records where your domain's DNS is kept, then verify. Until then nobody can tell your \
              mail from forged mail."
         }
-        DomainStatus::Verified => "All required records are published: mail as this domain is signed, and proves it.",
+        DomainStatus::Verified => {
+            "All required records are published: mail as this domain is signed, and proves it."
+        }
         DomainStatus::Failing => {
             "A record that was published is gone or was changed. Mail goes out, but may not prove whose it is: fix it soon."
         }
@@ -221,13 +222,16 @@ pub async fn one(State(app): State<App>, page: Page, Path(id): Path<String>) -> 
         history: history.iter().map(|note| (show::ago(note.at), note.message.clone())).collect(),
         checked: domain.checked_at.map(show::ago),
         next_check: domain.check_due_at.map(show::ago),
-        return_path: domain.return_path.clone(),
         name: domain.name.clone(),
     })
 }
 
 /// Looks a domain's records up now.
-pub async fn verify(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn verify(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: DomainId = extract::id(&id, WHAT)?;
     let place = (posted.page.tenant(), id);
@@ -239,7 +243,11 @@ pub async fn verify(State(app): State<App>, Path(id): Path<String>, posted: Post
 }
 
 /// Makes the next keys.
-pub async fn rotate(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn rotate(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: DomainId = extract::id(&id, WHAT)?;
     let place = (posted.page.tenant(), id);
@@ -248,7 +256,11 @@ pub async fn rotate(State(app): State<App>, Path(id): Path<String>, posted: Post
 }
 
 /// Stops a domain, or lets it go on.
-pub async fn pause(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn pause(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: DomainId = extract::id(&id, WHAT)?;
     let (standing, code) =
@@ -259,7 +271,11 @@ pub async fn pause(State(app): State<App>, Path(id): Path<String>, posted: Poste
 }
 
 /// Deletes a domain.
-pub async fn delete(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: DomainId = extract::id(&id, WHAT)?;
     let place = (posted.page.tenant(), id);

@@ -69,7 +69,11 @@ impl Form {
             self.wrong.entry(name.to_owned()).or_insert_with(|| violation.message.clone());
         }
         let shown = self.wrong.keys().all(|name| !name.is_empty()) && !self.wrong.is_empty();
-        self.problem = if shown { "Not saved: look at the fields that are marked.".to_owned() } else { problem.detail().to_owned() };
+        self.problem = if shown {
+            "Not saved: look at the fields that are marked.".to_owned()
+        } else {
+            problem.detail().to_owned()
+        };
         self
     }
 
@@ -188,7 +192,17 @@ impl Form {
     fn field<'a>(&'a self, name: &'a str, label: &'a str, hint: &'a str, kind: Kind<'a>) -> Field<'a> {
         let error = self.wrong.get(name).map_or("", String::as_str);
         let is_first = self.wrong.iter().next().is_some_and(|(first, _)| first == name);
-        Field { name, label, hint, value: self.raw(name), error, is_first, required: false, on: self.on(name), kind }
+        Field {
+            name,
+            label,
+            hint,
+            value: self.raw(name),
+            error,
+            is_first,
+            required: false,
+            on: self.on(name),
+            kind,
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 //! of this session is checked before (`session`).
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::request::Parts;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::account::Actor;
@@ -283,7 +283,7 @@ const fn bad(code: &'static str, text: &'static str) -> Notice {
 
 /// A page that changed something leads to one that says so, by a code that stands in its address; nothing that
 /// somebody else could write into an address is shown.
-const NOTICES: [Notice; 22] = [
+const NOTICES: [Notice; 25] = [
     good("sent", "The mail is on its way."),
     good("canceled", "Canceled. What was already on the wire ends as it ends."),
     bad("too-late", "Nothing was left to cancel: every delivery of this message has ended."),
@@ -294,7 +294,10 @@ const NOTICES: [Notice; 22] = [
     good("deleted", "Deleted."),
     good("revoked", "The key is revoked. It stops working within a second."),
     good("verified", "All required records are published as they should be: the domain is verified."),
-    bad("unverified", "Looked up just now: some required records are not as they should be. Each says what to do."),
+    bad(
+        "unverified",
+        "Looked up just now: some required records are not as they should be. Each says what to do.",
+    ),
     good("paused", "Paused."),
     good("resumed", "It goes on."),
     good("published", "Published: mail that is sent from now on uses this version."),
@@ -302,7 +305,10 @@ const NOTICES: [Notice; 22] = [
     good("posted", "Posted; the log below tells what came of it."),
     bad("post-failed", "The test was posted and not accepted; the log below tells why."),
     good("queued", "Queued to be posted again."),
-    good("rotated", "A new secret signs from now on; the old one signs beside it for a day."),
+    good("keys-made", "The next keys are made: publish their records, and verify the domain."),
+    good("invited", "The invitation is on its way."),
+    good("ended", "That session is ended."),
+    good("password", "The password is changed; you are signed out everywhere else."),
     good("suspended", "The tenant is suspended: nothing is accepted from it, and what is queued is held."),
     good("reinstated", "The tenant may send again."),
     good("hastened", "What waited for this destination is due now."),

@@ -95,16 +95,26 @@ fn row(mail: &InboundRow) -> Row {
     }
 }
 
-async fn index(app: &App, page: &Page, filter: Form, form: Form, secret: Option<String>) -> Result<Inbound, Failed> {
+async fn index(
+    app: &App,
+    page: &Page,
+    filter: Form,
+    form: Form,
+    secret: Option<String>,
+) -> Result<Inbound, Failed> {
     let tenant = page.tenant();
     let recipient = filter.given("recipient").map(str::to_lowercase);
     let before: Option<InboundId> = filter.given("before").and_then(|text| text.parse().ok());
     let mut connection = app.database.serve().acquire().await?;
     let routes = inbound_routes::list(&mut connection, tenant, None, ROUTES).await?;
-    let mut rows = inbound::list(&mut connection, tenant, recipient.as_deref(), before, PAGE as i64 + 1).await?;
+    let mut rows =
+        inbound::list(&mut connection, tenant, recipient.as_deref(), before, PAGE as i64 + 1).await?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
-    let older = rows.last().filter(|_| more).map(|last| filter.onward("/ui/inbound", &["recipient"], &last.id.to_string()));
+    let older = rows
+        .last()
+        .filter(|_| more)
+        .map(|last| filter.onward("/ui/inbound", &["recipient"], &last.id.to_string()));
     let route = |route: &inbound_routes::StoredInboundRoute| Route {
         id: route.id.to_string(),
         pattern: format!("{}@{}", route.local_pattern, route.domain),
@@ -144,7 +154,8 @@ pub async fn create(State(app): State<App>, posted: Posted) -> Result<Response, 
                 Action::Webhook { secret, .. } => Some(secret.reveal().to_owned()),
                 _ => None,
             };
-            let means = Means { database: &app.database, seal: &app.seal, policy: app.accept.limits.sender_policy };
+            let means =
+                Means { database: &app.database, seal: &app.seal, policy: app.accept.limits.sender_policy };
             let made = operation::create(means, &page.actor(), page.tenant(), new, app.clock.now()).await;
             made.map(|_| secret).map_err(api::problem)
         }
@@ -158,7 +169,11 @@ pub async fn create(State(app): State<App>, posted: Posted) -> Result<Response, 
 }
 
 /// Deletes a route.
-pub async fn delete(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: InboundRouteId = extract::id(&id, "inbound route")?;
     let page = &posted.page;
@@ -186,7 +201,9 @@ pub async fn one(
     let mail = inbound::find(&mut connection, page.tenant(), id).await?;
     drop(connection);
     let mail = mail.ok_or_else(|| Problem::not_found(WHAT))?;
-    let content = content::content(raw(&app, &page, id).await?, format!("/ui/inbound/{id}"), String::new(), &form).await;
+    let content =
+        content::content(raw(&app, &page, id).await?, format!("/ui/inbound/{id}"), String::new(), &form)
+            .await;
     let subject = if mail.subject.is_empty() { "(no subject)".to_owned() } else { mail.subject.clone() };
     let facts = [
         ("From", mail.author.clone()),

@@ -21,7 +21,9 @@ impl Installation {
         if self.submission.or(self.submissions).is_none() {
             return Vec::new();
         }
-        let place = |address: Option<SocketAddr>| address.map(|address| format!("{}:{}", self.host(address), address.port()));
+        let place = |address: Option<SocketAddr>| {
+            address.map(|address| format!("{}:{}", self.host(address), address.port()))
+        };
         let settings = [
             ("STARTTLS", place(self.submission)),
             ("TLS from the start", place(self.submissions)),
@@ -46,7 +48,8 @@ mod tests {
     #[test]
     fn what_does_not_listen_is_not_told_of() {
         let here = |address: &str| address.parse().ok();
-        let mut installation = Installation { hostname: "mail.acme.example".to_owned(), ..Installation::default() };
+        let mut installation =
+            Installation { hostname: "mail.acme.example".to_owned(), ..Installation::default() };
         assert!(installation.smtp().is_empty());
         installation.submission = here("0.0.0.0:587");
         installation.submissions = here("127.0.0.1:2465");

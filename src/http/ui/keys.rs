@@ -88,8 +88,11 @@ fn row(key: &ApiKey, now: time::OffsetDateTime) -> Row {
         (None, true) => Badge("run out", Tone::Warn),
         (None, false) => Badge("active", Tone::Good),
     };
-    let list = |label: &str, list: &Option<Vec<String>>| list.as_ref().map(|list| format!("{label} {}", list.join(", ")));
-    let networks = key.limits.allow_ips.as_ref().map(|nets| nets.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let list = |label: &str, list: &Option<Vec<String>>| {
+        list.as_ref().map(|list| format!("{label} {}", list.join(", ")))
+    };
+    let networks =
+        key.limits.allow_ips.as_ref().map(|nets| nets.iter().map(ToString::to_string).collect::<Vec<_>>());
     let limits = [
         list("domains", &key.limits.domains),
         list("streams", &key.limits.streams),
@@ -122,7 +125,9 @@ pub async fn create(State(app): State<App>, posted: Posted) -> Result<Response, 
     posted.require(Act::Keys)?;
     let Posted { page, form } = posted;
     let made = match read(&page, &form) {
-        Ok(new) => operation::create(&app.database, &page.actor(), new, app.clock.now()).await.map_err(Problem::from),
+        Ok(new) => {
+            operation::create(&app.database, &page.actor(), new, app.clock.now()).await.map_err(Problem::from)
+        }
         Err(problem) => Err(problem),
     };
     match made {
@@ -145,7 +150,10 @@ fn read(page: &Page, form: &Form) -> Result<operation::NewKey, Problem> {
         }
     }
     if let Some(rate) = form.given("rate_per_second") {
-        wanted.insert("rate_per_second".to_owned(), rate.parse::<i64>().map_or_else(|_| json!(rate), Value::from));
+        wanted.insert(
+            "rate_per_second".to_owned(),
+            rate.parse::<i64>().map_or_else(|_| json!(rate), Value::from),
+        );
     }
     if let Some(until) = form.given("expires_at") {
         let end = day(until).map(|begun| api::moment(begun + time::Duration::DAY));
@@ -155,7 +163,11 @@ fn read(page: &Page, form: &Form) -> Result<operation::NewKey, Problem> {
 }
 
 /// Revokes a key.
-pub async fn revoke(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn revoke(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Keys)?;
     let id: KeyId = extract::id(&id, "key")?;
     let page = &posted.page;

@@ -162,7 +162,9 @@ async fn is_suppressed(
     stream: &str,
 ) -> Result<bool, StoreError> {
     let ended = matches!(show::status(delivery.status).1, Tone::Bad | Tone::Warn | Tone::Good);
-    let Some(address) = EmailAddress::parse(&delivery.recipient).ok().filter(|_| ended) else { return Ok(false) };
+    let Some(address) = EmailAddress::parse(&delivery.recipient).ok().filter(|_| ended) else {
+        return Ok(false);
+    };
     for stream in ["", stream] {
         if suppressions::of_address(connection, page.tenant(), &address.key(), stream).await?.is_some() {
             return Ok(true);
@@ -248,20 +250,23 @@ fn mailbox(value: &Value) -> Option<String> {
 
 fn metadata(value: &Value) -> Vec<(String, String)> {
     let members = value.as_object().into_iter().flatten();
-    members.map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))).collect()
+    members
+        .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .collect()
 }
 
 /// What the sender's domain proves; `None`: the tenant has no domain of that name.
 async fn sender(app: &App, page: &Page, row: &MessageRow) -> Result<Option<Sender>, Failed> {
     let from = row.addresses.get("from").and_then(address);
-    let Some(domain) = from.as_deref().and_then(|from| from.rsplit_once('@')).map(|(_, domain)| domain) else {
+    let Some(domain) = from.as_deref().and_then(|from| from.rsplit_once('@')).map(|(_, domain)| domain)
+    else {
         return Ok(None);
     };
     let views = app.domains.list(page.tenant(), None, 100).await?;
-    let holds = |name: &str| {
-        domain.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
-    let view = views.into_iter().filter(|view| holds(&view.domain.name)).max_by_key(|view| view.domain.name.len());
+    let holds =
+        |name: &str| domain.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let view =
+        views.into_iter().filter(|view| holds(&view.domain.name)).max_by_key(|view| view.domain.name.len());
     Ok(view.map(|view| Sender {
         path: format!("/ui/domains/{}", view.domain.id),
         badge: super::domains::state(&view.domain),
@@ -275,7 +280,11 @@ fn path(id: MessageId) -> String {
 }
 
 /// Takes a message back, as far as it is not on the wire.
-pub async fn cancel(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn cancel(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Send)?;
     let id: MessageId = extract::id(&id, WHAT)?;
     match control::cancel(&app.database, posted.page.tenant(), id, app.clock.now()).await? {
@@ -286,7 +295,11 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<String>, posted: Post
 }
 
 /// Sends a message again, and leads to the new one.
-pub async fn resend(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn resend(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Send)?;
     let id: MessageId = extract::id(&id, WHAT)?;
     match resend::resend(&app.accept, &posted.page.caller(), id).await? {
@@ -300,13 +313,18 @@ pub async fn resend(State(app): State<App>, Path(id): Path<String>, posted: Post
 }
 
 /// Puts a recipient on the suppression list.
-pub async fn suppress(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn suppress(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: MessageId = extract::id(&id, WHAT)?;
     let mut connection = app.database.serve().acquire().await?;
     let deliveries = messages::deliveries(&mut connection, posted.page.tenant(), id).await?;
     drop(connection);
-    let wanted = deliveries.into_iter().find(|delivery| delivery.id.to_string() == posted.form.text("delivery"));
+    let wanted =
+        deliveries.into_iter().find(|delivery| delivery.id.to_string() == posted.form.text("delivery"));
     let delivery = wanted.ok_or_else(|| Problem::not_found("delivery"))?;
     super::suppressions::suppress(&app, &posted.page, &delivery.recipient).await?;
     Ok(done(&path(id), "suppressed"))

@@ -3,8 +3,8 @@
 use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use time::{Date, OffsetDateTime};
 use time::macros::format_description;
+use time::{Date, OffsetDateTime};
 
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::id::{DeliveryId, MessageId};
@@ -84,11 +84,7 @@ pub fn address(value: &serde_json::Value) -> Option<String> {
 }
 
 /// The page.
-pub async fn list(
-    State(app): State<App>,
-    page: Page,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failed> {
+pub async fn list(State(app): State<App>, page: Page, RawQuery(query): RawQuery) -> Result<Response, Failed> {
     let form = Form::parse(query.unwrap_or_default().as_bytes());
     if let Some(path) = by_id(form.text("q")) {
         return Ok(Redirect::to(&path).into_response());
@@ -100,7 +96,8 @@ pub async fn list(
     let found = messages::list(&mut connection, tenant, &filter, before, PAGE).await?;
     let ids: Vec<MessageId> = found.messages.iter().map(MessageRow::id).collect();
     let counts = messages::status_counts(&mut connection, tenant, &ids).await?;
-    let older = found.next.map(|next| form.onward("/ui/messages", &FILTERS, &next.to_string())).unwrap_or_default();
+    let older =
+        found.next.map(|next| form.onward("/ui/messages", &FILTERS, &next.to_string())).unwrap_or_default();
     let mut frame = page.frame("Messages", "messages");
     frame.search = form.text("q").to_owned();
     let statuses = DeliveryStatus::ALL.into_iter().map(|status| (status.as_str(), status.as_str()));
@@ -181,7 +178,10 @@ mod tests {
     #[test]
     fn a_day_is_whole_and_what_cannot_be_read_is_named() {
         let (filter, form) = filter(Form::parse(b"since=2026-11-28&until=2026-11-28&status=lost"));
-        assert_eq!(filter.until.zip(filter.since).map(|(until, since)| until - since), Some(time::Duration::DAY));
+        assert_eq!(
+            filter.until.zip(filter.since).map(|(until, since)| until - since),
+            Some(time::Duration::DAY)
+        );
         assert!(form.is_wrong() && filter.status.is_none());
     }
 }

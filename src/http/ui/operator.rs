@@ -77,17 +77,18 @@ pub async fn list_tenants(State(app): State<App>, page: Page) -> Result<Response
 pub async fn create_tenant(State(app): State<App>, posted: Posted) -> Result<Response, Failed> {
     posted.require(Act::Operate)?;
     let Posted { page, form } = posted;
-    let made = match TenantName::parse(form.text("name")) {
-        Ok(name) => {
-            operation::create(&app.database, &page.actor(), name, app.clock.now()).await.map_err(|error| match error {
-                operation::TenantError::NameTaken => {
-                    Problem::field("/name", "taken", "another tenant has this name")
-                }
-                other => other.into(),
-            })
-        }
-        Err(error) => Err(Problem::field("/name", "invalid_name", error.to_string())),
-    };
+    let made =
+        match TenantName::parse(form.text("name")) {
+            Ok(name) => operation::create(&app.database, &page.actor(), name, app.clock.now()).await.map_err(
+                |error| match error {
+                    operation::TenantError::NameTaken => {
+                        Problem::field("/name", "taken", "another tenant has this name")
+                    }
+                    other => other.into(),
+                },
+            ),
+            Err(error) => Err(Problem::field("/name", "invalid_name", error.to_string())),
+        };
     match made {
         Ok(_) => Ok(done("/ui/operator/tenants", "saved")),
         Err(problem) => {
@@ -98,7 +99,11 @@ pub async fn create_tenant(State(app): State<App>, posted: Posted) -> Result<Res
 }
 
 /// Suspends a tenant, or lets it send again.
-pub async fn suspend(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn suspend(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Operate)?;
     let id: TenantId = extract::id(&id, "tenant")?;
     let (standing, code) = if posted.form.on("reinstate") {
@@ -227,7 +232,11 @@ async fn queue_page(app: &App, page: &Page, filter: Form, form: Form) -> Result<
     Ok(Queue {
         frame: page.frame("Queue", "queue"),
         form,
-        oldest: if depth.due > 0 { format!("for {}", show::lasting(depth.oldest_due_seconds)) } else { String::new() },
+        oldest: if depth.due > 0 {
+            format!("for {}", show::lasting(depth.oldest_due_seconds))
+        } else {
+            String::new()
+        },
         depth: Depth {
             due: show::count(depth.due),
             waiting: show::count(depth.waiting),
@@ -243,7 +252,11 @@ async fn queue_page(app: &App, page: &Page, filter: Form, form: Form) -> Result<
 }
 
 /// The page of the queue.
-pub async fn show_queue(State(app): State<App>, page: Page, RawQuery(query): RawQuery) -> Result<Response, Failed> {
+pub async fn show_queue(
+    State(app): State<App>,
+    page: Page,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failed> {
     page.require(Act::Operate)?;
     let filter = Form::parse(query.unwrap_or_default().as_bytes());
     shown(&queue_page(&app, &page, filter, Form::default()).await?)
@@ -265,7 +278,11 @@ pub async fn pause(State(app): State<App>, posted: Posted) -> Result<Response, F
 }
 
 /// Lets mail to a site go on.
-pub async fn release(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn release(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Operate)?;
     let id: PauseId = extract::id(&id, "pause")?;
     let (actor, by, now) = (posted.page.actor(), posted.page.tenant(), app.clock.now());

@@ -155,7 +155,11 @@ fn tiles(total: &Cell) -> Vec<Tile> {
 
 fn shown_queue(queue: &OwnQueue, total: &Cell) -> Queue {
     let counted = |number: i64| {
-        if number > MOST_COUNTED { format!("more than {}", show::count(MOST_COUNTED)) } else { show::count(number) }
+        if number > MOST_COUNTED {
+            format!("more than {}", show::count(MOST_COUNTED))
+        } else {
+            show::count(number)
+        }
     };
     let within = |share| total.times.percentile(share).map_or_else(|| "–".to_owned(), show::lasting);
     Queue {

@@ -7,8 +7,8 @@ use axum::routing::{get, post};
 use crate::http::App;
 
 use super::{
-    content, domains, inbound, keys, message, messages, operator, overview, settings, stats, streams, suppressions,
-    templates, webhooks,
+    content, domains, inbound, keys, message, messages, operator, overview, settings, stats, streams,
+    suppressions, templates, webhooks,
 };
 
 /// The pages; who looks at them is found out around them.

@@ -181,7 +181,11 @@ mod tests {
     fn every_sample_names_the_place_and_the_key() {
         for sample in all("https://mail.acme.example", "pr_secret") {
             assert!(sample.text.contains("https://mail.acme.example/v1/messages"), "{}", sample.code);
-            assert!(sample.text.contains("pr_secret") && !sample.text.contains("POSTROAD_"), "{}", sample.code);
+            assert!(
+                sample.text.contains("pr_secret") && !sample.text.contains("POSTROAD_"),
+                "{}",
+                sample.code
+            );
         }
     }
 }

@@ -67,7 +67,12 @@ fn pause_row(pause: &Pause) -> PauseRow {
         }
         Held::Site(site) => format!("whatever goes to {site}"),
     };
-    PauseRow { id: pause.id.to_string(), held, reason: pause.reason.clone(), since: show::ago(pause.created_at) }
+    PauseRow {
+        id: pause.id.to_string(),
+        held,
+        reason: pause.reason.clone(),
+        since: show::ago(pause.created_at),
+    }
 }
 
 fn relay_row(relay: &StoredRelay) -> RelayRow {
@@ -149,7 +154,11 @@ fn held(page: &Page, form: &Form) -> Result<Held, Form> {
 }
 
 /// Lets mail go on.
-pub async fn resume(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn resume(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: PauseId = extract::id(&id, "pause")?;
     let page = &posted.page;

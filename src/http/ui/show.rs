@@ -191,18 +191,36 @@ const ICONS: [(&str, &str); 22] = [
     ("suppressions", r#"<circle cx="12" cy="12" r="8.5"/><path d="m6 6 12 12"/>"#),
     ("templates", r#"<path d="M4 4h16v16H4zM4 9h16M10 9v11"/>"#),
     ("streams", r#"<path d="M3 7c3-3 6 3 9 0s6 3 9 0M3 12c3-3 6 3 9 0s6 3 9 0M3 17c3-3 6 3 9 0s6 3 9 0"/>"#),
-    ("domains", r#"<circle cx="12" cy="12" r="8.5"/><path d="M3.5 12h17M12 3.5c5 5 5 12 0 17M12 3.5c-5 5-5 12 0 17"/>"#),
+    (
+        "domains",
+        r#"<circle cx="12" cy="12" r="8.5"/><path d="M3.5 12h17M12 3.5c5 5 5 12 0 17M12 3.5c-5 5-5 12 0 17"/>"#,
+    ),
     ("keys", r#"<circle cx="8" cy="15" r="4"/><path d="m11 12 8.5-8.5M16 7l3 3"/>"#),
-    ("webhooks", r#"<path d="M9 7a3.5 3.5 0 1 1 5 3l3 6M7 17h9M7 17a3.5 3.5 0 1 1-1-5"/><circle cx="17.5" cy="17" r="2.5"/>"#),
-    ("team", r#"<circle cx="9" cy="8" r="3.5"/><path d="M2.5 20c0-4 3-6 6.5-6s6.5 2 6.5 6M16 5a3.5 3.5 0 0 1 0 6.5M18 14.5c2 .8 3.5 2.5 3.5 5.5"/>"#),
+    (
+        "webhooks",
+        r#"<path d="M9 7a3.5 3.5 0 1 1 5 3l3 6M7 17h9M7 17a3.5 3.5 0 1 1-1-5"/><circle cx="17.5" cy="17" r="2.5"/>"#,
+    ),
+    (
+        "team",
+        r#"<circle cx="9" cy="8" r="3.5"/><path d="M2.5 20c0-4 3-6 6.5-6s6.5 2 6.5 6M16 5a3.5 3.5 0 0 1 0 6.5M18 14.5c2 .8 3.5 2.5 3.5 5.5"/>"#,
+    ),
     ("audit", r#"<path d="M6 3h9l4 4v14H6zM9 12h7M9 16h7M9 8h3"/>"#),
-    ("settings", r#"<path d="M4 7h9M17 7h3M4 17h3M11 17h9"/><circle cx="15" cy="7" r="2"/><circle cx="9" cy="17" r="2"/>"#),
-    ("tenants", r#"<path d="M4 21V5l8-2v18M12 9l8 2v10M2 21h20M8 8v.01M8 12v.01M8 16v.01M16 14v.01M16 17v.01"/>"#),
+    (
+        "settings",
+        r#"<path d="M4 7h9M17 7h3M4 17h3M11 17h9"/><circle cx="15" cy="7" r="2"/><circle cx="9" cy="17" r="2"/>"#,
+    ),
+    (
+        "tenants",
+        r#"<path d="M4 21V5l8-2v18M12 9l8 2v10M2 21h20M8 8v.01M8 12v.01M8 16v.01M16 14v.01M16 17v.01"/>"#,
+    ),
     ("queue", r#"<path d="M4 6h16M4 11h16M4 16h9"/><path d="m16 16 2.5 2.5L22 14"/>"#),
     ("nodes", r#"<path d="M4 4h16v6H4zM4 14h16v6H4zM8 7v.01M8 17v.01"/>"#),
     ("search", r#"<circle cx="11" cy="11" r="6.5"/><path d="m16 16 4.5 4.5"/>"#),
     ("menu", r#"<path d="M4 7h16M4 12h16M4 17h16"/>"#),
-    ("theme", r#"<circle cx="12" cy="12" r="8.5"/><path d="M12 3.5v17a8.5 8.5 0 0 0 0-17z" fill="currentColor"/>"#),
+    (
+        "theme",
+        r#"<circle cx="12" cy="12" r="8.5"/><path d="M12 3.5v17a8.5 8.5 0 0 0 0-17z" fill="currentColor"/>"#,
+    ),
     ("warning", r#"<path d="M12 4 2.5 20h19zM12 10v4.5M12 17.3v.01"/>"#),
     ("file", r#"<path d="M6 3h8l4 4v14H6zM14 3v4h4"/>"#),
 ];
@@ -216,7 +234,10 @@ mod tests {
     fn numbers_are_told_as_people_read_them() {
         let counts = [0, 7, 999, 1000, 1_234_567, -1000].map(count);
         assert_eq!(counts, ["0", "7", "999", "1,000", "1,234,567", "-1,000"]);
-        assert_eq!([share(0, 0), share(1, 3), share(1, 9999), share(0, 5)], ["–", "33.3 %", "< 0.1 %", "0.0 %"]);
+        assert_eq!(
+            [share(0, 0), share(1, 3), share(1, 9999), share(0, 5)],
+            ["–", "33.3 %", "< 0.1 %", "0.0 %"]
+        );
         assert_eq!([octets(12), octets(1500), octets(26_214_400)], ["12 bytes", "1.5 kB", "26.2 MB"]);
         assert_eq!([0.012, 2.0, 600.0, 7200.0].map(lasting), ["12 ms", "2.0 s", "10 min", "2.0 h"]);
         assert_eq!([many(1, "key", "keys"), many(2, "key", "keys")], ["1 key", "2 keys"]);
@@ -226,8 +247,9 @@ mod tests {
     fn a_moment_is_exact_for_the_browser_and_readable_without() {
         let shown = clock(datetime!(2026-11-29 10:00:00.5 +01:00)).to_string();
         let exact = "2026-11-29T09:00:00.500Z";
-        let wanted =
-            format!(r#"<time datetime="{exact}" title="{exact}" data-style="clock">2026-11-29 09:00:00</time>"#);
+        let wanted = format!(
+            r#"<time datetime="{exact}" title="{exact}" data-style="clock">2026-11-29 09:00:00</time>"#
+        );
         assert_eq!(shown, wanted);
     }
 }

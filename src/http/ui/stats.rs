@@ -75,7 +75,11 @@ pub async fn read(State(app): State<App>, page: Page, RawQuery(query): RawQuery)
     let now = app.clock.now();
     let (form, question) = question(form, now);
     let figures = figures::answer(&app.database, page.tenant(), &question, now).await?;
-    let before = Question { from: question.from - (question.to - question.from), to: question.from, ..question.clone() };
+    let before = Question {
+        from: question.from - (question.to - question.from),
+        to: question.from,
+        ..question.clone()
+    };
     let before = figures::answer(&app.database, page.tenant(), &before, now).await?;
     let counter = measure(&form);
     let named = MEASURES.iter().find(|(code, _)| *code == counter.as_str());
@@ -117,7 +121,10 @@ fn csv_path(form: &Form) -> String {
 }
 
 fn measure(form: &Form) -> Counter {
-    Counter::ALL.into_iter().find(|counter| counter.as_str() == form.text("measure")).unwrap_or(Counter::Accepted)
+    Counter::ALL
+        .into_iter()
+        .find(|counter| counter.as_str() == form.text("measure"))
+        .unwrap_or(Counter::Accepted)
 }
 
 /// What is asked for; days that cannot be read or are too many are named, and replaced.
@@ -143,7 +150,14 @@ fn question(form: Form, now: OffsetDateTime) -> (Form, Question) {
         form = form.wrong("from", format!("before the last day, and at most {} days", most.whole_days()));
         from = to - usual;
     }
-    let question = Question { from, to: to.min(now.max(from + Duration::HOUR)), grain, dimension, values: Vec::new(), limit: LISTED };
+    let question = Question {
+        from,
+        to: to.min(now.max(from + Duration::HOUR)),
+        grain,
+        dimension,
+        values: Vec::new(),
+        limit: LISTED,
+    };
     (form, question)
 }
 
@@ -175,7 +189,8 @@ fn chart(question: &Question, figures: &Figures, counter: Counter) -> String {
         json!({ "label": label(question, value), "values": counts })
     });
     let series: Vec<_> = series.collect();
-    json!({ "times": times.iter().map(|at| at.unix_timestamp()).collect::<Vec<_>>(), "series": series }).to_string()
+    json!({ "times": times.iter().map(|at| at.unix_timestamp()).collect::<Vec<_>>(), "series": series })
+        .to_string()
 }
 
 fn rows(question: &Question, figures: &Figures, before: &Figures, counter: Counter) -> Vec<Row> {
@@ -223,7 +238,9 @@ mod tests {
     fn a_time_that_makes_no_sense_is_named_and_replaced() {
         let now = datetime!(2026-11-29 12:00 UTC);
         let asked = |query: &str| question(Form::parse(query.as_bytes()), now);
-        for wrong in ["from=2026-11-20&to=2026-11-01", "from=2020-01-01", "from=x", "interval=hour&from=2026-10-01"] {
+        for wrong in
+            ["from=2026-11-20&to=2026-11-01", "from=2020-01-01", "from=x", "interval=hour&from=2026-10-01"]
+        {
             let (form, question) = asked(wrong);
             assert!(form.error("from").is_some(), "{wrong}");
             assert!(question.from < question.to, "{wrong}");
@@ -235,6 +252,9 @@ mod tests {
 
     #[test]
     fn a_change_is_told_against_the_time_before() {
-        assert_eq!([change(150, 100), change(50, 100), change(3, 0), change(0, 0)], ["+50 %", "-50 %", "new", "–"]);
+        assert_eq!(
+            [change(150, 100), change(50, 100), change(3, 0), change(0, 0)],
+            ["+50 %", "-50 %", "new", "–"]
+        );
     }
 }

@@ -24,7 +24,12 @@ pub struct Line {
 }
 
 /// Where a delivery stands, in a sentence.
-pub fn verdict(delivery: &DeliveryRow, attempts: &[AttemptRow], suppressed: bool, now: OffsetDateTime) -> Told {
+pub fn verdict(
+    delivery: &DeliveryRow,
+    attempts: &[AttemptRow],
+    suppressed: bool,
+    now: OffsetDateTime,
+) -> Told {
     let last = own(delivery, attempts).rfind(|attempt| attempt.result != "stale");
     let class = delivery.class.as_deref().or_else(|| last.and_then(|attempt| attempt.class.as_deref()));
     explain::standing(&Standing {
@@ -41,7 +46,8 @@ pub fn verdict(delivery: &DeliveryRow, attempts: &[AttemptRow], suppressed: bool
 
 /// What happened to a delivery, the first thing first.
 pub fn lines(delivery: &DeliveryRow, attempts: &[AttemptRow], events: &[Event]) -> Vec<Line> {
-    let tried = own(delivery, attempts).map(|attempt| (attempt.started_at, of_attempt(attempt, &delivery.recipient)));
+    let tried =
+        own(delivery, attempts).map(|attempt| (attempt.started_at, of_attempt(attempt, &delivery.recipient)));
     let has_attempts = own(delivery, attempts).next().is_some();
     let other = events
         .iter()
@@ -52,7 +58,10 @@ pub fn lines(delivery: &DeliveryRow, attempts: &[AttemptRow], events: &[Event]) 
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-fn own<'a>(delivery: &DeliveryRow, attempts: &'a [AttemptRow]) -> impl DoubleEndedIterator<Item = &'a AttemptRow> {
+fn own<'a>(
+    delivery: &DeliveryRow,
+    attempts: &'a [AttemptRow],
+) -> impl DoubleEndedIterator<Item = &'a AttemptRow> {
     let id = delivery.id.uuid();
     attempts.iter().filter(move |attempt| attempt.delivery_id == id)
 }
@@ -97,7 +106,8 @@ fn of_attempt(attempt: &AttemptRow, recipient: &str) -> Line {
 fn of_event(event: &Event) -> Line {
     let told = explain::event(event.kind, &event.data);
     let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let smtp = |name: &str| event.data.pointer(&format!("/smtp/{name}")).and_then(Value::as_str).unwrap_or_default();
+    let smtp =
+        |name: &str| event.data.pointer(&format!("/smtp/{name}")).and_then(Value::as_str).unwrap_or_default();
     let code = event.data.pointer("/smtp/code").and_then(Value::as_i64).map(|code| code.to_string());
     let said = [code.as_deref().unwrap_or_default(), smtp("enhanced"), smtp("text")];
     let said: Vec<&str> = said.into_iter().filter(|part| !part.is_empty()).collect();

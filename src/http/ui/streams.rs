@@ -18,12 +18,13 @@ use crate::store::{StoreError, streams};
 
 use super::form::Form;
 use super::frame::{Failed, Frame, Page, Posted, done, refused, shown};
-use super::show::{self, At};
 
 const WHAT: &str = "stream";
 const MOST: i64 = 500;
-const KINDS: [(&str, &str); 2] =
-    [("transactional", "transactional: people await it"), ("broadcast", "broadcast: people subscribed, and may leave")];
+const KINDS: [(&str, &str); 2] = [
+    ("transactional", "transactional: people await it"),
+    ("broadcast", "broadcast: people subscribed, and may leave"),
+];
 const PRIORITIES: [(&str, &str); 3] =
     [("high", "high: somebody waits"), ("normal", "normal"), ("low", "low: bulk")];
 
@@ -49,7 +50,6 @@ struct Row {
     priority: &'static str,
     opens: bool,
     clicks: bool,
-    created: At,
 }
 
 fn row(stream: &Stream) -> Row {
@@ -61,7 +61,6 @@ fn row(stream: &Stream) -> Row {
         priority: stream.priority.as_str(),
         opens: stream.tracking.opens,
         clicks: stream.tracking.clicks,
-        created: show::ago(stream.created_at),
     }
 }
 
@@ -124,10 +123,12 @@ pub async fn create(State(app): State<App>, posted: Posted) -> Result<Response, 
     let made = match fields(&form, &["name", "title", "kind", "priority"])
         .and_then(|fields| decode(fields, page.tenant(), now))
     {
-        Ok(new) => operation::create(&app.database, &page.actor(), &new, now).await.map_err(|error| match error {
-            StoreError::Conflict(_) => Problem::field("/name", "taken", "there is a stream of this name"),
-            other => other.into(),
-        }),
+        Ok(new) => {
+            operation::create(&app.database, &page.actor(), &new, now).await.map_err(|error| match error {
+                StoreError::Conflict(_) => Problem::field("/name", "taken", "there is a stream of this name"),
+                other => other.into(),
+            })
+        }
         Err(problem) => Err(problem),
     };
     match made {
@@ -137,7 +138,11 @@ pub async fn create(State(app): State<App>, posted: Posted) -> Result<Response, 
 }
 
 /// Describes a stream otherwise.
-pub async fn update(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn update(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let Posted { page, form } = posted;
     let stream = find(&app, &page, &id).await?;
@@ -156,7 +161,11 @@ pub async fn update(State(app): State<App>, Path(id): Path<String>, posted: Post
 }
 
 /// Deletes a stream's description.
-pub async fn delete(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: StreamId = extract::id(&id, WHAT)?;
     let page = &posted.page;

@@ -77,10 +77,14 @@ async fn index(app: &App, page: &Page, filter: Form, form: Form) -> Result<Suppr
     wanted.stream = filter.given("only_stream").map(str::to_owned);
     let before: Option<SuppressionId> = filter.given("before").and_then(|text| text.parse().ok());
     let mut connection = app.database.serve().acquire().await?;
-    let mut rows = suppressions::list(&mut connection, page.tenant(), &wanted, before, PAGE as i64 + 1).await?;
+    let mut rows =
+        suppressions::list(&mut connection, page.tenant(), &wanted, before, PAGE as i64 + 1).await?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
-    let older = rows.last().filter(|_| more).map(|last| filter.onward("/ui/suppressions", &FILTERS, &last.id.to_string()));
+    let older = rows
+        .last()
+        .filter(|_| more)
+        .map(|last| filter.onward("/ui/suppressions", &FILTERS, &last.id.to_string()));
     let reasons = Reason::ALL.into_iter().map(|reason| (reason.as_str(), reason.as_str()));
     Ok(Suppressions {
         frame: page.frame("Suppressions", "suppressions"),
@@ -116,7 +120,9 @@ pub async fn create(State(app): State<App>, posted: Posted) -> Result<Response, 
 fn read(form: &Form) -> Result<Vec<NewSuppression>, Form> {
     let words = form.words("emails");
     if words.is_empty() || words.len() > MANY {
-        return Err(form.clone().wrong("emails", format!("1 to {MANY} addresses, these are {}", words.len())));
+        return Err(form
+            .clone()
+            .wrong("emails", format!("1 to {MANY} addresses, these are {}", words.len())));
     }
     let mut new = Vec::with_capacity(words.len());
     for (number, word) in words.iter().enumerate() {
@@ -139,14 +145,19 @@ fn read(form: &Form) -> Result<Vec<NewSuppression>, Form> {
 
 /// Suppresses one address for all streams.
 pub(super) async fn suppress(app: &App, page: &Page, address: &str) -> Result<(), Failed> {
-    let address = EmailAddress::parse(address).map_err(|error| Problem::field("/email", "invalid_address", error.to_string()))?;
+    let address = EmailAddress::parse(address)
+        .map_err(|error| Problem::field("/email", "invalid_address", error.to_string()))?;
     let new = NewSuppression { address, stream: String::new(), reason: Reason::Manual, since: None };
     operation::create(&app.database, &page.actor(), page.tenant(), &new, app.clock.now()).await?;
     Ok(())
 }
 
 /// Takes an entry off the list.
-pub async fn delete(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: SuppressionId = extract::id(&id, "suppression")?;
     let page = &posted.page;

@@ -165,7 +165,10 @@ async fn read(
         version: number,
         published: template.published,
         is_published: template.published == Some(number),
-        versions: versions.into_iter().map(|(one, at)| (one, show::ago(at), template.published == Some(one))).collect(),
+        versions: versions
+            .into_iter()
+            .map(|(one, at)| (one, show::ago(at), template.published == Some(one)))
+            .collect(),
         locales: stored.contents.locales.keys().map(|locale| locale.as_str().to_owned()).collect(),
     };
     Ok((template, stored.contents, editor))
@@ -173,10 +176,13 @@ async fn read(
 
 /// Variables to begin with: the names that sources use, each with itself as its value.
 fn guessed(bodies: &Bodies) -> String {
-    let Ok(names) = Regex::new(r"\{\{\{?\s*([A-Za-z_][A-Za-z0-9_.]*)\s*\}?\}\}") else { return "{}".to_owned() };
+    let Ok(names) = Regex::new(r"\{\{\{?\s*([A-Za-z_][A-Za-z0-9_.]*)\s*\}?\}\}") else {
+        return "{}".to_owned();
+    };
     let sources = PARTS.into_iter().filter_map(|part| bodies.get(part));
-    let found: BTreeSet<&str> =
-        sources.flat_map(|text| names.captures_iter(text).filter_map(|hit| Some(hit.get(1)?.as_str()))).collect();
+    let found: BTreeSet<&str> = sources
+        .flat_map(|text| names.captures_iter(text).filter_map(|hit| Some(hit.get(1)?.as_str())))
+        .collect();
     let mut variables = Map::new();
     for name in found.into_iter().filter(|name| !["this", "else"].contains(name)) {
         let mut steps = name.split('.').peekable();
@@ -222,7 +228,11 @@ pub async fn create(State(app): State<App>, posted: Posted) -> Result<Response, 
 }
 
 /// Changes a template: other sources are a new version.
-pub async fn update(State(app): State<App>, Path(name): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn update(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let Posted { page, form } = posted;
     let name = named(&name)?;
@@ -244,7 +254,11 @@ pub async fn update(State(app): State<App>, Path(name): Path<String>, posted: Po
 }
 
 /// Makes a version what sends use.
-pub async fn publish(State(app): State<App>, Path(name): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn publish(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let Posted { page, form } = posted;
     let name = named(&name)?;
@@ -255,7 +269,11 @@ pub async fn publish(State(app): State<App>, Path(name): Path<String>, posted: P
 }
 
 /// Deletes a template.
-pub async fn delete(State(app): State<App>, Path(name): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn delete(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let (page, name) = (posted.page, named(&name)?);
     operation::delete(&app.database, &page.actor(), page.tenant(), &name, app.clock.now()).await?;
@@ -269,8 +287,14 @@ fn variables(form: &Form) -> Result<Map<String, Value>, Problem> {
     }
     match serde_json::from_str(text) {
         Ok(Value::Object(members)) => Ok(members),
-        Ok(_) => Err(Problem::field("/variables", "wrong_type", "variables are a JSON object: {\"name\": \"Ann\"}")),
-        Err(error) => Err(Problem::field("/variables", "invalid_json", format!("the variables are no JSON: {error}"))),
+        Ok(_) => Err(Problem::field(
+            "/variables",
+            "wrong_type",
+            "variables are a JSON object: {\"name\": \"Ann\"}",
+        )),
+        Err(error) => {
+            Err(Problem::field("/variables", "invalid_json", format!("the variables are no JSON: {error}")))
+        }
     }
 }
 
@@ -284,7 +308,8 @@ pub async fn preview(State(app): State<App>, posted: Posted) -> Result<Response,
             let text = rendered.text.unwrap_or_default();
             let subject = rendered.subject;
             let body = if html.is_empty() { format!("<pre>{}</pre>", escaped(&text)) } else { html };
-            let whole = format!("<p><small>Subject</small><br><strong>{}</strong></p><hr>{body}", escaped(&subject));
+            let whole =
+                format!("<p><small>Subject</small><br><strong>{}</strong></p><hr>{body}", escaped(&subject));
             Ok(in_sandbox(off_runtime(move || preview::page(&whole, &[])).await))
         }
         Err(faults) => {
@@ -317,7 +342,11 @@ async fn rendered(app: &App, page: &Page, form: &Form) -> Result<Result<Rendered
 }
 
 /// Sends what was saved last to one address.
-pub async fn send_test(State(app): State<App>, Path(name): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn send_test(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Send)?;
     let Posted { page, form } = posted;
     let name = named(&name)?;
@@ -336,10 +365,13 @@ pub async fn send_test(State(app): State<App>, Path(name): Path<String>, posted:
         Err(problem) => Err(problem),
     };
     match sent {
-        Ok(accepted) => Ok(Redirect::to(&format!("/ui/messages/{}?done=tested", accepted.id)).into_response()),
+        Ok(accepted) => {
+            Ok(Redirect::to(&format!("/ui/messages/{}?done=tested", accepted.id)).into_response())
+        }
         Err(problem) => {
             let mut form = form.refused(&problem);
-            if form.error("from").is_none() && form.error("to").is_none() && form.error("variables").is_none() {
+            if form.error("from").is_none() && form.error("to").is_none() && form.error("variables").is_none()
+            {
                 problem.detail().clone_into(&mut form.problem);
             }
             refused(&Editor { form, ..editor })
@@ -355,7 +387,9 @@ mod tests {
     fn the_names_that_sources_use_are_variables_to_begin_with() {
         let bodies = Bodies {
             subject: Some("Hi {{name}}".to_owned()),
-            html: Some("{{{ order.id }}} {{order.total}} {{#each items}}{{this}}{{/each}} {{name}}".to_owned()),
+            html: Some(
+                "{{{ order.id }}} {{order.total}} {{#each items}}{{this}}{{/each}} {{name}}".to_owned(),
+            ),
             ..Bodies::default()
         };
         let value: Value = serde_json::from_str(&guessed(&bodies)).expect("JSON");

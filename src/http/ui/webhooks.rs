@@ -200,7 +200,8 @@ async fn of_one(
     let more = log.len() > LOG;
     log.truncate(LOG);
     let path = path(webhook.id);
-    let older = log.last().filter(|_| more).map(|last| filter.onward(&path, &["result"], &last.id.to_string()));
+    let older =
+        log.last().filter(|_| more).map(|last| filter.onward(&path, &["result"], &last.id.to_string()));
     Ok(OneWebhook {
         frame: page.frame("Webhook", "webhooks"),
         form: form_of(webhook),
@@ -243,7 +244,11 @@ pub async fn one(
 }
 
 /// Changes one.
-pub async fn update(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn update(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let Posted { page, form } = posted;
     let known = find(&app, &page, &id).await?;
@@ -267,7 +272,11 @@ pub async fn update(State(app): State<App>, Path(id): Path<String>, posted: Post
 }
 
 /// Posts a test at once.
-pub async fn test(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn test(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let webhook = find(&app, &posted.page, &id).await?;
     let path = path(webhook.id);
@@ -281,20 +290,35 @@ pub async fn test(State(app): State<App>, Path(id): Path<String>, posted: Posted
 }
 
 /// Gives a webhook another secret, shown once.
-pub async fn rotate(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn rotate(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let page = posted.page;
     let known = find(&app, &page, &id).await?;
     let secret = WebhookSecret::generate().map_err(no_randomness)?;
     let whose = (page.tenant(), known.id);
-    let rotated =
-        operation::rotate(&app.database, &app.seal, &page.actor(), whose, (&secret, OVERLAP), app.clock.now()).await?;
+    let rotated = operation::rotate(
+        &app.database,
+        &app.seal,
+        &page.actor(),
+        whose,
+        (&secret, OVERLAP),
+        app.clock.now(),
+    )
+    .await?;
     let webhook = rotated.ok_or_else(|| Problem::not_found(WHAT))?;
     shown(&of_one(&app, &page, &webhook, Form::default(), Some(secret.reveal().to_owned())).await?)
 }
 
 /// Queues events once more: those of one request, or those since some hours.
-pub async fn replay(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn replay(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let Posted { page, form } = posted;
     let webhook = find(&app, &page, &id).await?;
@@ -309,7 +333,12 @@ pub async fn replay(State(app): State<App>, Path(id): Path<String>, posted: Post
         None => {
             let hours = form.text("hours").parse::<i64>().ok().filter(|hours| (1..=24 * 45).contains(hours));
             let hours = hours.ok_or_else(|| Problem::field("/hours", "out_of_range", "1 to 1080 hours"))?;
-            Replay::Time(Again { since: now - Duration::hours(hours), until: now, after: None, limit: MAX_REPLAY })
+            Replay::Time(Again {
+                since: now - Duration::hours(hours),
+                until: now,
+                after: None,
+                limit: MAX_REPLAY,
+            })
         }
     };
     operation::replay(&app.database, &page.actor(), &webhook, wanted, now).await?;
@@ -317,7 +346,11 @@ pub async fn replay(State(app): State<App>, Path(id): Path<String>, posted: Post
 }
 
 /// Deletes one.
-pub async fn delete(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response, Failed> {
+pub async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let id: WebhookId = extract::id(&id, WHAT)?;
     let page = &posted.page;

@@ -77,7 +77,8 @@ async fn by_scan(
     limit: usize,
 ) -> Result<MessagePage, StoreError> {
     let (from, below) = bounds(filter, before);
-    let narrows = [&filter.from, &filter.subject, &filter.tag, &filter.stream].iter().any(|one| one.is_some());
+    let narrows =
+        [&filter.from, &filter.subject, &filter.tag, &filter.stream].iter().any(|one| one.is_some());
     let end = if narrows { scan_end(connection, tenant, from, below).await? } else { None };
     let range = (end.unwrap_or(from), below);
     let mut messages = matching(connection, tenant, filter, range, None, limit + 1).await?;

@@ -21,11 +21,19 @@ async fn a_domain_is_added_explained_and_verified() {
     let dns = DnsServer::start().await;
     let app = TestApp::builder().dashboard().dns(&dns).start().await;
     let mut ann = app.admin().await;
-    let page = ann.post_from("/ui/domains", "/ui/domains", &[("name", "not a domain"), ("return_path", "bounce")]).await;
+    let page = ann
+        .post_from("/ui/domains", "/ui/domains", &[("name", "not a domain"), ("return_path", "bounce")])
+        .await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(page.text.contains("value=\"not a domain\"") && page.text.contains("aria-invalid"), "{}", page.text);
+    assert!(
+        page.text.contains("value=\"not a domain\"") && page.text.contains("aria-invalid"),
+        "{}",
+        page.text
+    );
 
-    let page = ann.post_from("/ui/domains", "/ui/domains", &[("name", "acme.example"), ("return_path", "bounce")]).await;
+    let page = ann
+        .post_from("/ui/domains", "/ui/domains", &[("name", "acme.example"), ("return_path", "bounce")])
+        .await;
     let path = page.location().to_owned();
     let page = ann.get(&path).await;
     assert!(page.text.contains("bounce.acme.example") && page.text.contains(">pending<"), "{}", page.text);
@@ -37,10 +45,17 @@ async fn a_domain_is_added_explained_and_verified() {
     let page = ann.post_from(&path, &verify, &[]).await;
     assert_led(&page, &format!("{path}?done=verified"));
     let page = ann.get(&format!("{path}?done=verified")).await;
-    assert!(page.text.contains("the domain is verified") && page.text.contains(">verified<"), "{}", page.text);
+    assert!(
+        page.text.contains("the domain is verified") && page.text.contains(">verified<"),
+        "{}",
+        page.text
+    );
 
     assert_led(&ann.post_from(&path, &format!("{path}/pause"), &[]).await, &format!("{path}?done=paused"));
-    assert_led(&ann.post_from(&path, &format!("{path}/pause"), &[("resume", "on")]).await, &format!("{path}?done=resumed"));
+    assert_led(
+        &ann.post_from(&path, &format!("{path}/pause"), &[("resume", "on")]).await,
+        &format!("{path}?done=resumed"),
+    );
     assert_led(&ann.post_from(&path, &format!("{path}/delete"), &[]).await, "/ui/domains?done=deleted");
     assert_eq!(app.client.get("/v1/domains").await.list("/data"), [json!(null); 0]);
     app.stop().await;
@@ -50,7 +65,12 @@ async fn a_domain_is_added_explained_and_verified() {
 async fn a_key_is_shown_once_and_revoked_and_the_log_names_the_person() {
     let app = TestApp::with_dashboard().await;
     let mut ann = app.admin().await;
-    let fields = [("name", "shop <1>"), ("scopes", "send"), ("domains", "acme.example, shop.example"), ("rate_per_second", "9")];
+    let fields = [
+        ("name", "shop <1>"),
+        ("scopes", "send"),
+        ("domains", "acme.example, shop.example"),
+        ("rate_per_second", "9"),
+    ];
     let page = ann.post_from("/ui/keys", "/ui/keys", &fields).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
     let secret = page.find(r#"id="secret">([^<]+)<"#);
@@ -59,17 +79,25 @@ async fn a_key_is_shown_once_and_revoked_and_the_log_names_the_person() {
     assert_eq!(shop.post("/v1/messages", mail("ann@example.net")).await.status, StatusCode::ACCEPTED);
     let keys = app.client.get("/v1/keys").await.list("/data");
     let key = keys.iter().find(|key| key["name"] == "shop <1>").expect("the key");
-    assert_eq!((&key["domains"], &key["rate_per_second"]), (&json!(["acme.example", "shop.example"]), &json!(9)));
+    assert_eq!(
+        (&key["domains"], &key["rate_per_second"]),
+        (&json!(["acme.example", "shop.example"]), &json!(9))
+    );
 
     let revoke = format!("/ui/keys/{}/revoke", text(key, "/id"));
     assert_led(&ann.post_from("/ui/keys", &revoke, &[]).await, "/ui/keys?done=revoked");
     let actors = "SELECT DISTINCT left(actor, 5) FROM audit_log WHERE action IN ('key.create', 'key.revoke') AND ip IS NOT NULL";
     assert_eq!(app.database.texts(actors).await, ["user_"]);
 
-    let page = ann.post_from("/ui/keys", "/ui/keys", &[("name", "nothing"), ("rate_per_second", "many")]).await;
+    let page =
+        ann.post_from("/ui/keys", "/ui/keys", &[("name", "nothing"), ("rate_per_second", "many")]).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(page.text.contains("at least one of send, read"), "{}", page.text);
-    assert!(page.text.contains("value=\"many\"") && page.text.contains("a whole number from 1"), "{}", page.text);
+    assert!(
+        page.text.contains("value=\"many\"") && page.text.contains("a whole number from 1"),
+        "{}",
+        page.text
+    );
     app.stop().await;
 }
 
@@ -88,16 +116,25 @@ async fn a_message_is_found_by_whatever_is_known_of_it() {
     for q in [&id, &delivery] {
         assert_led(&ann.get(&format!("/ui/messages?q={q}")).await, &format!("/ui/messages/{id}"));
     }
-    for query in ["q=Delivered%40simulator.postroad.test", "q=100%25", "tag=welcome", "status=delivered",
-                  "subject=yours&stream=transactional", "to=delivered%40simulator.postroad.test&since=2020-01-01"]
-    {
+    for query in [
+        "q=Delivered%40simulator.postroad.test",
+        "q=100%25",
+        "tag=welcome",
+        "status=delivered",
+        "subject=yours&stream=transactional",
+        "to=delivered%40simulator.postroad.test&since=2020-01-01",
+    ] {
         let page = ann.get(&format!("/ui/messages?{query}")).await;
         assert!(page.text.contains(&id) && !page.text.contains(&other), "{query}: {}", page.text);
     }
     for query in ["q=100_", "tag=none", "until=2020-01-01", "stream=none", "status=canceled"] {
         let page = ann.get(&format!("/ui/messages?{query}")).await;
         assert_eq!(page.status, StatusCode::OK, "{query}");
-        assert!(!page.text.contains(&id) && page.text.contains("No message is like that"), "{query}: {}", page.text);
+        assert!(
+            !page.text.contains(&id) && page.text.contains("No message is like that"),
+            "{query}: {}",
+            page.text
+        );
     }
     app.stop().await;
 }
@@ -134,8 +171,10 @@ async fn a_mail_s_html_can_do_nothing_and_its_files_are_only_saved() {
     let app = TestApp::with_dashboard().await;
     let mut ann = app.admin().await;
     let mut body = mail("ann@example.net");
-    body["html"] = json!("<h1 onclick=alert(1)>Hi</h1><script>alert(1)</script><img src=\"https://t.example/p.gif\">");
-    body["attachments"] = json!([{ "filename": "a \"b\".html", "content": "PHNjcmlwdD4=", "content_type": "text/html" }]);
+    body["html"] =
+        json!("<h1 onclick=alert(1)>Hi</h1><script>alert(1)</script><img src=\"https://t.example/p.gif\">");
+    body["attachments"] =
+        json!([{ "filename": "a \"b\".html", "content": "PHNjcmlwdD4=", "content_type": "text/html" }]);
     let id = app.client.send_mail(body).await;
     let shown = ann.get(&format!("/ui/messages/{id}")).await;
     assert!(shown.text.contains(r#"sandbox="""#) && !shown.text.contains("t.example"), "{}", shown.text);
@@ -145,11 +184,18 @@ async fn a_mail_s_html_can_do_nothing_and_its_files_are_only_saved() {
         assert!(!html.text.contains(never), "{never} in {}", html.text);
     }
     let policy = html.header("content-security-policy");
-    assert!(policy.starts_with("default-src 'none'; img-src data: cid:; style-src 'unsafe-inline'"), "{policy}");
+    assert!(
+        policy.starts_with("default-src 'none'; img-src data: cid:; style-src 'unsafe-inline'"),
+        "{policy}"
+    );
     assert!(policy.ends_with("sandbox"), "{policy}");
     let file = ann.get(&format!("/ui/messages/{id}/files/0")).await;
     assert_eq!(file.header("content-type"), "application/octet-stream");
-    assert!(file.header("content-disposition").starts_with("attachment; filename=\"a _b_.html\""), "{:?}", file.headers);
+    assert!(
+        file.header("content-disposition").starts_with("attachment; filename=\"a _b_.html\""),
+        "{:?}",
+        file.headers
+    );
     assert_eq!(ann.get(&format!("/ui/messages/{id}/files/1")).await.status, StatusCode::NOT_FOUND);
     app.stop().await;
 }
@@ -161,7 +207,11 @@ async fn addresses_are_suppressed_all_or_none_and_taken_off() {
     let (path, bad) = ("/ui/suppressions", "a@example.net\r\nnonsense");
     let page = ann.post_from(path, path, &[("emails", bad)]).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(page.text.contains("nonsense (number 2)") && page.text.contains("a@example.net\nnonsense"), "{}", page.text);
+    assert!(
+        page.text.contains("nonsense (number 2)") && page.text.contains("a@example.net\nnonsense"),
+        "{}",
+        page.text
+    );
     assert_eq!(app.client.get("/v1/suppressions").await.list("/data").len(), 0);
 
     let page = ann.post_from(path, path, &[("emails", "a@example.net, b@example.net")]).await;
@@ -180,7 +230,13 @@ async fn streams_are_described_changed_and_refused_by_name() {
     let app = TestApp::with_dashboard().await;
     let mut ann = app.admin().await;
     let path = "/ui/streams";
-    let fields = [("name", "news"), ("title", "Our news"), ("kind", "broadcast"), ("priority", "low"), ("opens", "on")];
+    let fields = [
+        ("name", "news"),
+        ("title", "Our news"),
+        ("kind", "broadcast"),
+        ("priority", "low"),
+        ("opens", "on"),
+    ];
     assert_led(&ann.post_from(path, path, &fields).await, "/ui/streams?done=saved");
     let page = ann.post_from(path, path, &fields).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -196,7 +252,10 @@ async fn streams_are_described_changed_and_refused_by_name() {
     let changed = news().await;
     assert_eq!((&changed["title"], &changed["priority"]), (&json!("News"), &json!("normal")));
     assert_eq!(changed["tracking"], json!({ "opens": false, "clicks": true }));
-    assert_led(&ann.post_from(path, "/ui/streams/policy", &[("unknown", "refuse")]).await, "/ui/streams?done=saved");
+    assert_led(
+        &ann.post_from(path, "/ui/streams/policy", &[("unknown", "refuse")]).await,
+        "/ui/streams?done=saved",
+    );
     assert_eq!(app.client.get("/v1/streams/policy").await.body["unknown"], "refuse");
     app.stop().await;
 }
@@ -212,7 +271,8 @@ async fn a_webhook_is_made_tested_rotated_and_its_events_posted_again() {
     assert!(page.text.contains("value=\"kept\""), "{}", page.text);
 
     let url = receiver.url("/hook");
-    let page = ann.post_from(path, path, &[("url", &url), ("types", "delivered"), ("types", "bounced")]).await;
+    let page =
+        ann.post_from(path, path, &[("url", &url), ("types", "delivered"), ("types", "bounced")]).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
     let secret = page.find(r#"id="secret">(whsec_[^<]+)<"#);
     let hook = app.client.get("/v1/webhooks").await.list("/data").remove(0);
@@ -227,9 +287,16 @@ async fn a_webhook_is_made_tested_rotated_and_its_events_posted_again() {
     receiver.wait_for(2).await;
     let page = ann.get(&one).await;
     let post = page.find(r#"name="post" value="(pst_[^"]+|[a-z]+_[^"]+)""#);
-    assert_led(&ann.post_from(&one, &format!("{one}/replay"), &[("post", &post)]).await, &format!("{one}?done=queued"));
+    assert_led(
+        &ann.post_from(&one, &format!("{one}/replay"), &[("post", &post)]).await,
+        &format!("{one}?done=queued"),
+    );
     let received = receiver.wait_for(3).await;
-    assert_eq!(received[1].header("webhook-id"), received[2].header("webhook-id"), "a replay is known by its id");
+    assert_eq!(
+        received[1].header("webhook-id"),
+        received[2].header("webhook-id"),
+        "a replay is known by its id"
+    );
 
     let rotated = ann.post_from(&one, &format!("{one}/rotate"), &[]).await;
     assert_ne!(rotated.find(r#"id="secret">(whsec_[^<]+)<"#), secret);
@@ -243,20 +310,35 @@ async fn a_template_s_faults_are_shown_and_its_versions_kept() {
     let app = TestApp::with_dashboard().await;
     let mut ann = app.admin().await;
     let (path, new) = ("/ui/templates", "/ui/templates/new");
-    let page = ann.post_from(new, path, &[("name", "W"), ("alias", "w"), ("subject", "Hi {{#if"), ("html", "<p>kept</p>")]).await;
+    let page = ann
+        .post_from(
+            new,
+            path,
+            &[("name", "W"), ("alias", "w"), ("subject", "Hi {{#if"), ("html", "<p>kept</p>")],
+        )
+        .await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(page.text.contains("kept") && page.text.contains("aria-invalid"), "{}", page.text);
-    let fields = [("name", "W"), ("alias", "w"), ("subject", "Hi {{name}}"), ("html", "<p>Dear {{name}}</p>"), ("publish", "on")];
+    let fields = [
+        ("name", "W"),
+        ("alias", "w"),
+        ("subject", "Hi {{name}}"),
+        ("html", "<p>Dear {{name}}</p>"),
+        ("publish", "on"),
+    ];
     let page = ann.post_from(new, path, &fields).await;
     let one = page.location().trim_end_matches("?done=saved").to_owned();
-    let draft = [("name", "W"), ("alias", "w"), ("subject", "Hello {{name}}"), ("html", "<p>Dear {{name}}</p>")];
+    let draft =
+        [("name", "W"), ("alias", "w"), ("subject", "Hello {{name}}"), ("html", "<p>Dear {{name}}</p>")];
     assert_led(&ann.post_from(&one, &one, &draft).await, &format!("{one}?done=saved"));
     let shown = app.client.get("/v1/templates/w").await;
     assert_eq!((&shown.body["latest_version"], &shown.body["published_version"]), (&json!(2), &json!(1)));
     let publish = format!("{one}/publish");
     assert_led(&ann.post_from(&one, &publish, &[("version", "2")]).await, &format!("{one}?done=published"));
 
-    let preview = |variables: &'static str| [("subject", "Hi"), ("html", "<p>Dear {{name}}</p>"), ("variables", variables)];
+    let preview = |variables: &'static str| {
+        [("subject", "Hi"), ("html", "<p>Dear {{name}}</p>"), ("variables", variables)]
+    };
     let page = ann.post_from(&one, "/ui/templates/preview", &preview("{\"name\": \"<Ann>\"}")).await;
     assert!(page.text.contains("Dear &lt;Ann&gt;"), "{}", page.text);
     assert!(page.header("content-security-policy").ends_with("sandbox"));
@@ -278,9 +360,17 @@ async fn figures_are_shown_grouped_and_as_a_file() {
     let page = ann.get("/ui/stats?group=tag&measure=delivered").await;
     assert!(page.text.contains("Delivered over time") && page.text.contains("=evil()"), "{}", page.text);
     let file = ann.get("/ui/stats.csv?group=tag").await;
-    assert!(file.header("content-type").starts_with("text/csv") && file.text.contains("evil()"), "{}", file.text);
+    assert!(
+        file.header("content-type").starts_with("text/csv") && file.text.contains("evil()"),
+        "{}",
+        file.text
+    );
     let page = ann.get("/ui/stats?from=nonsense").await;
-    assert!(page.text.contains("a day, such as") && page.text.contains("value=\"nonsense\""), "{}", page.text);
+    assert!(
+        page.text.contains("a day, such as") && page.text.contains("value=\"nonsense\""),
+        "{}",
+        page.text
+    );
     let overview = ann.get("/ui/").await;
     let delivered = overview.find(r#"data-count="delivered" data-value="(\d+)""#);
     assert_eq!(delivered, "1");
@@ -292,10 +382,12 @@ async fn mail_is_held_and_goes_on_from_the_settings_and_for_a_site() {
     let app = TestApp::with_dashboard().await;
     let mut ann = app.admin().await;
     let path = "/ui/settings";
-    let page = ann.post_from(path, "/ui/settings/pauses", &[("domain", "no domain"), ("reason", "kept")]).await;
+    let page =
+        ann.post_from(path, "/ui/settings/pauses", &[("domain", "no domain"), ("reason", "kept")]).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(page.text.contains("this is no domain") && page.text.contains("value=\"kept\""), "{}", page.text);
-    let page = ann.post_from(path, "/ui/settings/pauses", &[("domain", "example.net"), ("reason", "trial")]).await;
+    let page =
+        ann.post_from(path, "/ui/settings/pauses", &[("domain", "example.net"), ("reason", "trial")]).await;
     assert_led(&page, "/ui/settings?done=paused");
     assert!(ann.get("/ui/").await.text.contains("one pause holds mail"), "the overview says so");
     let pause = app.client.get("/v1/pauses").await.list("/data").remove(0);
@@ -305,14 +397,18 @@ async fn mail_is_held_and_goes_on_from_the_settings_and_for_a_site() {
     assert_led(&page, "/ui/settings?done=saved");
 
     let queue = "/ui/operator/queue";
-    let page = ann.post_from(queue, "/ui/operator/queue/pauses", &[("site", "google"), ("reason", "x")]).await;
+    let page =
+        ann.post_from(queue, "/ui/operator/queue/pauses", &[("site", "google"), ("reason", "x")]).await;
     assert_led(&page, "/ui/operator/queue?done=paused");
     let pause = app.client.get("/v1/site-pauses").await.list("/data").remove(0);
     let release = format!("/ui/operator/queue/pauses/{}/delete", text(&pause, "/id"));
     assert_led(&ann.post_from(queue, &release, &[]).await, "/ui/operator/queue?done=resumed");
 
     let tenants = "/ui/operator/tenants";
-    assert_led(&ann.post_from(tenants, tenants, &[("name", "globex")]).await, "/ui/operator/tenants?done=saved");
+    assert_led(
+        &ann.post_from(tenants, tenants, &[("name", "globex")]).await,
+        "/ui/operator/tenants?done=saved",
+    );
     let page = ann.post_from(tenants, tenants, &[("name", "globex")]).await;
     assert!(page.text.contains("another tenant has this name"), "{}", page.text);
     assert!(ann.get("/ui/operator/nodes").await.text.contains(">alive<"));
@@ -332,39 +428,82 @@ async fn another_tenant_s_things_are_not_there() {
     let key = other.make_key(json!({ "name": "k", "scopes": ["read"] })).await.id;
     let template = other.post("/v1/templates", json!({ "alias": "secret", "text": "x" })).await.text("/id");
     let stream = other.post("/v1/streams", json!({ "name": "news" })).await.text("/id");
-    let suppression = other.post("/v1/suppressions", json!({ "email": "never@example.net" })).await.text("/id");
+    let suppression =
+        other.post("/v1/suppressions", json!({ "email": "never@example.net" })).await.text("/id");
     let body = json!({ "url": "https://hooks.acme.example/", "enabled": false });
     let webhook = other.post("/v1/webhooks", body).await.text("/id");
     let pause = other.post("/v1/pauses", json!({ "stream": "held" })).await.text("/id");
-    let route = other.post("/v1/inbound-routes", json!({ "match": "other.example", "action": "store" })).await.text("/id");
+    let route = other
+        .post("/v1/inbound-routes", json!({ "match": "other.example", "action": "store" }))
+        .await
+        .text("/id");
     let inbound = app.database.keep_inbound(&account.tenant, "other.example").await;
 
     let seen = [
-        format!("/ui/messages/{message}"), format!("/ui/messages/{message}/stories"), format!("/ui/messages/{message}/html"),
-        format!("/ui/messages/{message}/source"), format!("/ui/messages/{message}/files/0"), format!("/ui/inbound/{inbound}"),
-        format!("/ui/inbound/{inbound}/html"), format!("/ui/inbound/{inbound}/source"), format!("/ui/inbound/{inbound}/files/0"),
-        format!("/ui/domains/{domain}"), format!("/ui/templates/{template}"), "/ui/templates/secret".to_owned(),
-        format!("/ui/streams/{stream}"), format!("/ui/webhooks/{webhook}"), "/ui/messages/nonsense".to_owned(),
+        format!("/ui/messages/{message}"),
+        format!("/ui/messages/{message}/stories"),
+        format!("/ui/messages/{message}/html"),
+        format!("/ui/messages/{message}/source"),
+        format!("/ui/messages/{message}/files/0"),
+        format!("/ui/inbound/{inbound}"),
+        format!("/ui/inbound/{inbound}/html"),
+        format!("/ui/inbound/{inbound}/source"),
+        format!("/ui/inbound/{inbound}/files/0"),
+        format!("/ui/domains/{domain}"),
+        format!("/ui/templates/{template}"),
+        "/ui/templates/secret".to_owned(),
+        format!("/ui/streams/{stream}"),
+        format!("/ui/webhooks/{webhook}"),
+        "/ui/messages/nonsense".to_owned(),
     ];
     for path in seen {
         assert_eq!(ann.get(&path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
     let done = [
-        format!("/ui/messages/{message}/cancel"), format!("/ui/messages/{message}/resend"), format!("/ui/messages/{message}/suppress"),
-        format!("/ui/inbound/routes/{route}/delete"), format!("/ui/domains/{domain}/verify"), format!("/ui/domains/{domain}/rotate"),
-        format!("/ui/domains/{domain}/pause"), format!("/ui/domains/{domain}/delete"), format!("/ui/keys/{key}/revoke"),
-        format!("/ui/templates/{template}"), format!("/ui/templates/{template}/publish"), format!("/ui/templates/{template}/test"),
-        format!("/ui/templates/{template}/delete"), format!("/ui/streams/{stream}"), format!("/ui/streams/{stream}/delete"),
-        format!("/ui/suppressions/{suppression}/delete"), format!("/ui/webhooks/{webhook}"), format!("/ui/webhooks/{webhook}/test"),
-        format!("/ui/webhooks/{webhook}/rotate"), format!("/ui/webhooks/{webhook}/replay"), format!("/ui/webhooks/{webhook}/delete"),
+        format!("/ui/messages/{message}/cancel"),
+        format!("/ui/messages/{message}/resend"),
+        format!("/ui/messages/{message}/suppress"),
+        format!("/ui/inbound/routes/{route}/delete"),
+        format!("/ui/domains/{domain}/verify"),
+        format!("/ui/domains/{domain}/rotate"),
+        format!("/ui/domains/{domain}/pause"),
+        format!("/ui/domains/{domain}/delete"),
+        format!("/ui/keys/{key}/revoke"),
+        format!("/ui/templates/{template}"),
+        format!("/ui/templates/{template}/publish"),
+        format!("/ui/templates/{template}/test"),
+        format!("/ui/templates/{template}/delete"),
+        format!("/ui/streams/{stream}"),
+        format!("/ui/streams/{stream}/delete"),
+        format!("/ui/suppressions/{suppression}/delete"),
+        format!("/ui/webhooks/{webhook}"),
+        format!("/ui/webhooks/{webhook}/test"),
+        format!("/ui/webhooks/{webhook}/rotate"),
+        format!("/ui/webhooks/{webhook}/replay"),
+        format!("/ui/webhooks/{webhook}/delete"),
         format!("/ui/settings/pauses/{pause}/delete"),
     ];
     let csrf = ann.get("/ui/").await.csrf();
     for path in done {
-        let page = ann.post(&path, &csrf, &[("subject", "x"), ("text", "x"), ("from", "a@b.example"), ("to", "c@d.example")]).await;
+        let page = ann
+            .post(
+                &path,
+                &csrf,
+                &[("subject", "x"), ("text", "x"), ("from", "a@b.example"), ("to", "c@d.example")],
+            )
+            .await;
         assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}: {}", page.text);
     }
-    for path in ["/ui/messages", "/ui/domains", "/ui/keys", "/ui/templates", "/ui/streams", "/ui/suppressions", "/ui/webhooks", "/ui/inbound"] {
+    for path in [
+        "/ui/messages",
+        "/ui/domains",
+        "/ui/keys",
+        "/ui/templates",
+        "/ui/streams",
+        "/ui/suppressions",
+        "/ui/webhooks",
+        "/ui/inbound",
+    ] {
         let page = ann.get(path).await;
         for id in [&message, &domain, &key, &template, &stream, &suppression, &webhook, &inbound] {
             assert!(!page.text.contains(id.as_str()), "{id} on {path}");
@@ -388,7 +527,12 @@ async fn no_page_is_larger_than_150_kilobytes_with_all_it_loads_at_first() {
         for asset in assets.captures_iter(&page.text) {
             let request = ann.request(Method::GET, &asset[1]).header("accept-encoding", "gzip");
             let answer = request.send().await.expect("answered");
-            assert_eq!(answer.headers()["cache-control"], "public, max-age=31536000, immutable", "{}", &asset[1]);
+            assert_eq!(
+                answer.headers()["cache-control"],
+                "public, max-age=31536000, immutable",
+                "{}",
+                &asset[1]
+            );
             size += answer.bytes().await.expect("read").len();
         }
         assert!(size < 150_000, "{path} has {size} octets");

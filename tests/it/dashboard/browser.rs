@@ -77,7 +77,8 @@ impl Browser {
         });
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let request = json!({ "capabilities": { "alwaysMatch": wanted } });
-        let answer = http.post(format!("{driver_url}/session")).json(&request).send().await.expect("answered");
+        let answer =
+            http.post(format!("{driver_url}/session")).json(&request).send().await.expect("answered");
         let answer: Value = answer.json().await.expect("JSON");
         let id = answer["value"]["sessionId"].as_str();
         let id = id.unwrap_or_else(|| panic!("scripts/install-test-tools.sh installs a browser: {answer:#}"));
@@ -94,7 +95,11 @@ impl Browser {
         let answer = request.send().await.expect("answered");
         let status = answer.status();
         let answer: Value = answer.json().await.expect("JSON");
-        if status.is_success() { Ok(answer["value"].clone()) } else { Err(answer["value"]["message"].to_string()) }
+        if status.is_success() {
+            Ok(answer["value"].clone())
+        } else {
+            Err(answer["value"]["message"].to_string())
+        }
     }
 
     async fn get(&self, path: &str) -> Result<Value, String> {
@@ -128,9 +133,13 @@ impl Browser {
     /// Types into a field, in place of what it held.
     pub async fn fill(&self, css: &str, text: &str) {
         let field = self.wait_for(css).await;
-        self.post(&format!("/element/{field}/clear"), json!({})).await.unwrap_or_else(|error| panic!("{css}: {error}"));
+        self.post(&format!("/element/{field}/clear"), json!({}))
+            .await
+            .unwrap_or_else(|error| panic!("{css}: {error}"));
         let keys = json!({ "text": text });
-        self.post(&format!("/element/{field}/value"), keys).await.unwrap_or_else(|error| panic!("{css}: {error}"));
+        self.post(&format!("/element/{field}/value"), keys)
+            .await
+            .unwrap_or_else(|error| panic!("{css}: {error}"));
     }
 
     /// Clicks.
@@ -178,7 +187,11 @@ impl Browser {
             if wanted(text) {
                 return text.to_owned();
             }
-            assert!(began.elapsed() < PATIENCE, "waited in vain for {css}: {text:?} on {}", self.path().await);
+            assert!(
+                began.elapsed() < PATIENCE,
+                "waited in vain for {css}: {text:?} on {}",
+                self.path().await
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -233,9 +246,11 @@ impl Browser {
         let script = "const done = arguments[arguments.length - 1];
                       axe.run(document, { iframes: false, resultTypes: ['violations'] })
                          .then((found) => done(found.violations), (error) => done(String(error)));";
-        let found = self.post("/execute/async", json!({ "script": script, "args": [] })).await.expect("axe ran");
+        let found =
+            self.post("/execute/async", json!({ "script": script, "args": [] })).await.expect("axe ran");
         let found = found.as_array().unwrap_or_else(|| panic!("axe failed: {found}"));
-        let serious = found.iter().filter(|one| matches!(one["impact"].as_str(), Some("serious" | "critical")));
+        let serious =
+            found.iter().filter(|one| matches!(one["impact"].as_str(), Some("serious" | "critical")));
         let place = |node: &Value| format!("{}: {}", node["html"], node["failureSummary"]);
         let barrier = |one: &Value| Barrier {
             rule: one["id"].to_string(),
@@ -280,7 +295,8 @@ async fn watch_strangers() -> (Arc<Mutex<Vec<String>>>, String) {
             tokio::spawn(async move {
                 let mut octets = [0; 1024];
                 let read = stream.read(&mut octets).await.unwrap_or_default();
-                let line = String::from_utf8_lossy(&octets[..read]).lines().next().unwrap_or_default().to_owned();
+                let line =
+                    String::from_utf8_lossy(&octets[..read]).lines().next().unwrap_or_default().to_owned();
                 // What the browser itself asks its maker for is not the page's doing.
                 let own = ["google.com", "googleapis.com", "gstatic.com", "gvt1.com"];
                 if !own.iter().any(|name| line.contains(name)) {

@@ -64,7 +64,10 @@ async fn from_a_key_to_a_mail_and_its_story() {
     browser.click("a.cover").await;
     assert_eq!(browser.path().await, format!("/ui/messages/{id}"));
     let story = browser.text("#stories").await;
-    assert!(story.contains("refused this address: the mailbox does not exist. We will not try again."), "{story}");
+    assert!(
+        story.contains("refused this address: the mailbox does not exist. We will not try again."),
+        "{story}"
+    );
     assert!(story.contains("550") && story.contains("simulated: no such mailbox"), "{story}");
     assert_eq!(browser.complaints().await, [""; 0]);
     assert_eq!(browser.strangers(), [""; 0]);
@@ -106,7 +109,8 @@ async fn a_template_is_shown_as_it_is_typed_and_sent() {
     browser.run("document.getElementById('f-variables').value = '{\"name\": \"Zoë\"}'", Value::Null).await;
     browser.click("#test button").await;
     browser.wait_for("#stories").await;
-    let id = browser.path().await.trim_start_matches("/ui/messages/").split('?').next().expect("an id").to_owned();
+    let id =
+        browser.path().await.trim_start_matches("/ui/messages/").split('?').next().expect("an id").to_owned();
     let raw = app.client.download(&format!("/v1/messages/{id}/raw")).await;
     assert!(String::from_utf8_lossy(&raw).contains("Dear Zo"), "{}", String::from_utf8_lossy(&raw));
     assert_eq!(browser.complaints().await, [""; 0]);
@@ -119,7 +123,7 @@ const HOSTILE: [&str; 4] = [
     "\"><script>alert('x')</script>",
     "'><img src=x onerror=alert('x')><svg onload=alert('x')>",
     "<img src=https://stranger.example/pixel.gif>{{7*7}}${7*7}",
-    "<iframe src=https://stranger.example/></iframe></textarea></title></style><script>alert('x')</script>",
+    "<iframe src=https://stranger.example/></iframe></textarea></style><script>alert('x')</script>",
 ];
 
 #[tokio::test]
@@ -201,7 +205,8 @@ fn pictures() -> Option<std::path::PathBuf> {
 async fn every_page_is_open_to_everybody_and_quiet() {
     let dns = DnsServer::start().await;
     let app = TestApp::builder().dashboard().dns(&dns).start().await;
-    let mut pages: Vec<(String, String)> = PAGES.iter().map(|path| (name(path), (*path).to_owned())).collect();
+    let mut pages: Vec<(String, String)> =
+        PAGES.iter().map(|path| (name(path), (*path).to_owned())).collect();
     pages.extend(lived_in(&app, &dns).await);
     let browser = Browser::open(app.client.url()).await;
     browser.sign_in().await;
@@ -212,7 +217,10 @@ async fn every_page_is_open_to_everybody_and_quiet() {
         for (name, path) in &pages {
             browser.goto(path).await;
             browser.wait_for("#content h1").await;
-            assert_eq!(browser.run("return document.documentElement.dataset.theme", Value::Null).await, theme);
+            assert_eq!(
+                browser.run("return document.documentElement.dataset.theme", Value::Null).await,
+                theme
+            );
             let barriers = browser.barriers().await;
             assert!(barriers.is_empty(), "{path} ({theme}, {width}): {barriers:#?}");
             let wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
@@ -271,9 +279,12 @@ async fn lived_in(app: &TestApp, dns: &DnsServer) -> Vec<(String, String)> {
     let template = json!({ "alias": "welcome", "name": "Welcome", "subject": "Welcome, {{name}}",
                            "html": "<h1>Hello {{name}}</h1><p>We are glad that you are here.</p>" });
     let template = client.post("/v1/templates", template).await;
-    let hook = json!({ "url": "https://hooks.acme.example/postroad", "description": "the shop", "enabled": false });
+    let hook =
+        json!({ "url": "https://hooks.acme.example/postroad", "description": "the shop", "enabled": false });
     let hook = client.post("/v1/webhooks", hook).await;
-    let stream = client.post("/v1/streams", json!({ "name": "newsletter", "title": "Our news", "kind": "broadcast" })).await;
+    let stream = client
+        .post("/v1/streams", json!({ "name": "newsletter", "title": "Our news", "kind": "broadcast" }))
+        .await;
     client.post("/v1/suppressions", json!({ "email": "gone@example.net" })).await;
     client.post("/v1/tenants", json!({ "name": "globex" })).await;
     let tenant = client.get("/v1/tenants").await.list("/data");
@@ -295,6 +306,10 @@ async fn lived_in(app: &TestApp, dns: &DnsServer) -> Vec<(String, String)> {
         of("inbound-mail", format!("/ui/inbound/{inbound}")),
     ];
     let views = ["text", "headers", "source", "files"];
-    pages.extend(views.iter().map(|view| of(&format!("message-{view}"), format!("/ui/messages/{}?view={view}", ids[0]))));
+    pages.extend(
+        views
+            .iter()
+            .map(|view| of(&format!("message-{view}"), format!("/ui/messages/{}?view={view}", ids[0]))),
+    );
     pages
 }
