@@ -4,5 +4,7 @@ mod acts;
 pub mod browser;
 mod oidc;
 mod pages;
+mod people;
 pub mod person;
+mod routes;
 mod sign_in;

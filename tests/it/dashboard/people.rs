@@ -23,7 +23,11 @@ impl TestApp {
                 let raw = String::from_utf8(raw).expect("text").replace("=\r\n", "").replace("=3D", "=");
                 if raw.contains(wanted) {
                     let link = raw.lines().find(|line| line.contains("/ui/")).expect("a link");
-                    return link.trim().strip_prefix(self.client.url()).expect("below the dashboard").to_owned();
+                    return link
+                        .trim()
+                        .strip_prefix(self.client.url())
+                        .expect("below the dashboard")
+                        .to_owned();
                 }
             }
             assert!(began.elapsed() < PATIENCE, "no mail to {address}");
@@ -34,7 +38,8 @@ impl TestApp {
     /// Somebody new, who was invited and has joined.
     pub async fn joined(&self, email: &str, role: &str) -> Person {
         let mut admin = self.admin().await;
-        let page = admin.post_from("/ui/team", "/ui/team/invitations", &[("email", email), ("role", role)]).await;
+        let page =
+            admin.post_from("/ui/team", "/ui/team/invitations", &[("email", email), ("role", role)]).await;
         assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text);
         let path = self.link_to(email, "invites you").await;
         let mut person = self.person();
@@ -53,7 +58,12 @@ async fn who_is_invited_joins_by_the_link_in_her_mail_once() {
     assert!(bob.is_in().await);
     let path = app.link_to("bob@example.net", "invites you").await;
     assert_eq!(app.person().get(&path).await.status, StatusCode::GONE, "used");
-    let roles = app.database.texts("SELECT u.email || ' ' || m.role FROM memberships m JOIN users u ON u.id = m.user_id ORDER BY 1").await;
+    let roles = app
+        .database
+        .texts(
+            "SELECT u.email || ' ' || m.role FROM memberships m JOIN users u ON u.id = m.user_id ORDER BY 1",
+        )
+        .await;
     assert_eq!(roles, ["ann@acme.example owner", "bob@example.net viewer"]);
     let logged = app.database.texts("SELECT action FROM audit_log WHERE action LIKE 'invitation.%' OR action = 'user.create' ORDER BY id").await;
     assert_eq!(logged, ["user.create", "invitation.create", "user.create"]);
@@ -77,7 +87,9 @@ async fn who_has_an_account_signs_in_to_join_another_tenant_and_switches_between
     let mut ann = app.admin().await;
     let page = ann.post_from("/ui/team", "/ui/tenant", &[("tenant", &other.tenant)]).await;
     assert_eq!(page.status, StatusCode::SEE_OTHER);
-    let page = ann.post_from("/ui/team", "/ui/team/invitations", &[("email", "bob@example.net"), ("role", "admin")]).await;
+    let page = ann
+        .post_from("/ui/team", "/ui/team/invitations", &[("email", "bob@example.net"), ("role", "admin")])
+        .await;
     assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text);
     let path = app.link_to("bob@example.net", "\"other\"").await;
 
@@ -85,7 +97,13 @@ async fn who_has_an_account_signs_in_to_join_another_tenant_and_switches_between
     let shown = stranger.get(&path).await;
     assert!(shown.text.contains("You have an account here already"), "{}", shown.text);
     let token = path.split('=').nth(1).expect("a token");
-    let page = stranger.post("/ui/invitation", &stranger.clone().get("/login").await.csrf(), &[("token", token), ("password", "another password")]).await;
+    let page = stranger
+        .post(
+            "/ui/invitation",
+            &stranger.clone().get("/login").await.csrf(),
+            &[("token", token), ("password", "another password")],
+        )
+        .await;
     assert!(page.status != StatusCode::SEE_OTHER, "the link alone does not get into an account");
 
     let shown = bob.get(&path).await;
@@ -108,14 +126,19 @@ async fn a_forgotten_password_is_chosen_anew_by_a_link_and_all_browsers_are_sign
     let told = |page: &Page, email: &str| (page.status, page.text.replace(email, "…"));
     let known = person.post_from("/ui/forgot", "/ui/forgot", &[("email", ADMIN)]).await;
     let unknown = person.post_from("/ui/forgot", "/ui/forgot", &[("email", "nobody@acme.example")]).await;
-    assert_eq!(told(&known, ADMIN), told(&unknown, "nobody@acme.example"), "nobody is told whether anybody has the address");
+    assert_eq!(
+        told(&known, ADMIN),
+        told(&unknown, "nobody@acme.example"),
+        "nobody is told whether anybody has the address"
+    );
     let path = app.link_to(ADMIN, "new password").await;
 
     let shown = person.get(&path).await;
     let (csrf, token) = (shown.csrf(), shown.field("token"));
     let short = person.post("/ui/reset", &csrf, &[("token", &token), ("password", "short")]).await;
     assert_eq!(short.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let done = person.post("/ui/reset", &csrf, &[("token", &token), ("password", "a new long password")]).await;
+    let done =
+        person.post("/ui/reset", &csrf, &[("token", &token), ("password", "a new long password")]).await;
     assert_eq!(done.status, StatusCode::OK, "{}", done.text);
     assert!(!ann.is_in().await, "whoever was in is out");
     let again = person.post("/ui/reset", &csrf, &[("token", &token), ("password", "another password")]).await;
@@ -196,11 +219,15 @@ async fn what_is_dangerous_wants_a_recent_proof() {
     let mut ann = app.admin().await;
     app.database.change("UPDATE sessions SET proved_at = proved_at - interval '31 minutes'").await;
     let page = ann.post_from("/ui/account", "/ui/account/app", &[]).await;
-    assert_eq!((page.status, page.location()), (StatusCode::SEE_OTHER, "/ui/account/confirm?next=%2Fui%2Faccount"));
+    assert_eq!(
+        (page.status, page.location()),
+        (StatusCode::SEE_OTHER, "/ui/account/confirm?next=%2Fui%2Faccount")
+    );
     let at = "/ui/account/confirm?next=%2Fui%2Faccount";
     let page = ann.post_from(at, "/ui/account/confirm", &[("password", "wrong password")]).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let page = ann.post_from(at, "/ui/account/confirm", &[("password", PASSWORD), ("next", "/ui/account")]).await;
+    let page =
+        ann.post_from(at, "/ui/account/confirm", &[("password", PASSWORD), ("next", "/ui/account")]).await;
     assert_eq!((page.status, page.location()), (StatusCode::SEE_OTHER, "/ui/account"));
     assert_eq!(ann.post_from("/ui/account", "/ui/account/app", &[]).await.status, StatusCode::OK);
     app.stop().await;
@@ -235,7 +262,8 @@ async fn nobody_decides_about_what_is_above_her_and_a_tenant_keeps_an_owner() {
         let page = bob.post(&path, &csrf, &[("role", role)]).await;
         assert_eq!(page.status, StatusCode::FORBIDDEN, "{path} {role}");
     }
-    let page = bob.post("/ui/team/invitations", &csrf, &[("email", "eve@example.net"), ("role", "owner")]).await;
+    let page =
+        bob.post("/ui/team/invitations", &csrf, &[("email", "eve@example.net"), ("role", "owner")]).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "nor may he invite one");
 
     let csrf = team.csrf();
@@ -247,7 +275,10 @@ async fn nobody_decides_about_what_is_above_her_and_a_tenant_keeps_an_owner() {
     assert_eq!(ann.post(&to(&anns), &csrf, &[("role", "viewer")]).await.status, StatusCode::SEE_OTHER);
     let page = ann.post(&to(&bobs), &csrf, &[("role", "viewer")]).await;
     assert_eq!(page.status, StatusCode::FORBIDDEN, "at once, on every page");
-    assert_eq!(bob.post_from("/ui/team", &format!("{}/delete", to(&anns)), &[]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(
+        bob.post_from("/ui/team", &format!("{}/delete", to(&anns)), &[]).await.status,
+        StatusCode::SEE_OTHER
+    );
     assert_eq!(ann.get("/ui/team").await.status, StatusCode::FORBIDDEN, "who is no member sees nothing");
     app.stop().await;
 }

@@ -65,7 +65,12 @@ async fn whoever_is_not_signed_in_is_asked_to_be_on_every_page() {
         let request = if method == Method::GET { request } else { request.header("x-csrf-token", &csrf) };
         let page = nobody.send(request).await;
         let led = page.status == StatusCode::SEE_OTHER && page.location().starts_with("/login");
-        assert!(led || page.status == StatusCode::UNAUTHORIZED, "{method} {path}: {} {}", page.status, page.text);
+        assert!(
+            led || page.status == StatusCode::UNAUTHORIZED,
+            "{method} {path}: {} {}",
+            page.status,
+            page.text
+        );
     }
     app.stop().await;
 }
@@ -86,11 +91,13 @@ async fn nothing_is_changed_without_a_forms_token_on_any_page() {
 async fn changes_as(person: &mut Person) -> Vec<(String, StatusCode)> {
     let csrf = person.get("/ui/account").await.csrf();
     let mut answered = Vec::new();
-    for (method, path) in all().into_iter().filter(|(method, path)| *method != Method::GET && !is_open(path)) {
+    for (method, path) in all().into_iter().filter(|(method, path)| *method != Method::GET && !is_open(path))
+    {
         if OWN.iter().any(|own| path.starts_with(own)) {
             continue;
         }
-        let request = person.request(method, &filled(&path)).header("x-csrf-token", &csrf).form(&[("x", "y")]);
+        let request =
+            person.request(method, &filled(&path)).header("x-csrf-token", &csrf).form(&[("x", "y")]);
         answered.push((path, person.send(request).await.status));
     }
     answered
@@ -113,8 +120,15 @@ async fn a_viewer_changes_nothing_and_only_who_runs_the_installation_runs_it() {
         let is_above = path.starts_with("/ui/operator");
         assert_eq!(status == StatusCode::FORBIDDEN, is_above, "an owner: {path} {status}");
     }
-    for path in all().into_iter().filter(|(method, path)| *method == Method::GET && path.starts_with("/ui/operator")) {
-        assert_eq!(owner.get(&filled(&path.1)).await.status, StatusCode::FORBIDDEN, "an owner sees {}", path.1);
+    for path in
+        all().into_iter().filter(|(method, path)| *method == Method::GET && path.starts_with("/ui/operator"))
+    {
+        assert_eq!(
+            owner.get(&filled(&path.1)).await.status,
+            StatusCode::FORBIDDEN,
+            "an owner sees {}",
+            path.1
+        );
     }
     app.stop().await;
 }

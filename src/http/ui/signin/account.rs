@@ -16,7 +16,7 @@ use crate::http::extract::Path;
 use crate::http::ui::form::Form;
 use crate::http::ui::frame::{Failed, Frame, Page, Posted, done, refused, shown};
 use crate::http::ui::page::Refusal;
-use crate::http::ui::session::{Visiting, Proof, SignedIn};
+use crate::http::ui::session::{Proof, SignedIn, Visiting};
 use crate::http::ui::show::{self, At};
 use crate::store::sessions::{self as rows, SignIn};
 
@@ -177,6 +177,12 @@ pub async fn change_password(
     posted: Posted,
 ) -> Result<Response, Failed> {
     let Posted { page, form } = posted;
+    // Who has no password yet gives none; her sign-in must then be recent.
+    if form.raw("present").is_empty()
+        && let Err(way) = fresh(&page.who, "/ui/account")
+    {
+        return Ok(way);
+    }
     let present = Password::given(form.raw("present"));
     let wrong = match Password::chosen(form.raw("password"), &page.who.email) {
         Err(error) => ("password", error.to_string()),
@@ -237,21 +243,29 @@ pub fn fresh(who: &SignedIn, next: &str) -> Result<(), Response> {
     match who.proof {
         Proof::Fresh => Ok(()),
         Proof::Stale => {
-            let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+            let query =
+                url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
             Err(Redirect::to(&format!("/ui/account/confirm?{query}")).into_response())
         }
     }
 }
 
 /// `GET /ui/account/confirm`.
-pub async fn ask(page: Page, axum::extract::RawQuery(query): axum::extract::RawQuery) -> Result<Response, Failed> {
+pub async fn ask(
+    page: Page,
+    axum::extract::RawQuery(query): axum::extract::RawQuery,
+) -> Result<Response, Failed> {
     let next = crate::http::extract::Query::parse(query.as_deref()).text("next").unwrap_or_default();
     let next = super::next(&next).to_owned();
     shown(&Confirm { frame: page.frame("Is it you?", "account"), form: Form::default(), next })
 }
 
 /// `POST /ui/account/confirm`.
-pub async fn confirm(State(app): State<App>, Visiting(visitor): Visiting, posted: Posted) -> Result<Response, Failed> {
+pub async fn confirm(
+    State(app): State<App>,
+    Visiting(visitor): Visiting,
+    posted: Posted,
+) -> Result<Response, Failed> {
     let Posted { page, form } = posted;
     let (next, now) = (super::next(form.text("next")).to_owned(), app.clock.now());
     let given = Password::given(form.raw("password"));
@@ -265,4 +279,3 @@ pub async fn confirm(State(app): State<App>, Visiting(visitor): Visiting, posted
         }
     }
 }
-

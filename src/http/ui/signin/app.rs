@@ -107,7 +107,8 @@ fn problem(error: FactorError) -> Problem {
 fn draw(page: &Page, secret: &TotpSecret, form: Form) -> Offer {
     let (path, size) = picture(&secret.uri(&page.who.email, "postroad")).unwrap_or_default();
     let text = secret.to_base32();
-    let groups: Vec<&str> = text.as_bytes().chunks(4).filter_map(|four| std::str::from_utf8(four).ok()).collect();
+    let groups: Vec<&str> =
+        text.as_bytes().chunks(4).filter_map(|four| std::str::from_utf8(four).ok()).collect();
     let frame = page.frame("Authenticator app", "account");
     Offer { frame, form, path, size, secret: groups.join(" ") }
 }
@@ -130,7 +131,9 @@ mod tests {
 
     #[test]
     fn a_secret_can_be_drawn() {
-        let (path, size) = picture("otpauth://totp/postroad:ann%40acme%2Eexample?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").expect("drawn");
+        let (path, size) =
+            picture("otpauth://totp/postroad:ann%40acme%2Eexample?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")
+                .expect("drawn");
         assert!(path.starts_with("M4 4h1v1h-1z"), "the corner is dark: {path}");
         assert!((29..100).contains(&size), "{size}");
     }

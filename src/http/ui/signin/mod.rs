@@ -1,12 +1,15 @@
 //! The ways in: log-in and log-out, the first person, and what people prove who they are by. All logic is in
 //! `account/users`; here are its pages.
 
+pub mod account;
+pub mod app;
 pub mod invitation;
 pub mod login;
 pub mod oidc;
 pub mod reset;
 pub mod second_factor;
 pub mod setup;
+pub mod team;
 
 /// Where to go after signing in: a page of ours, whatever the link said.
 fn next(given: &str) -> &str {

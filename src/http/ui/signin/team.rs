@@ -120,13 +120,14 @@ pub async fn invite(State(app): State<App>, posted: Posted) -> Result<Response, 
     let name = if who.name.is_empty() { who.email.clone() } else { format!("{} ({})", who.name, who.email) };
     let inviter = Inviter { actor: page.actor(), name, role: who.role };
     let (tenant, now) = (who.tenant, app.clock.now());
-    let form = match invitations::invite(&app.database, &app.letters, &inviter, tenant, (email, role), now).await {
-        Ok(_) => return Ok(done("/ui/team", "invited")),
-        Err(InviteError::Store(error)) => return Err(error.into()),
-        Err(error @ InviteError::NotYours) => form.wrong("role", error.to_string()),
-        Err(error @ InviteError::MemberAlready) => form.wrong("email", error.to_string()),
-        Err(error) => form.wrong("email", format!("The invitation could not be sent: {error}")),
-    };
+    let form =
+        match invitations::invite(&app.database, &app.letters, &inviter, tenant, (email, role), now).await {
+            Ok(_) => return Ok(done("/ui/team", "invited")),
+            Err(InviteError::Store(error)) => return Err(error.into()),
+            Err(error @ InviteError::NotYours) => form.wrong("role", error.to_string()),
+            Err(error @ InviteError::MemberAlready) => form.wrong("email", error.to_string()),
+            Err(error) => form.wrong("email", format!("The invitation could not be sent: {error}")),
+        };
     refused(&index(&app, &page, form).await?)
 }
 
