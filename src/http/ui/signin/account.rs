@@ -178,7 +178,7 @@ pub async fn change_password(
     let Posted { page, form } = posted;
     // Who has no password yet gives none; her sign-in must then be recent.
     if form.raw("present").is_empty()
-        && let Err(way) = fresh(&page.who, "/ui/account")
+        && let Some(way) = to_prove(&page.who, "/ui/account")
     {
         return Ok(way);
     }
@@ -234,17 +234,15 @@ struct Confirm {
     next: String,
 }
 
-/// Whoever wants something dangerous and has not proved lately who she is does that first.
-///
-/// # Errors
-/// The way there, which comes back to `next`.
-pub fn fresh(who: &SignedIn, next: &str) -> Result<(), Response> {
+/// Whoever wants something dangerous and has not proved lately who she is does that first: the way there, which comes
+/// back to `next`. `None`: she has.
+pub fn to_prove(who: &SignedIn, next: &str) -> Option<Response> {
     match who.proof {
-        Proof::Fresh => Ok(()),
+        Proof::Fresh => None,
         Proof::Stale => {
             let query =
                 url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
-            Err(Redirect::to(&format!("/ui/account/confirm?{query}")).into_response())
+            Some(Redirect::to(&format!("/ui/account/confirm?{query}")).into_response())
         }
     }
 }

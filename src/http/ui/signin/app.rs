@@ -12,7 +12,7 @@ use crate::http::error::{Kind, Problem};
 use crate::http::ui::form::Form;
 use crate::http::ui::frame::{Failed, Frame, Page, Posted, done, refused, shown};
 
-use super::account::fresh;
+use super::account::to_prove;
 
 #[derive(Template)]
 #[template(path = "ui/signin/app.html")]
@@ -37,7 +37,7 @@ struct Codes {
 /// `POST /ui/account/app`: offers the secret of a new app.
 pub async fn offer(State(app): State<App>, posted: Posted) -> Result<Response, Failed> {
     let page = posted.page;
-    if let Err(way) = fresh(&page.who, "/ui/account") {
+    if let Some(way) = to_prove(&page.who, "/ui/account") {
         return Ok(way);
     }
     match app.users.offer_app(page.who.user, app.clock.now()).await {
@@ -69,7 +69,7 @@ pub async fn confirm(State(app): State<App>, posted: Posted) -> Result<Response,
 /// `POST /ui/account/app/remove`.
 pub async fn remove(State(app): State<App>, posted: Posted) -> Result<Response, Failed> {
     let page = posted.page;
-    if let Err(way) = fresh(&page.who, "/ui/account") {
+    if let Some(way) = to_prove(&page.who, "/ui/account") {
         return Ok(way);
     }
     if app.users.remove_app(page.who.user, &page.actor(), app.clock.now()).await? {
@@ -81,7 +81,7 @@ pub async fn remove(State(app): State<App>, posted: Posted) -> Result<Response, 
 /// `POST /ui/account/codes`: new recovery codes.
 pub async fn renew(State(app): State<App>, posted: Posted) -> Result<Response, Failed> {
     let page = posted.page;
-    if let Err(way) = fresh(&page.who, "/ui/account") {
+    if let Some(way) = to_prove(&page.who, "/ui/account") {
         return Ok(way);
     }
     match app.users.renew_codes(page.who.user, &page.actor(), app.clock.now()).await {

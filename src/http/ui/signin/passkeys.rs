@@ -16,7 +16,7 @@ use crate::http::extract::{self, Path};
 use crate::http::ui::frame::{Failed, Posted, done};
 use crate::http::ui::session::{self, Current, Visiting, Halfway, Proof, SignedIn};
 
-use super::account::fresh;
+use super::account::to_prove;
 use super::login::status;
 
 /// Octets of an authenticator's answer.
@@ -78,7 +78,7 @@ pub async fn remove(
     posted: Posted,
 ) -> Result<Response, Failed> {
     let page = posted.page;
-    if let Err(way) = fresh(&page.who, "/ui/account") {
+    if let Some(way) = to_prove(&page.who, "/ui/account") {
         return Ok(way);
     }
     let id: PasskeyId = extract::id(&id, "passkey")?;

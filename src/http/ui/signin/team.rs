@@ -168,10 +168,10 @@ pub async fn remove(
     posted: Posted,
 ) -> Result<Response, Failed> {
     let page = posted.page;
-    let id: UserId = id.parse().map_err(|_| Problem::not_found("member"))?;
-    if id != page.who.user {
+    if id != page.who.user.to_string() {
         page.require(Act::People)?;
     }
+    let id: UserId = id.parse().map_err(|_| Problem::not_found("member"))?;
     members::remove(&app.database, &decider(&page), id, app.clock.now()).await.map_err(problem)?;
     Ok(done(if id == page.who.user { "/ui/" } else { "/ui/team" }, "deleted"))
 }
