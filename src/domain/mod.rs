@@ -1,9 +1,9 @@
 //! The nouns of postroad and its pure rules: what can be answered without clock, database or network.
 //! Domain types carry no serde and no SQL: each door owns its wire types, and `store` owns the rows.
 
-pub mod attention;
 pub mod account_notice;
 pub mod actor;
+pub mod attention;
 pub mod blueprint;
 pub mod classify;
 pub mod delivery;
