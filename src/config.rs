@@ -56,6 +56,9 @@ pub struct Config {
     pub pacing: Policies,
     /// `POSTROAD_WEBHOOK_ALLOW` (none): networks that webhooks may reach although private, separated by commas.
     pub webhook_allow: Vec<IpNet>,
+    /// `POSTROAD_RSPAMD_URL` (unset): the operator's scanner, for filters of mail that comes in:
+    /// `http://127.0.0.1:11333`.
+    pub rspamd_url: Option<url::Url>,
     /// `POSTROAD_DNS_SERVER` (the system's): resolvers, `address[:port]`, separated by commas; and
     /// `POSTROAD_DNS_TRUST` (`loopback`): whose word about signatures (DNSSEC) is taken: `loopback`, `always`, `never`.
     pub dns: dns::Settings,
@@ -190,6 +193,7 @@ impl Config {
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
             pacing: source.optional("PACING", pacing).unwrap_or_else(Policies::shipped),
             webhook_allow: source.parsed("WEBHOOK_ALLOW", "", networks).unwrap_or_default(),
+            rspamd_url: source.optional("RSPAMD_URL", http_url),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
             domain_grace: time::Duration::hours(source.number("DOMAIN_GRACE_HOURS", 72, 1..=8760) as i64),
@@ -414,6 +418,11 @@ fn networks(text: &str) -> Result<Vec<IpNet>, String> {
 fn pacing(path: &str) -> Result<Policies, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
     Policies::with(&text).map_err(|error| format!("{path}: {error}"))
+}
+
+fn http_url(text: &str) -> Result<url::Url, &'static str> {
+    let url = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.ok_or("an absolute http or https URL is needed")
 }
 
 fn yes_or_no(text: &str) -> Result<bool, &'static str> {

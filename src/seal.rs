@@ -46,6 +46,8 @@ pub enum Purpose {
     Unsubscribe,
     /// Sealed tokens in the links by which a recipient takes leave.
     UnsubscribeLink,
+    /// Senders of mail that is passed on.
+    Forwarding,
 }
 
 impl Purpose {
@@ -56,6 +58,7 @@ impl Purpose {
             Purpose::Tracking => b"postroad tracking v1",
             Purpose::Unsubscribe => b"postroad unsubscribe v1",
             Purpose::UnsubscribeLink => b"postroad unsubscribe link v1",
+            Purpose::Forwarding => b"postroad forwarding v1",
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod bootstrap;
 pub mod credentials;
 pub mod domains;
+pub mod inbound_filters;
 pub mod inbound_routes;
 pub mod keys;
 pub mod pauses;

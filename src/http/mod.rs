@@ -41,8 +41,8 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue,
-    relays, stats, streams, suppressions, templates, tenants, webhooks,
+    captured, docs, domains, events, export, health, inbound, inbound_filters, inbound_routes, keys,
+    messages, pauses, queue, relays, stats, streams, suppressions, templates, tenants, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -213,7 +213,11 @@ pub fn router(app: App) -> Router {
         .route("/v1/inbound/{id}", on(read, get(inbound::one)))
         .route("/v1/inbound/{id}/raw", on(read, get(inbound::raw)))
         .route("/v1/inbound-routes", on(manage, post(inbound_routes::create).get(inbound_routes::list)))
-        .route("/v1/inbound-routes/{id}", on(manage, get(inbound_routes::one).delete(inbound_routes::delete)))
+        .route(
+            "/v1/inbound-routes/{id}",
+            on(manage, get(inbound_routes::one).patch(inbound_routes::update).delete(inbound_routes::delete)),
+        )
+        .route("/v1/inbound-filters", on(manage, get(inbound_filters::read).patch(inbound_filters::set)))
         .route("/v1/streams", on(manage, post(streams::create).get(streams::list)))
         .route("/v1/streams/policy", on(manage, get(streams::policy).patch(streams::set_policy)))
         .route(

@@ -7,6 +7,7 @@
 //! checked from the URL.
 
 mod lookup;
+pub mod rspamd;
 
 use std::error::Error as _;
 use std::net::IpAddr;

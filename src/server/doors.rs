@@ -18,7 +18,7 @@ use crate::smtp::submission::BadLogins;
 use crate::smtp::{Listener, Settings, Submission, Tls};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Limits};
-use crate::worker::{follow, notify};
+use crate::worker::{follow, forward, notify};
 
 use super::certificate::{Certificate, Shown};
 use super::{Building, Role, changes, observe, streams};
@@ -68,6 +68,8 @@ impl Building {
             ports.mx = self.mx(operator, tls).await?;
         }
         if self.roles.contains(&Role::Worker) {
+            let forwarder = self.forwarder(front.accept.clone())?;
+            self.tellers.spawn("forward", forward::run(forwarder, self.stop_doors.clone()));
             let teller = Teller {
                 accept: front.accept,
                 database: self.opened.database.clone(),

@@ -22,6 +22,9 @@ pub fn handling_text(handling: &Handling) -> Option<String> {
     }
     flag(&mut object, "unsubscribe", handling.unsubscribe == Unsubscribe::OneClick);
     flag(&mut object, "notice", handling.bounces == Bounces::ToNobody);
+    if let Some(domain) = &handling.passed_on_by {
+        object.insert("passed_on_by".to_owned(), domain.as_str().into());
+    }
     if let Some(envelope) = &handling.envelope {
         object.insert("envelope".to_owned(), envelope_value(envelope));
     }
@@ -42,6 +45,10 @@ pub fn handling(stored: Option<&Value>) -> Handling {
         unsubscribe: if set("unsubscribe") { Unsubscribe::OneClick } else { Unsubscribe::None },
         bounces: if set("notice") { Bounces::ToNobody } else { Bounces::ToUs },
         envelope: stored.and_then(|value| value.get("envelope")).map(envelope),
+        passed_on_by: stored
+            .and_then(|value| value.get("passed_on_by"))
+            .and_then(Value::as_str)
+            .map(str::to_owned),
     }
 }
 
@@ -164,6 +171,7 @@ mod tests {
             form: Form::Blueprint,
             template: Some(TemplateId::new(time::OffsetDateTime::UNIX_EPOCH)),
             unsubscribe: Unsubscribe::OneClick,
+            passed_on_by: Some("in.acme.example".to_owned()),
         };
         assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
         let silent = Handling { envelope: Some(SubmittedEnvelope::default()), ..Handling::default() };

@@ -15,6 +15,7 @@ pub mod domains;
 mod error;
 pub mod events;
 pub mod feedback;
+pub mod filters;
 pub mod handling;
 pub mod health;
 pub mod idempotency;

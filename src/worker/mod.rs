@@ -6,6 +6,7 @@ pub mod apportion;
 pub mod complain;
 pub mod deliver;
 pub mod follow;
+pub mod forward;
 pub mod listen;
 pub mod notify;
 pub mod post;

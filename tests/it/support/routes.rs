@@ -54,7 +54,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 86] = [
+pub const ROUTES: [Route; 89] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -103,7 +103,10 @@ pub const ROUTES: [Route; 86] = [
     route("POST", "/v1/inbound-routes", Scope::Manage, None),
     route("GET", "/v1/inbound-routes", Scope::Manage, None),
     route("GET", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
+    route("PATCH", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
     route("DELETE", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
+    route("GET", "/v1/inbound-filters", Scope::Manage, None),
+    route("PATCH", "/v1/inbound-filters", Scope::Manage, None),
     route("POST", "/v1/suppressions", Scope::Manage, None),
     route("GET", "/v1/suppressions", Scope::Manage, None),
     route("POST", "/v1/suppressions/batch", Scope::Manage, None),
