@@ -4,6 +4,8 @@ mod authentication;
 mod bounces;
 mod complaints;
 mod door;
+mod filters;
+mod forwarding;
 mod notices;
 mod routes;
 mod strangers;
