@@ -41,6 +41,10 @@ pub struct Config {
     pub submissions_addr: Option<SocketAddr>,
     /// `POSTROAD_TLS_CERT` and `POSTROAD_TLS_KEY` (made for development): PEM files, read again when they change.
     pub tls_files: Option<TlsFiles>,
+    /// `POSTROAD_ACME` (`off`): certificates for the host name, the host of the public URL and tenants' tracking hosts are
+    /// got by ACME; the address is whom the authority writes to. Port 80 of those names must lead to
+    /// `POSTROAD_HTTP_ADDR` of any node. `POSTROAD_ACME_DIRECTORY` (Let's Encrypt): of which authority.
+    pub acme: Option<Acme>,
     /// `POSTROAD_MX_ADDR` (`127.0.0.1:2525`): mail from the world; `off`: none is taken. Port 0: any free one.
     pub mx_addr: Option<SocketAddr>,
     /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For`, and PROXY header before SMTP, is believed,
@@ -140,6 +144,15 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// Certificates by ACME (RFC 8555).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// Whom the authority writes to.
+    pub contact: EmailAddress,
+    /// Its directory.
+    pub directory: url::Url,
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -154,6 +167,8 @@ pub enum LogFormat {
 #[error("the configuration cannot be used:\n  {}", .0.join("\n  "))]
 pub struct BadConfig(pub Vec<String>);
 
+/// letsencrypt.org/docs/acme-protocol-updates
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 const PREFIX: &str = "POSTROAD_";
 
 impl Config {
@@ -180,6 +195,7 @@ impl Config {
             submission_addr: source.parsed("SUBMISSION_ADDR", "127.0.0.1:2587", address_or_off).flatten(),
             submissions_addr: source.parsed("SUBMISSIONS_ADDR", "127.0.0.1:2465", address_or_off).flatten(),
             tls_files: source.tls_files(),
+            acme: source.acme(),
             mx_addr: source.parsed("MX_ADDR", "127.0.0.1:2525", address_or_off).unwrap_or(None),
             trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
             direct_port: source.number("DIRECT_PORT", 25, 1..=65_535) as u16,
@@ -366,6 +382,15 @@ impl Source {
                 None
             }
         }
+    }
+
+    fn acme(&mut self) -> Option<Acme> {
+        let directory = self.parsed("ACME_DIRECTORY", LETS_ENCRYPT, http_url);
+        let contact = self.parsed("ACME", "off", |text| match text {
+            "off" => Ok(None),
+            address => EmailAddress::parse(address).map(Some),
+        });
+        Some(Acme { contact: contact.flatten()?, directory: directory? })
     }
 
     fn complaints_to(&mut self, platform: Option<&PlatformKey>) -> Option<EmailAddress> {

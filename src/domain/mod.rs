@@ -2,6 +2,7 @@
 //! Domain types carry no serde and no SQL: each door owns its wire types, and `store` owns the rows.
 
 pub mod blueprint;
+pub mod certificate;
 pub mod classify;
 pub mod delivery;
 pub mod event;

@@ -1,5 +1,6 @@
 //! The HTTP door. Every route is on this page, with the scope it demands.
 
+mod acme;
 pub mod api;
 pub mod auth;
 pub mod error;
@@ -166,6 +167,7 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/.well-known/acme-challenge/{token}", get(acme::answer))
         // Where the pixels and links of mail lead.
         .route("/t/o/{file}", get(tracking::open))
         .route("/t/c/{token}", get(tracking::click))

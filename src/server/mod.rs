@@ -62,7 +62,9 @@ use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::{Lanes, Streams};
-use crate::worker::{alive, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup};
+use crate::worker::{
+    alive, certify, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup,
+};
 
 pub use doors::Ports;
 pub use role::Role;
@@ -488,6 +490,10 @@ impl Building {
             content: self.config.content,
             figures: self.config.figures,
         };
+        if let Some(certifier) = identity::certifier(&self.config, &self.opened)? {
+            let clock = self.opened.clock.clone();
+            self.loops.spawn("certify", certify::run(certifier, clock, stop.clone()));
+        }
         let recheck = recheck::run(self.domains.clone(), self.opened.clock.clone(), stop.clone());
         self.loops.spawn("recheck", recheck);
         let rollup = rollup::Rollup {

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod blueprint;
 pub mod calls;
 pub mod captured;
+pub mod certificates;
 pub mod claim;
 pub mod domain_keys;
 pub mod domains;

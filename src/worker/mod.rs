@@ -3,6 +3,7 @@
 
 pub mod alive;
 pub mod apportion;
+pub mod certify;
 pub mod complain;
 pub mod deliver;
 pub mod follow;

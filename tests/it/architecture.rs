@@ -18,7 +18,7 @@ const LEVELS: [(u8, &[&str]); 9] = [
     (1, &["domain"]),
     (2, &["dns", "outbound", "store"]),
     (3, &["identities", "submission"]),
-    (4, &["account", "delivery", "feedback", "live", "reporting", "webhooks"]),
+    (4, &["account", "certificates", "delivery", "feedback", "live", "reporting", "webhooks"]),
     (5, &["http", "smtp", "worker"]),
     (6, &["config", "embedded"]),
     (7, &["doctor", "server"]),
@@ -32,7 +32,7 @@ struct Home {
     why: &'static str,
 }
 
-const HOMES: [Home; 13] = [
+const HOMES: [Home; 14] = [
     Home {
         library: "lettre",
         places: &["mail/", "delivery/transmit/", "delivery/stream.rs"],
@@ -67,6 +67,11 @@ const HOMES: [Home; 13] = [
         library: "toml",
         places: &["config.rs", "delivery/policy/read.rs"],
         why: "config.rs is the only reader of settings, but for the table of paces",
+    },
+    Home {
+        library: "instant_acme",
+        places: &["certificates/", "outbound/acme.rs"],
+        why: "certificates are got in one place",
     },
     Home { library: "clap", places: &["cli.rs", "main.rs"], why: "the command line is read in one place" },
     Home {

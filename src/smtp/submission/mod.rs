@@ -179,11 +179,12 @@ impl Mailroom for Submission {
 
     async fn auth(&self, session: &SessionInfo, _user: &str, secret: KeySecret) -> Entry {
         let (begun, peer, hash) = (Instant::now(), session.peer.ip(), secret.hash());
-        if self.guard.turns_away(peer, begun) || self.guard.is_worn_out(hash, begun) {
+        if self.guard.passes_over(peer, hash, begun) || self.guard.is_worn_out(hash, begun) {
             return Entry::Refused(refusals::TOO_MANY_LOGINS);
         }
         match self.keys.admit(hash, peer, self.now()).await {
             Ok(credential) if credential.key.scopes.has(Scope::Send) => {
+                self.guard.succeeded(peer, hash, begun);
                 metrics::counter!("postroad_smtp_logins_total", "result" => "good").increment(1);
                 return Entry::Granted(Login { hash, credential });
             }
@@ -194,7 +195,7 @@ impl Mailroom for Submission {
         metrics::counter!("postroad_smtp_logins_total", "result" => "bad").increment(1);
         let pause = self.guard.failed(peer, hash, begun).max(LEAST_PAUSE);
         tokio::time::sleep_until(begun + pause).await;
-        if self.guard.turns_away(peer, Instant::now()) {
+        if self.guard.is_suspect(peer, Instant::now()) {
             return Entry::Refused(refusals::TOO_MANY_LOGINS);
         }
         Entry::Refused(refusals::BAD_LOGIN)
