@@ -4,6 +4,8 @@
 //! Everything that is wrong is told at once. A misspelt key in the file stops the start; a `POSTROAD_` variable
 //! that means nothing to this version is told as a warning, since an environment may be meant for several.
 
+mod acme;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -23,6 +25,8 @@ use crate::domain::visitor::KeptAddress;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
 use crate::submission::{SenderPolicy, intake};
+
+pub use acme::Acme;
 
 /// How this process runs.
 #[derive(Debug, Clone)]
@@ -144,15 +148,6 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Certificates by ACME (RFC 8555).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Acme {
-    /// Whom the authority writes to.
-    pub contact: EmailAddress,
-    /// Its directory.
-    pub directory: url::Url,
-}
-
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -167,8 +162,6 @@ pub enum LogFormat {
 #[error("the configuration cannot be used:\n  {}", .0.join("\n  "))]
 pub struct BadConfig(pub Vec<String>);
 
-/// letsencrypt.org/docs/acme-protocol-updates
-const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 const PREFIX: &str = "POSTROAD_";
 
 impl Config {
@@ -195,7 +188,7 @@ impl Config {
             submission_addr: source.parsed("SUBMISSION_ADDR", "127.0.0.1:2587", address_or_off).flatten(),
             submissions_addr: source.parsed("SUBMISSIONS_ADDR", "127.0.0.1:2465", address_or_off).flatten(),
             tls_files: source.tls_files(),
-            acme: source.acme(),
+            acme: acme::read(&mut source),
             mx_addr: source.parsed("MX_ADDR", "127.0.0.1:2525", address_or_off).unwrap_or(None),
             trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
             direct_port: source.number("DIRECT_PORT", 25, 1..=65_535) as u16,
@@ -209,7 +202,7 @@ impl Config {
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
             pacing: source.optional("PACING", pacing).unwrap_or_else(Policies::shipped),
             webhook_allow: source.parsed("WEBHOOK_ALLOW", "", networks).unwrap_or_default(),
-            rspamd_url: source.optional("RSPAMD_URL", http_url),
+            rspamd_url: source.optional("RSPAMD_URL", acme::http_url),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
             domain_grace: time::Duration::hours(source.number("DOMAIN_GRACE_HOURS", 72, 1..=8760) as i64),
@@ -384,15 +377,6 @@ impl Source {
         }
     }
 
-    fn acme(&mut self) -> Option<Acme> {
-        let directory = self.parsed("ACME_DIRECTORY", LETS_ENCRYPT, http_url);
-        let contact = self.parsed("ACME", "off", |text| match text {
-            "off" => Ok(None),
-            address => EmailAddress::parse(address).map(Some),
-        });
-        Some(Acme { contact: contact.flatten()?, directory: directory? })
-    }
-
     fn complaints_to(&mut self, platform: Option<&PlatformKey>) -> Option<EmailAddress> {
         let address = self.optional("CFBL_ADDRESS", EmailAddress::parse)?;
         // RFC 9477 §3.1: a signature of the address's domain must cover it.
@@ -443,11 +427,6 @@ fn networks(text: &str) -> Result<Vec<IpNet>, String> {
 fn pacing(path: &str) -> Result<Policies, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
     Policies::with(&text).map_err(|error| format!("{path}: {error}"))
-}
-
-fn http_url(text: &str) -> Result<url::Url, &'static str> {
-    let url = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    url.ok_or("an absolute http or https URL is needed")
 }
 
 fn yes_or_no(text: &str) -> Result<bool, &'static str> {
