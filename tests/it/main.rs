@@ -2,6 +2,7 @@
 
 mod api;
 mod architecture;
+mod certificates;
 mod crash;
 mod direct;
 mod doctor;
