@@ -291,6 +291,14 @@ impl Shared {
 
 /// RFC 8555 §8.3: fetches the answer from where the name leads.
 async fn look(shared: &Shared, index: usize, request: &Request) -> Result<(), Problem> {
+    // Who starts a postroad knows only then where it listens.
+    for _ in 0..30 {
+        let name = shared.books().orders.get(index).map(|order| order.name.clone());
+        if name.is_none_or(|name| shared.books().places.contains_key(&name)) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     let (token, place, name) = {
         let books = shared.books();
         let order = books.orders.get(index).ok_or_else(|| Problem::malformed("there is no such order"))?;
