@@ -20,7 +20,7 @@ use postroad::doctor;
 use postroad::domain::key::{KeyLimits, KeyMode, Scope, Scopes};
 use postroad::domain::tenant::TenantName;
 use postroad::embedded::{self, Attached};
-use postroad::server::{Role, Server};
+use postroad::server::{Role, Server, files};
 use postroad::store::{Database, Use, nodes};
 
 /// An e-mail sending service: HTTP in, durable queue in Postgres, SMTP out.
@@ -152,6 +152,7 @@ fn init_log(config: &Config) -> Result<()> {
 }
 
 async fn serve(config: Config, roles: &[Role]) -> Result<ExitCode> {
+    files::raise_limit();
     let mut signals = Signals::new()?;
     let server = tokio::select! {
         started = Server::start(config.clone(), roles) => started?,

@@ -8,6 +8,7 @@ mod capture;
 mod certificate;
 mod changes;
 mod doors;
+pub mod files;
 mod identity;
 mod master_key;
 mod mx;

@@ -6,6 +6,7 @@ mod complaints;
 mod door;
 mod filters;
 mod forwarding;
+mod kills;
 mod notices;
 mod routes;
 mod strangers;
