@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 
-CARGO_FUZZ=0.13.1
+CARGO_FUZZ=0.13.2
 
 [ $# -ge 1 ] || die "usage: ${0##*/} SECONDS [TARGET…]"
 seconds=$1
