@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 
 use crate::domain::id::{EventId, Id, InboundId, InboundRouteId, MessageId, TenantId};
 

@@ -33,7 +33,7 @@ impl World {
         let dns = DnsServer::start().await;
         dns.txt("football.example.com", "v=spf1 ip4:127.0.0.1 -all");
         dns.txt("strict.example", "v=spf1 ip4:192.0.2.1 -all");
-        let sink = SmtpSink::builder().on_rcpt("dead@", reply("550 5.1.1 no such user")).start().await;
+        let sink = SmtpSink::builder().on_rcpt("dead@", reply("550 5.7.1 not wanted here")).start().await;
         let builder = builder().dns(&dns).relay(sink.address().port());
         let app = builder.set("POSTROAD_SENDER_POLICY", "verified").start().await;
         let domain = app.client.verified_domain(&dns, "acme.example").await;
@@ -144,7 +144,7 @@ async fn who_wrote_a_mail_that_is_refused_further_on_is_told() {
     assert_eq!((notice.from.as_str(), notice.to()), ("", vec!["joe@football.example.com"]));
     let shown = notice.text();
     assert!(shown.contains("Original-Recipient: rfc822;help@in.acme.example"), "{shown}");
-    assert!(shown.contains("Action: failed") && shown.contains("no such user"), "{shown}");
+    assert!(shown.contains("Action: failed") && shown.contains("not wanted here"), "{shown}");
 
     // Not who may be somebody else, nor who is no person.
     world.post("joe@strict.example", LETTER).await;
