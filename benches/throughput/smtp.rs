@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 /// A session that has logged in.
 pub struct Session {
-    stream: BufStream<TlsStream<TcpStream>>,
+    stream: Box<BufStream<TlsStream<TcpStream>>>,
     line: Vec<u8>,
 }
 
@@ -45,7 +45,7 @@ impl Session {
         socket.set_nodelay(true)?;
         let name = ServerName::try_from("localhost")?;
         let stream = BufStream::new(TlsConnector::from(trust).connect(name, socket).await?);
-        let mut session = Session { stream, line: Vec::with_capacity(512) };
+        let mut session = Session { stream: Box::new(stream), line: Vec::with_capacity(512) };
         session.expect(220).await?;
         session.say(b"EHLO bench.example\r\n").await?;
         session.expect(250).await?;

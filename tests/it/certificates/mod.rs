@@ -78,7 +78,7 @@ async fn a_certificate_is_got_once_answered_for_by_any_node_and_shown_by_all_of_
 
     // Its time has come: the next one is shown, by the same account.
     let before = until_shown(&authority, doors(&front)[0], HOST).await;
-    other.stop().await;
+    other.drain().await;
     let database = one.drain().await;
     database.change("UPDATE certificates SET due_at = now()").await;
     let one = builder(&authority).on(&database).start().await;
@@ -89,7 +89,7 @@ async fn a_certificate_is_got_once_answered_for_by_any_node_and_shown_by_all_of_
     }
     assert_eq!(authority.orders().len(), 2);
     assert_eq!(authority.accounts(), 1);
-    one.stop().await;
+    one.drain().await;
     front.stop().await;
 }
 
