@@ -68,7 +68,7 @@ impl Authenticator {
         if !matches!(found.arc.result(), DkimResult::Pass | DkimResult::None | DkimResult::Fail(_)) {
             return None;
         }
-        arc::seal(signer, &message, &self.results(claim, &message, &found), &found.arc)
+        arc::seal(signer, raw, &message, &self.results(claim, &message, &found), &found.arc)
     }
 
     async fn ask(&self, claim: Claim<'_>, raw: &[u8]) -> Option<Verdicts> {

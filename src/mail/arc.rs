@@ -8,8 +8,10 @@ use mail_auth::common::headers::{HeaderWriter, Writable};
 use mail_auth::{ArcOutput, AuthenticatedMessage, AuthenticationResults};
 
 use super::dkim::Signer;
+use super::trace;
 
-/// What the seal holds fast: what the reader sees, and what says whose it is.
+/// What the seal holds fast, as far as the mail has it: what the reader sees, and what says whose it is. What it has not
+/// may still come: signatures of ours do.
 const SEALED: [&str; 16] = [
     "From",
     "Sender",
@@ -29,15 +31,17 @@ const SEALED: [&str; 16] = [
     "DKIM-Signature",
 ];
 
-/// The three fields of a set, CRLF included, to be put before the mail. `None`: it cannot be sealed.
+/// The three fields of a set over `raw`, of which `message` is the parsed form, CRLF included, to be put before the mail. `None`: it cannot be sealed.
 pub fn seal(
     signer: &Signer,
+    raw: &[u8],
     message: &AuthenticatedMessage<'_>,
     results: &AuthenticationResults<'_>,
     chain: &ArcOutput<'_>,
 ) -> Option<String> {
     let sealer = ArcSealer::from_key(Lent(signer)).domain(signer.domain()).selector(signer.selector());
-    sealer.headers(SEALED).seal(message, results, chain).ok().map(|set| set.to_header())
+    let sealed = SEALED.into_iter().filter(|name| trace::count(raw, name) > 0);
+    sealer.headers(sealed).seal(message, results, chain).ok().map(|set| set.to_header())
 }
 
 /// The library wants to own its key.

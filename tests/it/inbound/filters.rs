@@ -220,8 +220,11 @@ async fn rspamd_is_asked_once_for_a_mail_and_its_points_count() {
     assert_eq!(fields[..3], ["127.0.0.1", "mx.example.net", "joe@football.example.com"]);
     assert!(mail.starts_with("From: Joe "), "{mail}");
     let kept = app.client.get("/v1/inbound").await.list("/data");
-    let found = |at: usize| (kept[at]["recipient"].clone(), kept[at]["filters"].as_array().map(Vec::len));
-    assert_eq!([found(1), found(0)], [(to[0].into(), Some(0)), (to[1].into(), Some(1))]);
+    let found = |to: &str| {
+        let mail = kept.iter().find(|mail| mail["recipient"] == to).expect("it was kept");
+        mail["filters"].as_array().map(Vec::len)
+    };
+    assert_eq!(to.map(found), [Some(0), Some(1)]);
     assert_eq!(peer.send("joe@football.example.com", &["low@in.acme.example"], LETTER).await, FILTERED);
     app.stop().await;
 }

@@ -143,7 +143,7 @@ async fn who_wrote_a_mail_that_is_refused_further_on_is_told() {
     let notice = world.got(1).await.remove(0);
     assert_eq!((notice.from.as_str(), notice.to()), ("", vec!["joe@football.example.com"]));
     let shown = notice.text();
-    assert!(shown.contains("Original-Recipient: rfc822;help@in.acme.example"), "{shown}");
+    assert!(shown.contains("Original-Recipient: rfc822; help@in.acme.example"), "{shown}");
     assert!(shown.contains("Action: failed") && shown.contains("not wanted here"), "{shown}");
 
     // Not who may be somebody else, nor who is no person.
