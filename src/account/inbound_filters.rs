@@ -25,8 +25,11 @@ pub async fn set(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let mut transaction = database.serve().begin().await?;
+    let before = filters::of_tenant(&mut transaction, tenant).await?;
+    let before = before.map_or_else(Vec::new, |(filters, _)| filters);
     filters::set(&mut transaction, tenant, wanted, now).await?;
-    let details = json!({ "filters": filters::filters_value(wanted) });
+    let known = |filters: &[Filter]| json!({ "filters": filters::filters_value(filters) });
+    let details = audit::changed(known(&before), known(wanted));
     let entry =
         Entry { actor: &actor.name, ip: actor.ip, action: "inbound_filters.set", target: "", details };
     audit::append(&mut transaction, tenant, entry, now).await?;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::filter::Filter;
@@ -107,7 +107,8 @@ pub async fn create(
         Err(StoreError::Conflict(_)) => return Err(InboundRouteError::Exists),
         other => other?,
     }
-    changed(&mut transaction, actor, &stored, "inbound_route.create", now).await?;
+    changed(&mut transaction, actor, &stored, "inbound_route.create", audit::made(shown(&stored)), now)
+        .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(stored)
 }
@@ -127,6 +128,7 @@ pub async fn update(
     let Some(mut stored) = inbound_routes::find_to_change(&mut transaction, tenant, id).await? else {
         return Ok(None);
     };
+    let before = shown(&stored);
     if let Some(pattern) = change.pattern {
         stored.local_pattern = pattern.local().to_owned();
         if stored.domain != pattern.domain() {
@@ -143,7 +145,8 @@ pub async fn update(
         Err(StoreError::Conflict(_)) => return Err(InboundRouteError::Exists),
         other => other?,
     }
-    changed(&mut transaction, actor, &stored, "inbound_route.update", now).await?;
+    let details = audit::changed(before, shown(&stored));
+    changed(&mut transaction, actor, &stored, "inbound_route.update", details, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(Some(stored))
 }
@@ -189,7 +192,8 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(stored) = inbound_routes::find(&mut transaction, tenant, id).await? else { return Ok(false) };
     inbound_routes::delete(&mut transaction, tenant, id).await?;
-    changed(&mut transaction, actor, &stored, "inbound_route.delete", now).await?;
+    changed(&mut transaction, actor, &stored, "inbound_route.delete", audit::removed(shown(&stored)), now)
+        .await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -275,21 +279,26 @@ fn holder_of(holders: &HashMap<String, TenantId>, domain: &str) -> Option<Tenant
     with_parents(domain).iter().find_map(|name| holders.get(name).copied())
 }
 
-async fn changed(
-    connection: &mut PgConnection,
-    actor: &Actor,
-    route: &StoredInboundRoute,
-    action: &'static str,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    let details = json!({
+/// As the audit log tells it.
+fn shown(route: &StoredInboundRoute) -> Value {
+    json!({
         "match": format!("{}@{}", route.local_pattern, route.domain),
         "priority": route.priority,
         "action": route.action,
         "url": route.url,
         "to": route.forward_to,
         "filters": filters_value(&route.filters),
-    });
+    })
+}
+
+async fn changed(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    route: &StoredInboundRoute,
+    action: &'static str,
+    details: Value,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let target = route.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, route.tenant, entry, now).await?;

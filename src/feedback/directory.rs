@@ -30,6 +30,8 @@ pub enum Addressee {
     Postmaster,
     /// Whose mail was passed on: notices about it go back to him.
     Stranger(EmailAddress),
+    /// `dmarc@`: for aggregate reports (RFC 9990).
+    Reports,
     /// Somebody at a tenant's domain.
     Routed(Arc<InboundRoute>),
 }
@@ -164,9 +166,15 @@ impl Directory {
         if let Some(original) = self.stranger(address).filter(|original| original.is_good(now)) {
             return Some(Addressee::Stranger(original.address));
         }
+        if address.local().eq_ignore_ascii_case(REPORTS) {
+            return Some(Addressee::Reports);
+        }
         mailbox_of_every_host(address.local())
     }
 }
+
+/// Who takes aggregate reports, at the installation's own domains and at tenants' return-path domains.
+pub const REPORTS: &str = "dmarc";
 
 /// RFC 2142: what every host that takes mail has.
 fn mailbox_of_every_host(local: &str) -> Option<Addressee> {

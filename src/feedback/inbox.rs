@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::domain::filter::Measure;
 use crate::domain::id::TenantId;
 use crate::mail::EmailAddress;
+use crate::mail::dmarc_report::AggregateReport;
 use crate::mail::returned::{self, Envelope, Returned};
 use crate::mail::trace::{self, Hop};
 use crate::store::{Database, PgConnection, StoreError};
@@ -15,6 +16,7 @@ use super::authenticate::{Authenticator, Claim, Verdicts};
 use super::bounce::{self, Effect};
 use super::complaint::{self, Matched};
 use super::directory::{Addressee, Directory, Mailroom};
+use super::dmarc;
 use super::kept::{self, Owner};
 use super::screen::{Screen, Screened};
 use super::unsubscribe;
@@ -127,6 +129,10 @@ impl Inbox {
             true => Some(self.examine(mail).await),
             false => None,
         };
+        let report = match recipients.iter().any(|(_, addressee)| matches!(addressee, Addressee::Reports)) {
+            true => dmarc::read(mail.raw).await,
+            false => None,
+        };
         let ordered = in_order(recipients);
         let screened = self.screened(examined.as_ref(), &ordered).await;
         if screened.iter().all(|screened| screened.fate == Some(Measure::Reject)) {
@@ -134,7 +140,7 @@ impl Inbox {
         }
         let mut transaction = self.database.serve().begin().await?;
         for ((address, addressee), screened) in ordered.into_iter().zip(&screened) {
-            let work = Work { mail, examined: examined.as_ref(), screened };
+            let work = Work { mail, examined: examined.as_ref(), report: report.as_ref(), screened };
             if self.one(&mut transaction, work, address, addressee, now).await? == Taken::TooEarly {
                 return Ok(Taken::TooEarly);
             }
@@ -202,6 +208,12 @@ impl Inbox {
             Addressee::Postmaster => {
                 keep(connection, work, Owner::Operator(self.operator), address, now).await?;
             }
+            Addressee::Reports => match (work.report, work.examined) {
+                (Some(report), Some(examined)) => {
+                    dmarc::apply(connection, report, &examined.verdicts, now).await?;
+                }
+                _ => keep(connection, work, Owner::Operator(self.operator), address, now).await?,
+            },
             Addressee::Stranger(_) => {
                 keep(connection, work, Owner::Stranger(self.operator), address, now).await?;
             }
@@ -240,6 +252,7 @@ fn may_keep(addressee: &Addressee) -> bool {
 struct Work<'a> {
     mail: &'a Arrived<'a>,
     examined: Option<&'a Examined<'a>>,
+    report: Option<&'a AggregateReport>,
     screened: &'a Screened,
 }
 

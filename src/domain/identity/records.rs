@@ -109,6 +109,8 @@ pub struct Places {
     pub tracking: String,
 }
 
+/// What stands before a domain's name in that of its host for links and pixels.
+pub const TRACKING_LABEL: &str = "track";
 /// The MX preference that is suggested.
 const PREFERENCE: u16 = 10;
 
@@ -160,7 +162,7 @@ fn dkim(domain: &str, keys: &[KeyFacts], place: usize, key: &KeyFacts) -> Record
 /// installation's own is no alias of itself, and needs an MX.
 /// The host of a domain's tracking links.
 pub fn tracking_host(domain: &str) -> String {
-    format!("track.{domain}")
+    format!("{TRACKING_LABEL}.{domain}")
 }
 
 fn bounces(return_path: &str, places: &Places) -> Record {
