@@ -27,7 +27,7 @@ use postroad::domain::tenant::TenantName;
 use postroad::domain::user::{self, Login, Reach};
 use postroad::embedded::{self, Attached};
 use postroad::seal::Purpose;
-use postroad::server::{Role, Server, master_key};
+use postroad::server::{Role, Server, files, master_key};
 use postroad::store::{Database, Use, nodes};
 
 /// An e-mail sending service: HTTP in, durable queue in Postgres, SMTP out.
@@ -217,6 +217,7 @@ fn init_log(config: &Config) -> Result<()> {
 }
 
 async fn serve(config: Config, roles: &[Role]) -> Result<ExitCode> {
+    files::raise_limit();
     let mut signals = Signals::new()?;
     let server = tokio::select! {
         started = Server::start(config.clone(), roles) => started?,

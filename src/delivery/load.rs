@@ -178,7 +178,8 @@ impl From<LoadedMessage> for Message {
     fn from(loaded: LoadedMessage) -> Message {
         let is_blueprint = loaded.handling.form == Form::Blueprint;
         let blueprint = loaded.raw.as_deref().filter(|_| is_blueprint).and_then(blueprint).map(Arc::new);
-        let sender_domain = loaded.sender.rsplit_once('@').map_or("", |(_, domain)| domain).to_owned();
+        let author = loaded.sender.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let sender_domain = loaded.handling.passed_on_by.clone().unwrap_or_else(|| author.to_owned());
         Message {
             ttl: Duration::seconds(loaded.ttl_seconds.into()),
             readable: loaded.raw.is_some() && is_blueprint == blueprint.is_some(),

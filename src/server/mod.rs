@@ -10,6 +10,7 @@ mod changes;
 mod doors;
 mod erasures;
 mod first;
+pub mod files;
 mod identity;
 pub mod master_key;
 mod mx;
@@ -67,7 +68,9 @@ use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::{Hashed, Lanes, Quotas, Streams};
-use crate::worker::{alive, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup};
+use crate::worker::{
+    alive, certify, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup,
+};
 
 pub use doors::Ports;
 use first::First;
@@ -525,6 +528,10 @@ impl Building {
             content: self.config.content,
             figures: self.config.figures,
         };
+        if let Some(certifier) = identity::certifier(&self.config, &self.opened)? {
+            let clock = self.opened.clock.clone();
+            self.loops.spawn("certify", certify::run(certifier, clock, stop.clone()));
+        }
         self.erase();
         let recheck = recheck::run(self.domains.clone(), self.opened.clock.clone(), stop.clone());
         self.loops.spawn("recheck", recheck);

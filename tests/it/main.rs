@@ -4,6 +4,7 @@ mod api;
 mod architecture;
 mod audit;
 mod compat;
+mod certificates;
 mod crash;
 mod dashboard;
 mod direct;
