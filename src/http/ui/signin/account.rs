@@ -15,7 +15,6 @@ use crate::http::error::{Kind, Problem};
 use crate::http::extract::Path;
 use crate::http::ui::form::Form;
 use crate::http::ui::frame::{Failed, Frame, Page, Posted, done, refused, shown};
-use crate::http::ui::page::Refusal;
 use crate::http::ui::session::{Proof, SignedIn, Visiting};
 use crate::http::ui::show::{self, At};
 use crate::store::sessions::{self as rows, SignIn};
