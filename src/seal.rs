@@ -48,6 +48,8 @@ pub enum Purpose {
     UnsubscribeLink,
     /// Tokens of browsers that are signed in to the dashboard, and of their forms.
     Session,
+    /// What stands in the place of erased addresses.
+    Erasure,
 }
 
 impl Purpose {
@@ -59,6 +61,7 @@ impl Purpose {
             Purpose::Unsubscribe => b"postroad unsubscribe v1",
             Purpose::UnsubscribeLink => b"postroad unsubscribe link v1",
             Purpose::Session => b"postroad session v1",
+            Purpose::Erasure => b"postroad erasure v1",
         }
     }
 }

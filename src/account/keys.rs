@@ -1,6 +1,6 @@
 //! Making and revoking API keys.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::id::{KeyId, TenantId};
@@ -83,7 +83,7 @@ pub async fn create_with(
         Err(StoreError::Conflict(_)) => return Err(KeyError::Conflict),
         other => other?,
     }
-    changed(&mut transaction, actor, &key, "key.create", now).await?;
+    changed(&mut transaction, actor, &key, "key.create", audit::made(shown(&key)), now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(key)
 }
@@ -104,9 +104,15 @@ pub async fn revoke(
         return Ok(None);
     }
     let Some(key) = keys::find(&mut transaction, tenant, id).await? else { return Ok(None) };
-    changed(&mut transaction, actor, &key, "key.revoke", now).await?;
+    changed(&mut transaction, actor, &key, "key.revoke", audit::removed(shown(&key)), now).await?;
     transaction.commit().await?;
     Ok(Some(key))
+}
+
+/// As the audit log tells it.
+fn shown(key: &ApiKey) -> Value {
+    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    json!({ "name": key.name, "hint": key.hint, "scopes": scopes })
 }
 
 async fn changed(
@@ -114,10 +120,9 @@ async fn changed(
     actor: &Actor,
     key: &ApiKey,
     action: &'static str,
+    details: Value,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-    let details = json!({ "name": key.name, "hint": key.hint, "scopes": scopes });
     let target = key.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, key.tenant, entry, now).await?;

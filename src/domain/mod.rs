@@ -1,10 +1,14 @@
 //! The nouns of postroad and its pure rules: what can be answered without clock, database or network.
 //! Domain types carry no serde and no SQL: each door owns its wire types, and `store` owns the rows.
 
+pub mod account_notice;
+pub mod actor;
 pub mod attention;
 pub mod blueprint;
 pub mod classify;
 pub mod delivery;
+pub mod disposable;
+pub mod erasure;
 pub mod event;
 pub mod explain;
 pub mod handling;
@@ -21,6 +25,7 @@ pub mod outcome;
 pub mod pacing;
 pub mod pause;
 pub mod provider;
+pub mod quota;
 pub mod relay;
 pub mod retry;
 pub mod return_path;
@@ -38,5 +43,6 @@ pub mod tracking;
 pub mod unsubscribe;
 pub mod unsubscribe_link;
 pub mod user;
+pub mod validation;
 pub mod visitor;
 pub mod webhook;

@@ -32,7 +32,7 @@ struct Home {
     why: &'static str,
 }
 
-const HOMES: [Home; 14] = [
+const HOMES: [Home; 15] = [
     Home {
         library: "lettre",
         places: &["mail/", "delivery/transmit/", "delivery/stream.rs"],

@@ -69,7 +69,8 @@ pub async fn list(State(app): State<App>, page: Page, RawQuery(query): RawQuery)
     let mut rows = audit::list(&mut connection, page.tenant(), &filter, before, PAGE as i64 + 1).await?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
-    let older = rows.last().filter(|_| more).map(|last| form.onward("/ui/audit", &FILTERS, &last.id.to_string()));
+    let older =
+        rows.last().filter(|_| more).map(|last| form.onward("/ui/audit", &FILTERS, &last.id.to_string()));
     shown(&Audit {
         frame: page.frame("Audit log", "audit"),
         rows: rows.iter().map(row).collect(),

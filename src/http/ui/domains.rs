@@ -55,7 +55,6 @@ struct OneDomain {
     history: Vec<(At, String)>,
     checked: Option<At>,
     next_check: Option<At>,
-    return_path: String,
 }
 
 struct Shown {
@@ -223,7 +222,6 @@ pub async fn one(State(app): State<App>, page: Page, Path(id): Path<String>) -> 
         history: history.iter().map(|note| (show::ago(note.at), note.message.clone())).collect(),
         checked: domain.checked_at.map(show::ago),
         next_check: domain.check_due_at.map(show::ago),
-        return_path: domain.return_path.clone(),
         name: domain.name.clone(),
     })
 }

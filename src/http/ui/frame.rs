@@ -308,7 +308,7 @@ const NOTICES: [Notice; 25] = [
     good("posted", "Posted; the log below tells what came of it."),
     bad("post-failed", "The test was posted and not accepted; the log below tells why."),
     good("queued", "Queued to be posted again."),
-    good("rotated", "A new secret signs from now on; the old one signs beside it for a day."),
+    good("keys-made", "The next keys are made: publish their records, and verify the domain."),
     good("suspended", "The tenant is suspended: nothing is accepted from it, and what is queued is held."),
     good("reinstated", "The tenant may send again."),
     good("hastened", "What waited for this destination is due now."),

@@ -5,6 +5,7 @@
 //! that did not come from a page of ours.
 
 pub mod assets;
+mod audit;
 mod content;
 mod domains;
 pub mod form;

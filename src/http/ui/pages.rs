@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use crate::http::App;
 
 use super::{
-    content, domains, inbound, keys, message, messages, operator, overview, settings, stats, streams,
+    audit, content, domains, inbound, keys, message, messages, operator, overview, settings, stats, streams,
     suppressions, templates, webhooks,
 };
 
@@ -66,6 +66,7 @@ pub fn routes() -> Router<App> {
         .route("/ui/webhooks/{id}/replay", post(webhooks::replay))
         .route("/ui/webhooks/{id}/delete", post(webhooks::delete))
         // The account.
+        .route("/ui/audit", get(audit::list))
         .route("/ui/settings", get(settings::show))
         .route("/ui/settings/notices", post(settings::notices))
         .route("/ui/settings/pauses", post(settings::pause))

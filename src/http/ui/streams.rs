@@ -18,7 +18,6 @@ use crate::store::{StoreError, streams};
 
 use super::form::Form;
 use super::frame::{Failed, Frame, Page, Posted, done, refused, shown};
-use super::show::{self, At};
 
 const WHAT: &str = "stream";
 const MOST: i64 = 500;
@@ -51,7 +50,6 @@ struct Row {
     priority: &'static str,
     opens: bool,
     clicks: bool,
-    created: At,
 }
 
 fn row(stream: &Stream) -> Row {
@@ -63,7 +61,6 @@ fn row(stream: &Stream) -> Row {
         priority: stream.priority.as_str(),
         opens: stream.tracking.opens,
         clicks: stream.tracking.clicks,
-        created: show::ago(stream.created_at),
     }
 }
 

@@ -123,7 +123,7 @@ const HOSTILE: [&str; 4] = [
     "\"><script>alert('x')</script>",
     "'><img src=x onerror=alert('x')><svg onload=alert('x')>",
     "<img src=https://stranger.example/pixel.gif>{{7*7}}${7*7}",
-    "<iframe src=https://stranger.example/></iframe></textarea></title></style><script>alert('x')</script>",
+    "<iframe src=https://stranger.example/></iframe></textarea></style><script>alert('x')</script>",
 ];
 
 #[tokio::test]
