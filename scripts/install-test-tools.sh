@@ -84,3 +84,15 @@ if ! cmp -s "$lists/package-lock.json" "$node/package-lock.json"; then
     cp "$lists/package.json" "$lists/package-lock.json" "$node/"
     npm ci --prefix "$node" --no-audit --no-fund --silent || { rm -f "$node/package-lock.json"; exit 1; }
 fi
+# Providers' own clients, which must work against us unmodified: libraries in target/, set anew when their lists change.
+clients=tests/compat-clients set=target/compat-clients
+mkdir -p "$set/node"
+if ! cmp -s "$clients/requirements.txt" "$set/requirements.txt"; then
+    python3 -m venv "$set/python" || { apt_install python3-venv && python3 -m venv "$set/python"; }
+    "$set/python/bin/pip" install --quiet --disable-pip-version-check -r "$clients/requirements.txt"
+    cp "$clients/requirements.txt" "$set/"
+fi
+if ! cmp -s "$clients/package-lock.json" "$set/node/package-lock.json"; then
+    cp "$clients/package.json" "$clients/package-lock.json" "$set/node/"
+    npm ci --prefix "$set/node" --no-audit --no-fund --silent || { rm -f "$set/node/package-lock.json"; exit 1; }
+fi

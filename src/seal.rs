@@ -46,10 +46,12 @@ pub enum Purpose {
     Unsubscribe,
     /// Sealed tokens in the links by which a recipient takes leave.
     UnsubscribeLink,
-    /// Tokens of browsers that are signed in to the dashboard, and of their forms.
-    Session,
+    /// Senders of mail that is passed on.
+    Forwarding,
     /// What stands in the place of erased addresses.
     Erasure,
+    /// Tokens of browsers that are signed in to the dashboard, and of their forms.
+    Session,
 }
 
 impl Purpose {
@@ -60,8 +62,9 @@ impl Purpose {
             Purpose::Tracking => b"postroad tracking v1",
             Purpose::Unsubscribe => b"postroad unsubscribe v1",
             Purpose::UnsubscribeLink => b"postroad unsubscribe link v1",
-            Purpose::Session => b"postroad session v1",
+            Purpose::Forwarding => b"postroad forwarding v1",
             Purpose::Erasure => b"postroad erasure v1",
+            Purpose::Session => b"postroad session v1",
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod bootstrap;
 pub mod credentials;
 pub mod domains;
 pub mod erasures;
+pub mod inbound_filters;
 pub mod inbound_routes;
 pub mod keys;
 pub mod notices;

@@ -15,7 +15,7 @@ use crate::mail::{EmailAddress, Mailbox};
 use crate::store::account_notices::{self, Begun};
 use crate::store::audit::{self, Entry};
 use crate::store::{Database, StoreError};
-use crate::submission::{Accept, AcceptError, Caller, IdempotencyKey, Request};
+use crate::submission::{Accept, AcceptError, Caller, IdempotencyKey, Request, Unit};
 
 use super::Actor;
 
@@ -97,7 +97,10 @@ impl Announcer {
                 limits: KeyLimits::default(),
             };
             let key = IdempotencyKey::parse(&format!("account notice {}", notice.id)).ok();
-            let answer = self.accept.accept(&caller, Request { items: vec![Ok(submission)], key }).await?;
+            let answer = self
+                .accept
+                .accept(&caller, Request { items: vec![Ok(submission)], key, unit: Unit::Each })
+                .await?;
             for rejected in answer.items.into_iter().filter_map(Result::err) {
                 tracing::warn!(notice.id = %notice.id, ?rejected, "a notice was not accepted as a mail");
             }

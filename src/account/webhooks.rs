@@ -5,6 +5,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::domain::id::{TenantId, WebhookId};
 use crate::domain::webhook::WebhookSecret;
+use crate::domain::webhook_format::Format;
 use crate::seal::{NoRandomness, Subkey};
 use crate::store::audit::{self, Entry};
 use crate::store::calls::{self, Again};
@@ -22,6 +23,8 @@ pub struct Wishes {
     pub url: String,
     /// What its owner says of it.
     pub description: String,
+    /// In whose shape its events are posted.
+    pub format: Format,
     /// Only these types; `None`: all.
     pub types: Option<Vec<String>>,
     /// Only of mail of these streams; `None`: all.
@@ -73,7 +76,7 @@ pub async fn create(
         tenant,
         url: wishes.url,
         description: wishes.description,
-        format: "postroad".to_owned(),
+        format: wishes.format.as_str().to_owned(),
         types: wishes.types,
         streams: wishes.streams,
         tags: wishes.tags,
@@ -132,6 +135,8 @@ impl Wishes {
         Wishes {
             url: stored.url.clone(),
             description: stored.description.clone(),
+            // One of a newer binary stays what it is, since it is not written.
+            format: stored.format.parse().unwrap_or(Format::Postroad),
             types: stored.types.clone(),
             streams: stored.streams.clone(),
             tags: stored.tags.clone(),
@@ -245,6 +250,7 @@ pub async fn replay(
 fn shown(webhook: &StoredWebhook) -> Value {
     json!({
         "url": webhook.url,
+        "format": webhook.format,
         "types": webhook.types,
         "streams": webhook.streams,
         "tags": webhook.tags,

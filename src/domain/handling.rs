@@ -27,6 +27,9 @@ pub struct Handling {
     pub envelope: Option<SubmittedEnvelope>,
     /// Whom a peer may tell about it.
     pub bounces: Bounces,
+    /// The domain that passes it on for its owner, and answers for it; `None`: nobody else wrote it. Such mail is
+    /// not changed, and its return path stands for its own sender's.
+    pub passed_on_by: Option<String>,
     /// Who may read it.
     pub readers: Readers,
 }

@@ -1,16 +1,19 @@
 //! The nouns of postroad and its pure rules: what can be answered without clock, database or network.
 //! Domain types carry no serde and no SQL: each door owns its wire types, and `store` owns the rows.
 
+pub mod access_key;
 pub mod account_notice;
 pub mod actor;
 pub mod attention;
 pub mod blueprint;
+pub mod certificate;
 pub mod classify;
 pub mod delivery;
 pub mod disposable;
 pub mod erasure;
 pub mod event;
 pub mod explain;
+pub mod filter;
 pub mod handling;
 pub mod handoff;
 pub mod id;
@@ -30,6 +33,7 @@ pub mod relay;
 pub mod retry;
 pub mod return_path;
 pub mod session;
+pub mod srs;
 pub mod stats;
 pub mod stream;
 pub mod submission;
@@ -42,7 +46,9 @@ pub mod totp;
 pub mod tracking;
 pub mod unsubscribe;
 pub mod unsubscribe_link;
-pub mod user;
 pub mod validation;
+pub mod user;
 pub mod visitor;
 pub mod webhook;
+pub mod webhook_format;
+pub mod wishes;

@@ -136,6 +136,9 @@ pub enum Words {
     /// The subject, text and HTML of the mail itself.
     #[default]
     Inline,
+    /// The same, with the variables' names for literal tokens: see [`Tokens`](crate::render::tokens::Tokens). The
+    /// values of header fields are filled in too.
+    Tokens,
     /// A template of the tenant.
     Template(Selection),
     /// What a mail was made of before.

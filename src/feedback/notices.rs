@@ -16,7 +16,7 @@ use crate::mail::report::{Action, Report, Returned};
 use crate::mail::{EmailAddress, Mailbox, xtext};
 use crate::store::notices::{self, Begun, Facts};
 use crate::store::{Database, StoreError, messages};
-use crate::submission::{Accept, AcceptError, By, Caller, IdempotencyKey, Request};
+use crate::submission::{Accept, AcceptError, By, Caller, IdempotencyKey, Request, Unit};
 
 /// Another process may begin a notice again after so long: longer than accept ever takes.
 const AGAIN: Duration = Duration::minutes(1);
@@ -74,7 +74,10 @@ impl Teller {
                 limits: KeyLimits::default(),
             };
             let key = IdempotencyKey::parse(&format!("notice {}", notice.event)).ok();
-            let answer = self.accept.accept(&caller, Request { items: vec![Ok(submission)], key }).await?;
+            let answer = self
+                .accept
+                .accept(&caller, Request { items: vec![Ok(submission)], key, unit: Unit::Each })
+                .await?;
             for rejected in answer.items.into_iter().filter_map(Result::err) {
                 tracing::warn!(event.id = %notice.event, ?rejected, "a notice to a submitter was not accepted");
             }

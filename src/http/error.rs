@@ -145,6 +145,21 @@ impl Problem {
         Problem::new(Kind::NotFound, format!("there is no such {what}"))
     }
 
+    /// What is refused.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The sentence.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The fields that cannot be used, if that is what it is about.
+    pub fn violations(&self) -> &[Violation] {
+        &self.errors
+    }
+
     /// With a wait.
     #[must_use]
     pub fn retry_after(self, seconds: u32) -> Problem {
@@ -233,6 +248,8 @@ impl IntoResponse for Problem {
         if self.kind == Kind::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"postroad\""));
         }
+        // For doors that say the same in other words.
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -274,6 +291,19 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
+/// What is wrong with the mails of a call, each below its place.
+fn together(refused: Vec<(usize, Rejected)>) -> Problem {
+    let kind = refused.first().map_or(Rejection::Invalid, |(_, rejected)| rejected.rejection);
+    let at_its_place = |place: usize, violation: Violation| Violation {
+        pointer: format!("/{place}{}", violation.pointer),
+        ..violation
+    };
+    let violations = refused.into_iter().flat_map(|(place, rejected)| {
+        rejected.violations.into_iter().map(move |own| at_its_place(place, own))
+    });
+    Rejected { rejection: kind, violations: violations.collect() }.into()
+}
+
 impl From<Exceeded> for Problem {
     fn from(exceeded: Exceeded) -> Problem {
         let Exceeded { period, limit, left, wait_seconds } = exceeded;
@@ -290,6 +320,7 @@ impl From<Exceeded> for Problem {
 impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Problem {
         match error {
+            AcceptError::Refused(refused) => together(refused),
             AcceptError::KeyReused => Problem::new(
                 Kind::KeyReused,
                 "this Idempotency-Key was used with another request; use a new key",

@@ -1,8 +1,10 @@
 //! The HTTP door. Every route is on this page, with the scope it demands.
 
+mod acme;
 pub mod api;
 pub mod auth;
 mod cells;
+pub mod compat;
 pub mod error;
 pub mod extract;
 pub mod fields;
@@ -48,8 +50,8 @@ use crate::submission::Accept;
 
 use api::{
     addresses, audit, captured, dmarc, docs, domains, erasures, events, export, health, inbound,
-    inbound_routes, keys, messages, notices, pauses, queue, relays, stats, streams, suppressions, templates,
-    tenants, usage, webhooks,
+    inbound_filters, inbound_routes, keys, messages, notices, pauses, queue, relays, stats, streams,
+    suppressions, templates, tenants, usage, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -185,6 +187,7 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/.well-known/acme-challenge/{token}", get(acme::answer))
         // Where the pixels and links of mail lead.
         .route("/t/o/{file}", get(tracking::open))
         .route("/t/c/{token}", get(tracking::click))
@@ -242,7 +245,11 @@ pub fn router(app: App) -> Router {
         .route("/v1/inbound/{id}", on(read, get(inbound::one)))
         .route("/v1/inbound/{id}/raw", on(read, get(inbound::raw)))
         .route("/v1/inbound-routes", on(manage, post(inbound_routes::create).get(inbound_routes::list)))
-        .route("/v1/inbound-routes/{id}", on(manage, get(inbound_routes::one).delete(inbound_routes::delete)))
+        .route(
+            "/v1/inbound-routes/{id}",
+            on(manage, get(inbound_routes::one).patch(inbound_routes::update).delete(inbound_routes::delete)),
+        )
+        .route("/v1/inbound-filters", on(manage, get(inbound_filters::read).patch(inbound_filters::set)))
         .route("/v1/streams", on(manage, post(streams::create).get(streams::list)))
         .route("/v1/streams/policy", on(manage, get(streams::policy).patch(streams::set_policy)))
         .route(
@@ -285,6 +292,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/sites/resume", on(operate, post(queue::resume)))
         .route("/v1/site-pauses", on(operate, post(pauses::create_for_site).get(pauses::list_of_sites)))
         .route("/v1/site-pauses/{id}", on(operate, get(pauses::one_of_site).delete(pauses::delete_of_site)))
+        // The providers' own paths.
+        .merge(compat::doors(&app))
         // The dashboard.
         .merge(ui::router(&app))
         .fallback(nothing_here)

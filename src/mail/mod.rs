@@ -18,6 +18,7 @@
 
 pub mod address;
 mod address_error;
+pub mod arc;
 pub mod attachment;
 pub mod compose;
 pub mod control;

@@ -6,7 +6,9 @@
 //! leads elsewhere the second time (DNS rebinding) gains nothing. Literals never come to a lookup and are
 //! checked from the URL.
 
+pub mod acme;
 mod lookup;
+pub mod rspamd;
 
 use std::error::Error as _;
 use std::net::IpAddr;

@@ -25,9 +25,9 @@ use crate::smtp::submission::BadLogins;
 use crate::smtp::{Listener, Settings, Submission, Tls};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Limits};
-use crate::worker::{announce, follow, notify};
+use crate::worker::{announce, follow, forward, notify};
 
-use super::certificate::{Certificate, Shown};
+use super::certificate::{Certificate, Issued, Shown};
 use super::{Building, Role, changes, observe, streams};
 
 /// Octets of request bodies in memory.
@@ -75,7 +75,7 @@ impl Building {
         operator: TenantId,
         worker: Option<&(Arc<Delivery>, Handoff)>,
     ) -> Result<Ports> {
-        let front = self.front(worker)?;
+        let front = self.front(worker).await?;
         let mut ports = Ports::default();
         if self.roles.contains(&Role::Api) {
             self.api(&front, worker.map(|(delivery, _)| delivery), operator, &mut ports).await?;
@@ -86,6 +86,8 @@ impl Building {
             ports.mx = self.mx(operator, tls).await?;
         }
         if self.roles.contains(&Role::Worker) {
+            let forwarder = self.forwarder(front.accept.clone())?;
+            self.tellers.spawn("forward", forward::run(forwarder, self.stop_doors.clone()));
             let teller = Teller {
                 accept: front.accept,
                 database: self.opened.database.clone(),
@@ -102,7 +104,7 @@ impl Building {
         Ok(ports)
     }
 
-    fn front(&mut self, worker: Option<&(Arc<Delivery>, Handoff)>) -> Result<Front> {
+    async fn front(&mut self, worker: Option<&(Arc<Delivery>, Handoff)>) -> Result<Front> {
         let (database, clock) = (&self.opened.database, &self.opened.clock);
         let onward = match worker {
             Some((_, handoff)) => Onward::InMemory { handoff: handoff.clone(), lease: LEASE },
@@ -130,11 +132,11 @@ impl Building {
         let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));
         self.loops.spawn("keys", changes::write_used_keys(Arc::clone(&keys), self.stop_loops.clone()));
         let rates = Arc::new(Rates::new(self.config.key_rate));
-        Ok(Front { accept, keys, rates, certificate: self.certificate()? })
+        Ok(Front { accept, keys, rates, certificate: self.certificate().await? })
     }
 
     /// What is shown by the doors with TLS, if there are any.
-    fn certificate(&mut self) -> Result<Option<Shown>> {
+    async fn certificate(&mut self) -> Result<Option<Shown>> {
         let config = &self.config;
         let smtp = config.submission_addr.or(config.submissions_addr).or(config.mx_addr);
         let shows = (self.roles.contains(&Role::Smtp) && smtp.is_some())
@@ -142,7 +144,14 @@ impl Building {
         if !shows {
             return Ok(None);
         }
-        let (certificate, shown) = Certificate::load(&self.config, self.opened.data_dir.path())?;
+        let issued = Issued {
+            database: self.opened.database.clone(),
+            seal: self.seal.clone(),
+            clock: self.opened.clock.clone(),
+            known: self.known.clone(),
+        };
+        let directory = self.opened.data_dir.path();
+        let (certificate, shown) = Certificate::load(&self.config, directory, issued).await?;
         self.loops.spawn("certificate", certificate.follow(self.stop_loops.clone()));
         Ok(Some(shown))
     }
@@ -254,6 +263,7 @@ impl Building {
                 Arc::clone(&front.keys),
                 Arc::clone(&front.rates),
                 bad_logins.clone(),
+                self.seal.clone(),
                 self.config.hostname.clone(),
             );
             let serving = listener.serve(Arc::new(mailroom), Arc::new(settings), self.stop_doors.clone());

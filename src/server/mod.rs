@@ -10,8 +10,9 @@ mod changes;
 mod doors;
 mod erasures;
 mod first;
+pub mod files;
 mod identity;
-mod master_key;
+pub mod master_key;
 mod mx;
 mod observe;
 mod quotas;
@@ -35,13 +36,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::account::bootstrap::{self, Bootstrap};
+use crate::account::bootstrap::{self, Bootstrap, OperatorsKeys};
 use crate::account::domains::Domains;
 use crate::account::relays;
 use crate::account::users::Users;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::closed::Closed;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
 use crate::delivery::pauses::Pauses;
 use crate::delivery::record::Recorder;
@@ -68,7 +68,9 @@ use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::{Hashed, Lanes, Quotas, Streams};
-use crate::worker::{alive, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup};
+use crate::worker::{
+    alive, certify, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup,
+};
 
 pub use doors::Ports;
 use first::First;
@@ -89,8 +91,8 @@ pub struct Server {
     config: Config,
     database: Database,
     domains: Domains,
-    users: Users,
     quotas: Quotas,
+    users: Users,
     clock: Clock,
     incarnation: Incarnation,
     delivery: Option<Arc<Delivery>>,
@@ -215,8 +217,10 @@ impl Server {
     pub async fn start(config: Config, roles: &[Role]) -> Result<Server> {
         let opened = open(&config).await?;
         let now = opened.clock.now();
+        let operators =
+            OperatorsKeys { api_key: config.api_key.as_ref(), access_key: config.access_key.as_ref() };
         let Bootstrap { tenant, first_key } =
-            bootstrap::run(&opened.database, &opened.master, config.api_key.as_ref(), now).await?;
+            bootstrap::run(&opened.database, &opened.master, operators, now).await?;
         let mut building = Building::enter(config, roles, opened).await?;
         let setup = building.first_person(tenant).await?;
         building.listen().await?;
@@ -461,7 +465,6 @@ impl Building {
             cancels: Cancels::default(),
             suspended: Suspended::default(),
             pauses: Pauses::default(),
-            closed: Closed::default(),
             shares,
             couriers: tokio_util::task::TaskTracker::new(),
             cut: std::sync::Mutex::default(),
@@ -525,6 +528,10 @@ impl Building {
             content: self.config.content,
             figures: self.config.figures,
         };
+        if let Some(certifier) = identity::certifier(&self.config, &self.opened)? {
+            let clock = self.opened.clock.clone();
+            self.loops.spawn("certify", certify::run(certifier, clock, stop.clone()));
+        }
         self.erase();
         let recheck = recheck::run(self.domains.clone(), self.opened.clock.clone(), stop.clone());
         self.loops.spawn("recheck", recheck);
@@ -555,8 +562,8 @@ impl Building {
             config: self.config,
             database,
             domains: self.domains,
-            users: self.users,
             quotas: self.quotas,
+            users: self.users,
             clock,
             incarnation: self.incarnation,
             delivery,

@@ -24,6 +24,9 @@ pub fn handling_text(handling: &Handling) -> Option<String> {
     flag(&mut object, "unsubscribe", handling.unsubscribe == Unsubscribe::OneClick);
     flag(&mut object, "notice", handling.bounces == Bounces::ToNobody);
     flag(&mut object, "confidential", handling.readers == Readers::Recipients);
+    if let Some(domain) = &handling.passed_on_by {
+        object.insert("passed_on_by".to_owned(), domain.as_str().into());
+    }
     if let Some(envelope) = &handling.envelope {
         object.insert("envelope".to_owned(), envelope_value(envelope));
     }
@@ -45,6 +48,10 @@ pub fn handling(stored: Option<&Value>) -> Handling {
         bounces: if set("notice") { Bounces::ToNobody } else { Bounces::ToUs },
         readers: if set("confidential") { Readers::Recipients } else { Readers::Tenant },
         envelope: stored.and_then(|value| value.get("envelope")).map(envelope),
+        passed_on_by: stored
+            .and_then(|value| value.get("passed_on_by"))
+            .and_then(Value::as_str)
+            .map(str::to_owned),
     }
 }
 
@@ -168,6 +175,7 @@ mod tests {
             template: Some(TemplateId::new(time::OffsetDateTime::UNIX_EPOCH)),
             unsubscribe: Unsubscribe::OneClick,
             readers: Readers::Recipients,
+            passed_on_by: Some("in.acme.example".to_owned()),
         };
         assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
         let silent = Handling { envelope: Some(SubmittedEnvelope::default()), ..Handling::default() };

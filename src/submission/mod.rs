@@ -86,6 +86,17 @@ pub struct Request {
     pub items: Vec<Result<Submission, Rejected>>,
     /// The caller's key, if it gave one.
     pub key: Option<IdempotencyKey>,
+    /// What stands and falls together.
+    pub unit: Unit,
+}
+
+/// What of a call stands and falls together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Each mail for itself.
+    Each,
+    /// All of them.
+    All,
 }
 
 /// What became of a call.
@@ -131,6 +142,9 @@ pub enum BornState {
 /// Why a call could not be answered. What is wrong with single mails is in the answer's items.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
+    /// Some mails of a call that stands and falls as a whole, by their place. Nothing of it was stored.
+    #[error("{} mails of the call cannot be accepted", .0.len())]
+    Refused(Vec<(usize, Rejected)>),
     /// The key was used with other content.
     #[error("this Idempotency-Key was used with another request")]
     KeyReused,
@@ -190,10 +204,14 @@ impl Accept {
     pub async fn accept(&self, caller: &Caller, request: Request) -> Result<Answer, AcceptError> {
         let fingerprint = request.key.as_ref().map(|_| fingerprint::of(caller.mode, &request.items));
         let now = self.clock.now();
+        let unit = request.unit;
         let sources = Sources::read(&self.database, caller.tenant, &request.items).await?;
         let items = self.compose_all(caller, request, sources, now).await;
         let (key, mut items) = (items.key.zip(fingerprint), items.composed);
         self.hashed.apply(&self.database, caller.tenant, &mut items).await?;
+        if unit == Unit::All {
+            self.all_or_none(caller, &mut items)?;
+        }
         let spent = match self.spend(caller, &mut items, now).await? {
             Ok(spent) => spent,
             Err(exceeded) => return self.refuse(caller, key, exceeded).await,
@@ -211,6 +229,21 @@ impl Accept {
             self.quotas.put_back(caller.tenant, spent).await;
         }
         answer
+    }
+
+    /// Whether all mails of a call can be accepted.
+    fn all_or_none(
+        &self,
+        caller: &Caller,
+        items: &mut [Result<NewMessage, Rejected>],
+    ) -> Result<(), AcceptError> {
+        if caller.key.is_some() {
+            self.quotas.fit(caller.tenant, items);
+        }
+        let refused = (0..).zip(items.iter());
+        let refused: Vec<(usize, Rejected)> =
+            refused.filter_map(|(place, item)| Some((place, item.as_ref().err()?.clone()))).collect();
+        if refused.is_empty() { Ok(()) } else { Err(AcceptError::Refused(refused)) }
     }
 
     /// Spends of the tenant's limits. What postroad itself sends does not count, nor does what never leaves.

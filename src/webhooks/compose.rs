@@ -38,7 +38,8 @@ pub fn notice(kind: &str, at: OffsetDateTime, data: Value) -> Value {
     account_notice::posted(kind, at, data)
 }
 
-fn moment(moment: OffsetDateTime) -> String {
+/// A moment as the API writes it.
+pub fn moment(moment: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     // Fails only for years that no clock here reaches.
     moment.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_default()

@@ -3,6 +3,8 @@
 mod api;
 mod architecture;
 mod audit;
+mod compat;
+mod certificates;
 mod crash;
 mod dashboard;
 mod direct;

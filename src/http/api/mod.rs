@@ -11,6 +11,7 @@ pub mod events;
 pub mod export;
 pub mod health;
 pub mod inbound;
+pub mod inbound_filters;
 pub mod inbound_routes;
 pub mod keys;
 pub mod messages;
@@ -24,8 +25,8 @@ pub mod suppressions;
 pub mod templates;
 pub mod tenants;
 pub mod usage;
-mod variables;
+pub mod variables;
 pub mod webhooks;
-mod wire;
+pub mod wire;
 
 pub use wire::moment;

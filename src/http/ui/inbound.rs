@@ -148,7 +148,10 @@ pub async fn create(State(app): State<App>, posted: Posted) -> Result<Response, 
     if form.text("action") == "webhook" {
         value.insert("url".to_owned(), form.text("url").into());
     }
-    let made = match api::decode(&app, value.into()).await {
+    if form.text("action") == "forward" {
+        value.insert("to".to_owned(), form.text("to").into());
+    }
+    let made = match api::decode::new(&app, value.into()).await {
         Ok(new) => {
             let secret = match &new.action {
                 Action::Webhook { secret, .. } => Some(secret.reveal().to_owned()),

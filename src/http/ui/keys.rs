@@ -159,7 +159,8 @@ fn read(page: &Page, form: &Form) -> Result<operation::NewKey, Problem> {
         let end = day(until).map(|begun| api::moment(begun + time::Duration::DAY));
         wanted.insert("expires_at".to_owned(), end.unwrap_or_else(|| until.to_owned()).into());
     }
-    api::keys::decode(wanted.into(), page.tenant(), page.who.scopes())
+    let (new, _) = api::keys::decode(wanted.into(), page.tenant(), page.who.scopes())?;
+    Ok(new)
 }
 
 /// Revokes a key.

@@ -29,6 +29,10 @@ pub(super) fn unanswered(error: AcceptError) -> Reply {
     match error {
         AcceptError::KeyReused => Reply::new(550, 6, 0, "Idempotency key reused")
             .saying("X-Postroad-Idempotency-Key was used with another mail; use a new one"),
+        AcceptError::Refused(all) => match all.first() {
+            Some((_, first)) => rejected(first),
+            None => Reply::new(550, 6, 0, "Invalid"),
+        },
         AcceptError::Quota(exceeded) => over_quota(exceeded),
         AcceptError::Busy => Reply::new(451, 3, 1, "More mail is coming in than can be stored, try again"),
         AcceptError::Store(StoreError::Full(_)) => Reply::new(452, 3, 1, "There is no room in the database"),

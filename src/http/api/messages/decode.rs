@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde_json::Value;
 use time::Duration;
 
@@ -15,6 +12,7 @@ use crate::domain::submission::{
     MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Rendering, Sending, StreamName,
     Submission, Watch, Words, is_metadata_key, is_metadata_value, is_tag,
 };
+use crate::http::extract;
 use crate::http::fields::Fields;
 use crate::mail::attachment::{Attachment, AttachmentError};
 use crate::mail::headers::CustomHeaders;
@@ -184,7 +182,7 @@ fn attachment(fields: &mut Fields, mut object: Fields) -> Option<Attachment> {
     let content = object.required_text("content");
     let content_type = object.text("content_type");
     let content_id = object.text("content_id");
-    let content = content.and_then(|text| match decode_base64(&text) {
+    let content = content.and_then(|text| match extract::base64(&text) {
         Some(bytes) => Some(bytes),
         None => {
             object.wrong("content", "invalid_base64", "the content is base 64 (RFC 4648)");
@@ -213,15 +211,6 @@ fn attachment_field(error: &AttachmentError) -> &'static str {
         AttachmentError::ContentType | AttachmentError::CompositeType(_) => "content_type",
         AttachmentError::ContentId => "content_id",
     }
-}
-
-/// As RFC 4648 has it; line breaks, which MIME encoders add, are passed over.
-fn decode_base64(text: &str) -> Option<Bytes> {
-    if text.bytes().any(|c| c.is_ascii_whitespace()) {
-        let text: Vec<u8> = text.bytes().filter(|c| !c.is_ascii_whitespace()).collect();
-        return STANDARD.decode(text).ok().map(Bytes::from);
-    }
-    STANDARD.decode(text).ok().map(Bytes::from)
 }
 
 /// What is asked of a mail besides its content. The door of raw MIME has no such fields.
