@@ -44,7 +44,8 @@ torture:
 	@scripts/install-build-tools.sh
 	@scripts/install-postgres.sh
 	@scripts/install-test-tools.sh
-	POSTROAD_TORTURE=1 cargo nextest run --locked --profile torture $(NEXTEST_ARGS)
+	POSTROAD_PREVIOUS_RELEASE=$$(scripts/previous-release.sh) POSTROAD_TORTURE=1 \
+		cargo nextest run --locked --profile torture $(NEXTEST_ARGS)
 
 BENCH_ARGS ?= --bench throughput
 

@@ -158,6 +158,18 @@ pub struct BadConfig(pub Vec<String>);
 const PREFIX: &str = "POSTROAD_";
 
 impl Config {
+    /// Where links in mail lead, without a slash at the end: the public URL, or else where HTTP listens.
+    pub fn base_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            // Listening everywhere is nowhere to lead to.
+            None if self.http_addr.ip().is_unspecified() => {
+                format!("http://{}:{}", self.hostname, self.http_addr.port())
+            }
+            None => format!("http://{}", self.http_addr),
+        }
+    }
+
     /// Reads environment and file.
     ///
     /// # Errors

@@ -139,6 +139,8 @@ fn sender(domain: HeldDomain, signers: Vec<Signer>) -> SenderDomain {
         name: domain.name,
         return_path: domain.return_path,
         standing: if domain.paused_at.is_some() { Standing::Paused } else { Standing::Active },
+        tracking: domain.tracking,
+        tracking_host: domain.tracking_host,
         signers,
     }
 }

@@ -46,6 +46,8 @@ pub enum Purpose {
     Unsubscribe,
     /// Sealed tokens in the links by which a recipient takes leave.
     UnsubscribeLink,
+    /// What stands in the place of erased addresses.
+    Erasure,
 }
 
 impl Purpose {
@@ -56,6 +58,7 @@ impl Purpose {
             Purpose::Tracking => b"postroad tracking v1",
             Purpose::Unsubscribe => b"postroad unsubscribe v1",
             Purpose::UnsubscribeLink => b"postroad unsubscribe link v1",
+            Purpose::Erasure => b"postroad erasure v1",
         }
     }
 }

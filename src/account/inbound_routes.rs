@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::id::{InboundRouteId, TenantId};
@@ -95,7 +95,8 @@ pub async fn create(
         Err(StoreError::Conflict(_)) => return Err(InboundRouteError::Exists),
         other => other?,
     }
-    changed(&mut transaction, actor, &stored, "inbound_route.create", now).await?;
+    changed(&mut transaction, actor, &stored, "inbound_route.create", audit::made(shown(&stored)), now)
+        .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(stored)
 }
@@ -114,7 +115,8 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(stored) = inbound_routes::find(&mut transaction, tenant, id).await? else { return Ok(false) };
     inbound_routes::delete(&mut transaction, tenant, id).await?;
-    changed(&mut transaction, actor, &stored, "inbound_route.delete", now).await?;
+    changed(&mut transaction, actor, &stored, "inbound_route.delete", audit::removed(shown(&stored)), now)
+        .await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -198,19 +200,24 @@ fn holder_of(holders: &HashMap<String, TenantId>, domain: &str) -> Option<Tenant
     with_parents(domain).iter().find_map(|name| holders.get(name).copied())
 }
 
+/// As the audit log tells it.
+fn shown(route: &StoredInboundRoute) -> Value {
+    json!({
+        "match": format!("{}@{}", route.local_pattern, route.domain),
+        "priority": route.priority,
+        "action": route.action,
+        "url": route.url,
+    })
+}
+
 async fn changed(
     connection: &mut PgConnection,
     actor: &Actor,
     route: &StoredInboundRoute,
     action: &'static str,
+    details: Value,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let details = json!({
-        "match": format!("{}@{}", route.local_pattern, route.domain),
-        "priority": route.priority,
-        "action": route.action,
-        "url": route.url,
-    });
     let target = route.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, route.tenant, entry, now).await?;

@@ -1,7 +1,7 @@
 //! Making and revoking API keys.
 
 use ipnet::IpNet;
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::access_key::AccessKey;
@@ -154,7 +154,7 @@ async fn insert(
         Err(StoreError::Conflict(_)) => return Err(KeyError::Conflict),
         other => other?,
     }
-    changed(&mut transaction, actor, key, "key.create", now).await?;
+    changed(&mut transaction, actor, key, "key.create", audit::made(shown(key)), now).await?;
     // The revision's row is locked now: nobody else adds a network until this ends.
     if let Some(network) = taken(&mut transaction, key).await? {
         return Err(KeyError::NetworkTaken(network));
@@ -224,9 +224,19 @@ pub async fn revoke(
         return Ok(None);
     }
     let Some(key) = keys::find(&mut transaction, tenant, id).await? else { return Ok(None) };
-    changed(&mut transaction, actor, &key, "key.revoke", now).await?;
+    changed(&mut transaction, actor, &key, "key.revoke", audit::removed(shown(&key)), now).await?;
     transaction.commit().await?;
     Ok(Some(key))
+}
+
+/// As the audit log tells it.
+fn shown(key: &ApiKey) -> Value {
+    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    let mut shown = json!({ "name": key.name, "hint": key.hint, "scopes": scopes });
+    if let Some(nets) = &key.smtp_networks {
+        shown["smtp_networks"] = nets.iter().map(IpNet::to_string).collect();
+    }
+    shown
 }
 
 async fn changed(
@@ -234,10 +244,9 @@ async fn changed(
     actor: &Actor,
     key: &ApiKey,
     action: &'static str,
+    details: Value,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-    let details = json!({ "name": key.name, "hint": key.hint, "scopes": scopes });
     let target = key.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, key.tenant, entry, now).await?;

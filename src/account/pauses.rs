@@ -1,6 +1,6 @@
 //! Pauses: mail that is held, by its tenant or, for a site, by an operator.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::id::{PauseId, TenantId};
@@ -27,7 +27,7 @@ pub async fn create(
     let pause = Pause { id: PauseId::new(now), held, reason, created_at: now };
     let mut transaction = database.serve().begin().await?;
     pauses::insert(&mut transaction, &pause).await?;
-    changed(&mut transaction, actor, by, &pause, "pause.create", now).await?;
+    changed(&mut transaction, actor, (by, &pause), "pause.create", audit::made(shown(&pause)), now).await?;
     transaction.commit().await?;
     Ok(pause)
 }
@@ -47,7 +47,8 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(pause) = pauses::find(&mut transaction, of, id).await? else { return Ok(false) };
     pauses::delete(&mut transaction, of, id).await?;
-    changed(&mut transaction, actor, by, &pause, "pause.delete", now).await?;
+    changed(&mut transaction, actor, (by, &pause), "pause.delete", audit::removed(shown(&pause)), now)
+        .await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -68,27 +69,31 @@ pub async fn lift(
     if !sites::lift(&mut transaction, key, now).await? {
         return Ok(false);
     }
-    let details = json!({ "site": key.site, "source": key.source });
+    let details = audit::made(json!({ "site": key.site, "source": key.source }));
     let entry = Entry { actor: &actor.name, ip: actor.ip, action: "site.resume", target: &key.site, details };
     audit::append(&mut transaction, by, entry, now).await?;
     transaction.commit().await?;
     Ok(true)
 }
 
-async fn changed(
-    connection: &mut PgConnection,
-    actor: &Actor,
-    by: TenantId,
-    pause: &Pause,
-    action: &'static str,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    let details = match &pause.held {
+/// As the audit log tells it.
+fn shown(pause: &Pause) -> Value {
+    match &pause.held {
         Held::Mail { stream, domain, .. } => {
             json!({ "stream": stream, "domain": domain, "reason": pause.reason })
         }
         Held::Site(site) => json!({ "site": site, "reason": pause.reason }),
-    };
+    }
+}
+
+async fn changed(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    (by, pause): (TenantId, &Pause),
+    action: &'static str,
+    details: Value,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let target = pause.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, by, entry, now).await?;

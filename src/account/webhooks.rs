@@ -1,6 +1,6 @@
 //! Tenants' webhooks. Secrets are sealed before they are stored, and shown once. Posting is in `webhooks`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::id::{TenantId, WebhookId};
@@ -89,7 +89,7 @@ pub async fn create(
     };
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
     webhooks::insert(&mut transaction, &stored).await?;
-    changed(&mut transaction, actor, &stored, "webhook.create", now).await?;
+    changed(&mut transaction, actor, &stored, "webhook.create", audit::made(shown(&stored)), now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(stored)
 }
@@ -110,6 +110,7 @@ pub async fn update(
     let Some(mut stored) = webhooks::find_to_change(&mut transaction, tenant, id).await? else {
         return Ok(None);
     };
+    let before = shown(&stored);
     let wishes = change(Wishes::of(&stored));
     let was_enabled = stored.disabled.is_none();
     stored.url = wishes.url;
@@ -122,7 +123,8 @@ pub async fn update(
         State::Enabled | State::Disabled => {}
     }
     webhooks::update(&mut transaction, &stored).await?;
-    changed(&mut transaction, actor, &stored, "webhook.update", now).await?;
+    let change = audit::changed(before, shown(&stored));
+    changed(&mut transaction, actor, &stored, "webhook.update", change, now).await?;
     transaction.commit().await?;
     Ok(Some(stored))
 }
@@ -164,8 +166,9 @@ pub async fn rotate(
     let sealed = seal.seal(&id.to_string(), secret.octets())?;
     let before = std::mem::replace(&mut stored.secret_sealed, sealed);
     stored.previous = (overlap > Duration::ZERO).then(|| (before, now + overlap));
+    let change = json!({ "before": null, "after": { "overlap_seconds": overlap.whole_seconds() } });
     webhooks::update(&mut transaction, &stored).await?;
-    changed(&mut transaction, actor, &stored, "webhook.rotate", now).await?;
+    changed(&mut transaction, actor, &stored, "webhook.rotate", change, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(Some(stored))
 }
@@ -186,7 +189,7 @@ pub async fn delete(
         return Ok(false);
     };
     webhooks::delete(&mut transaction, tenant, id).await?;
-    changed(&mut transaction, actor, &stored, "webhook.delete", now).await?;
+    changed(&mut transaction, actor, &stored, "webhook.delete", audit::removed(shown(&stored)), now).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -234,7 +237,7 @@ pub async fn replay(
     };
     if done.queued > 0 {
         let target = id.to_string();
-        let details = json!({ "queued": done.queued });
+        let details = audit::made(json!({ "queued": done.queued }));
         let entry =
             Entry { actor: &actor.name, ip: actor.ip, action: "webhook.replay", target: &target, details };
         audit::append(&mut transaction, tenant, entry, now).await?;
@@ -243,14 +246,9 @@ pub async fn replay(
     Ok(done)
 }
 
-async fn changed(
-    connection: &mut PgConnection,
-    actor: &Actor,
-    webhook: &StoredWebhook,
-    action: &'static str,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    let details = json!({
+/// As the audit log tells it.
+fn shown(webhook: &StoredWebhook) -> Value {
+    json!({
         "url": webhook.url,
         "format": webhook.format,
         "types": webhook.types,
@@ -258,7 +256,17 @@ async fn changed(
         "tags": webhook.tags,
         "batch_size": webhook.batch_size,
         "enabled": webhook.disabled.is_none(),
-    });
+    })
+}
+
+async fn changed(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    webhook: &StoredWebhook,
+    action: &'static str,
+    details: Value,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let target = webhook.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, webhook.tenant, entry, now).await?;

@@ -85,7 +85,8 @@ fn body(leased: &Leased, leave: &Leave) -> Result<Body, Failure> {
 impl Prepared<'_> {
     /// Leads links through us and adds a pixel, if that is watched.
     pub fn mark(&mut self, marker: &Marker) {
-        if let Some(octets) = marker.mark(&self.leased.message, self.leased.id, self.body.octets()) {
+        let (message, sender) = (&self.leased.message, self.sender.as_deref());
+        if let Some(octets) = marker.mark(message, sender, self.leased.id, self.body.octets()) {
             self.body = Body::Own(octets.into());
         }
     }

@@ -54,6 +54,12 @@ pub mod kind {
     pub enum Captured {}
     /// An entry of the audit log.
     pub enum Audit {}
+    /// What a tenant is told about its account.
+    pub enum AccountNotice {}
+    /// A request to erase a recipient's data.
+    pub enum Erasure {}
+    /// A report about mail of a domain.
+    pub enum DmarcReport {}
     /// A tenant's template.
     pub enum Template {}
     /// An endpoint of a tenant's.
@@ -106,6 +112,15 @@ pub mod kind {
     impl Kind for Audit {
         const PREFIX: &'static str = "aud";
     }
+    impl Kind for DmarcReport {
+        const PREFIX: &'static str = "dmr";
+    }
+    impl Kind for Erasure {
+        const PREFIX: &'static str = "ers";
+    }
+    impl Kind for AccountNotice {
+        const PREFIX: &'static str = "not";
+    }
     impl Kind for Template {
         const PREFIX: &'static str = "tpl";
     }
@@ -136,6 +151,12 @@ pub type MessageId = Id<kind::Message>;
 pub type DeliveryId = Id<kind::Delivery>;
 /// Names an event; ordered to the microsecond.
 pub type EventId = Id<kind::Event>;
+/// Names a report about mail of a domain.
+pub type DmarcReportId = Id<kind::DmarcReport>;
+/// Names a request to erase a recipient's data.
+pub type ErasureId = Id<kind::Erasure>;
+/// Names a notice about an account.
+pub type AccountNoticeId = Id<kind::AccountNotice>;
 /// Names a suppression.
 pub type SuppressionId = Id<kind::Suppression>;
 /// Names a relay.

@@ -2,9 +2,13 @@
 //! Domain types carry no serde and no SQL: each door owns its wire types, and `store` owns the rows.
 
 pub mod access_key;
+pub mod account_notice;
+pub mod actor;
 pub mod blueprint;
 pub mod classify;
 pub mod delivery;
+pub mod disposable;
+pub mod erasure;
 pub mod event;
 pub mod handling;
 pub mod handoff;
@@ -20,6 +24,7 @@ pub mod outcome;
 pub mod pacing;
 pub mod pause;
 pub mod provider;
+pub mod quota;
 pub mod relay;
 pub mod retry;
 pub mod return_path;
@@ -33,6 +38,7 @@ pub mod token;
 pub mod tracking;
 pub mod unsubscribe;
 pub mod unsubscribe_link;
+pub mod validation;
 pub mod visitor;
 pub mod webhook;
 pub mod webhook_format;

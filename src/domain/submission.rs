@@ -164,6 +164,8 @@ pub struct Options {
     pub sending: Sending,
     /// What is asked of delivery beyond carrying it.
     pub handling: Handling,
+    /// Whether what is watched was said.
+    pub watch: Watch,
     /// A trace field (RFC 5321 §4.4), with its CRLF, that goes before raw content.
     pub trace: Option<String>,
 }
@@ -179,9 +181,19 @@ impl Default for Options {
             ttl: DEFAULT_TTL,
             sending: Sending::Real,
             handling: Handling::default(),
+            watch: Watch::ByDefault,
             trace: None,
         }
     }
+}
+
+/// Who decides what is watched of a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Its stream or its sender domain, unless the mail asks for something.
+    ByDefault,
+    /// The mail itself, also if it asks for nothing.
+    AsSaid,
 }
 
 /// Whether a mail leaves the house.

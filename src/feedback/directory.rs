@@ -24,6 +24,8 @@ pub enum Addressee {
     Feedback(Mailroom),
     /// `postmaster@` (RFC 5321 §4.5.1).
     Postmaster,
+    /// `dmarc@`: for aggregate reports (RFC 9990).
+    Reports,
     /// Somebody at a tenant's domain.
     Routed(Arc<InboundRoute>),
 }
@@ -132,9 +134,15 @@ impl Directory {
         if let Some(delivery) = self.0.unsubscribes.delivery(address) {
             return Some(Addressee::Unsubscribe(delivery));
         }
+        if address.local().eq_ignore_ascii_case(REPORTS) {
+            return Some(Addressee::Reports);
+        }
         mailbox_of_every_host(address.local())
     }
 }
+
+/// Who takes aggregate reports, at the installation's own domains and at tenants' return-path domains.
+pub const REPORTS: &str = "dmarc";
 
 /// RFC 2142: what every host that takes mail has.
 fn mailbox_of_every_host(local: &str) -> Option<Addressee> {

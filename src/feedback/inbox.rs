@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use crate::domain::id::TenantId;
 use crate::mail::EmailAddress;
+use crate::mail::dmarc_report::AggregateReport;
 use crate::mail::returned::{self, Envelope, Returned};
 use crate::mail::trace::{self, Hop};
 use crate::store::{Database, PgConnection, StoreError};
@@ -14,6 +15,7 @@ use super::authenticate::{Authenticator, Claim, Verdicts};
 use super::bounce::{self, Effect};
 use super::complaint::{self, Matched};
 use super::directory::{Addressee, Directory, Mailroom};
+use super::dmarc;
 use super::kept::{self, Owner};
 use super::unsubscribe;
 
@@ -83,6 +85,13 @@ impl Examined<'_> {
     }
 }
 
+/// A mail, and what was found out about it before the transaction.
+struct Read<'a> {
+    mail: &'a Arrived<'a>,
+    examined: Option<&'a Examined<'a>>,
+    report: Option<&'a AggregateReport>,
+}
+
 impl Arrived<'_> {
     fn envelope(&self) -> Envelope {
         if self.sender.is_empty() { Envelope::Null } else { Envelope::Named }
@@ -114,11 +123,14 @@ impl Inbox {
             true => Some(self.examine(mail).await),
             false => None,
         };
+        let report = match recipients.iter().any(|(_, addressee)| matches!(addressee, Addressee::Reports)) {
+            true => dmarc::read(mail.raw).await,
+            false => None,
+        };
+        let read = Read { mail, examined: examined.as_ref(), report: report.as_ref() };
         let mut transaction = self.database.serve().begin().await?;
         for (address, addressee) in in_order(recipients) {
-            if self.one(&mut transaction, (mail, examined.as_ref()), address, addressee, now).await?
-                == Taken::TooEarly
-            {
+            if self.one(&mut transaction, &read, address, addressee, now).await? == Taken::TooEarly {
                 return Ok(Taken::TooEarly);
             }
         }
@@ -135,7 +147,7 @@ impl Inbox {
     async fn one(
         &self,
         connection: &mut PgConnection,
-        (mail, examined): (&Arrived<'_>, Option<&Examined<'_>>),
+        Read { mail, examined, report }: &Read<'_>,
         address: &EmailAddress,
         addressee: &Addressee,
         now: OffsetDateTime,
@@ -159,13 +171,21 @@ impl Inbox {
             },
             Addressee::Feedback(room) => {
                 if self.feedback(connection, mail, *room, now).await? == Matched::No {
-                    keep(connection, examined, Owner::Operator(self.operator), address, now).await?;
+                    keep(connection, *examined, Owner::Operator(self.operator), address, now).await?;
                 }
             }
             Addressee::Postmaster => {
-                keep(connection, examined, Owner::Operator(self.operator), address, now).await?;
+                keep(connection, *examined, Owner::Operator(self.operator), address, now).await?;
             }
-            Addressee::Routed(route) => keep(connection, examined, Owner::Route(route), address, now).await?,
+            Addressee::Reports => match (report, examined) {
+                (Some(report), Some(examined)) => {
+                    dmarc::apply(connection, report, &examined.verdicts, now).await?;
+                }
+                _ => keep(connection, *examined, Owner::Operator(self.operator), address, now).await?,
+            },
+            Addressee::Routed(route) => {
+                keep(connection, *examined, Owner::Route(route), address, now).await?
+            }
         }
         Ok(Taken::Done)
     }

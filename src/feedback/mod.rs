@@ -10,6 +10,7 @@ pub mod bounce;
 pub mod capture;
 pub mod complaint;
 pub mod directory;
+mod dmarc;
 pub mod inbox;
 pub mod kept;
 pub mod notices;

@@ -6,9 +6,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::domain::quota::Period;
 use crate::store::StoreError;
+use crate::submission::quotas::Exceeded;
 use crate::submission::{AcceptError, Rejected, Rejection, Violation};
 
+use super::auth::limit;
 use super::request_id;
 
 /// A refusal.
@@ -18,6 +21,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<Violation>,
     retry_after: Option<u32>,
+    quota: Option<Exceeded>,
 }
 
 /// What can be refused. Codes never change.
@@ -49,6 +53,8 @@ pub enum Kind {
     KeyReused,
     /// 429.
     RateLimited,
+    /// 429: a limit of the tenant is reached.
+    QuotaExceeded,
     /// 500.
     Internal,
     /// 503: more comes in than can be stored.
@@ -61,7 +67,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for the reference.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::InvalidJson,
         Kind::InvalidRequest,
         Kind::Unauthorized,
@@ -75,6 +81,7 @@ impl Kind {
         Kind::Invalid,
         Kind::KeyReused,
         Kind::RateLimited,
+        Kind::QuotaExceeded,
         Kind::Internal,
         Kind::Overloaded,
         Kind::Unavailable,
@@ -99,6 +106,7 @@ impl Kind {
                 (422, "idempotency_key_reused", "The Idempotency-Key belongs to another request")
             }
             Kind::RateLimited => (429, "rate_limited", "Too many requests"),
+            Kind::QuotaExceeded => (429, "quota_exceeded", "A limit of this tenant is reached"),
             Kind::Internal => (500, "internal", "Something is wrong on our side"),
             Kind::Overloaded => (503, "overloaded", "More is coming in than can be stored"),
             Kind::Unavailable => (503, "unavailable", "The database does not answer"),
@@ -115,7 +123,7 @@ impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Problem {
         let retry_after =
             matches!(kind, Kind::Overloaded | Kind::Unavailable | Kind::Full).then_some(RETRY_AFTER);
-        Problem { kind, detail: detail.into(), errors: Vec::new(), retry_after }
+        Problem { kind, detail: detail.into(), errors: Vec::new(), retry_after, quota: None }
     }
 
     /// Fields that cannot be used.
@@ -219,6 +227,9 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(quota) = self.quota {
+            limit::tell_quota(headers, quota);
+        }
         if self.kind == Kind::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"postroad\""));
         }
@@ -278,6 +289,19 @@ fn together(refused: Vec<(usize, Rejected)>) -> Problem {
     Rejected { rejection: kind, violations: violations.collect() }.into()
 }
 
+impl From<Exceeded> for Problem {
+    fn from(exceeded: Exceeded) -> Problem {
+        let Exceeded { period, limit, left, wait_seconds } = exceeded;
+        let what = if period == Period::Second { "send" } else { "mail recipients" };
+        let detail = format!(
+            "this tenant may {what} {limit} times a {}, and {left} are left of it: fewer than this call takes",
+            period.as_str()
+        );
+        let problem = Problem::new(Kind::QuotaExceeded, detail).retry_after(wait_seconds);
+        Problem { quota: Some(exceeded), ..problem }
+    }
+}
+
 impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Problem {
         match error {
@@ -286,6 +310,7 @@ impl From<AcceptError> for Problem {
                 Kind::KeyReused,
                 "this Idempotency-Key was used with another request; use a new key",
             ),
+            AcceptError::Quota(exceeded) => exceeded.into(),
             AcceptError::Busy => {
                 Problem::new(Kind::Overloaded, "more mail is coming in than can be stored; try again")
                     .retry_after(1)

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod auth;
+mod cells;
 pub mod compat;
 pub mod error;
 pub mod extract;
@@ -42,8 +43,9 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue,
-    relays, stats, streams, suppressions, templates, tenants, webhooks,
+    addresses, audit, captured, dmarc, docs, domains, erasures, events, export, health, inbound,
+    inbound_routes, keys, messages, notices, pauses, queue, relays, stats, streams, suppressions, templates,
+    tenants, usage, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -191,9 +193,11 @@ pub fn router(app: App) -> Router {
         .route("/v1/events/export", on(read, get(export::export)))
         // Figures.
         .route("/v1/stats", on(read, get(stats::read)))
+        .route("/v1/usage", on(read, get(usage::read)))
         // What the capture route kept.
         .route("/v1/captured", on(read, get(captured::list)))
         .route("/v1/captured/{id}/raw", on(read, get(captured::raw)))
+        .route("/v1/addresses/validate", on(read, post(addresses::validate)))
         // The tenant's own affairs.
         .route("/v1/keys", on(manage, post(keys::create).get(keys::list)))
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
@@ -203,8 +207,16 @@ pub fn router(app: App) -> Router {
             on(manage, get(domains::one).patch(domains::update)).merge(on(manage, delete(domains::delete))),
         )
         .route("/v1/domains/{id}/verify", on(manage, post(domains::verify)))
+        .route("/v1/domains/{id}/dmarc", on(manage, get(dmarc::summary)))
         .route("/v1/domains/{id}/rotate", on(manage, post(domains::rotate)))
         .route("/v1/domains/{id}/keys", on(manage, post(domains::import_key)))
+        .route("/v1/notices", on(manage, get(notices::list)))
+        .route("/v1/notices/read", on(manage, post(notices::read_all)))
+        .route("/v1/notices/settings", on(manage, get(notices::settings).patch(notices::set_settings)))
+        .route("/v1/notices/{id}/read", on(manage, post(notices::read)))
+        .route("/v1/erasures", on(manage, post(erasures::create).get(erasures::list)))
+        .route("/v1/erasures/{id}", on(manage, get(erasures::one)))
+        .route("/v1/audit", on(manage, get(audit::list)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
         .route("/v1/pauses", on(manage, post(pauses::create).get(pauses::list)))
@@ -251,6 +263,7 @@ pub fn router(app: App) -> Router {
             "/v1/tenants/{id}",
             on(operate, get(tenants::one).patch(tenants::update)).merge(on(operate, delete(tenants::delete))),
         )
+        .route("/v1/tenants/{id}/limits", on(operate, get(usage::limits).patch(usage::set_limits)))
         .route("/v1/queue", on(operate, get(queue::destinations)))
         .route("/v1/sites", on(operate, get(queue::sites)))
         .route("/v1/sites/resume", on(operate, post(queue::resume)))

@@ -22,6 +22,7 @@ pub mod attachment;
 pub mod compose;
 pub mod control;
 pub mod dkim;
+pub mod dmarc_report;
 mod encoding;
 pub mod headers;
 pub mod html_part;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 
 use crate::account::credentials::Keys;
+use crate::account::notices::Announcer;
 use crate::account::rates::Rates;
 use crate::delivery::{Delivery, LEASE};
 use crate::domain::handoff::Handoff;
@@ -18,7 +19,7 @@ use crate::smtp::submission::BadLogins;
 use crate::smtp::{Listener, Settings, Submission, Tls};
 use crate::submission::intake::{Intake, Onward};
 use crate::submission::{Accept, Limits};
-use crate::worker::{follow, notify};
+use crate::worker::{announce, follow, notify};
 
 use super::certificate::{Certificate, Shown};
 use super::{Building, Role, changes, observe, streams};
@@ -50,6 +51,17 @@ struct Front {
 }
 
 impl Building {
+    /// Listens for HTTP, so that what leads there is known by its port from the first mail on. Nobody is answered
+    /// before the doors are opened.
+    pub(super) async fn listen(&mut self) -> Result<()> {
+        if self.roles.contains(&Role::Api) {
+            let listener = listen(self.config.http_addr).await?;
+            self.config.http_addr = listener.local_addr()?;
+            self.http = Some(listener);
+        }
+        Ok(())
+    }
+
     /// Opens the doors of this process's roles. Whoever submits mail must end before the writers can: nothing here
     /// may keep an [`Accept`] beyond the doors.
     pub(super) async fn open_doors(
@@ -73,7 +85,13 @@ impl Building {
                 database: self.opened.database.clone(),
                 hostname: self.config.hostname.clone(),
             };
+            let announcer = Announcer {
+                accept: teller.accept.clone(),
+                database: teller.database.clone(),
+                hostname: teller.hostname.clone(),
+            };
             self.tellers.spawn("notify", notify::run(teller, self.stop_doors.clone()));
+            self.tellers.spawn("announce", announce::run(announcer, self.stop_doors.clone()));
         }
         Ok(ports)
     }
@@ -99,6 +117,8 @@ impl Building {
             },
             lanes: self.lanes.clone(),
             intake,
+            quotas: self.quotas.clone(),
+            hashed: self.hashed.clone(),
             database: database.clone(),
         };
         let keys = Arc::new(Keys::new(database.clone(), self.known.clone()));
@@ -129,7 +149,7 @@ impl Building {
         ports: &mut Ports,
     ) -> Result<()> {
         let (database, clock) = (self.opened.database.clone(), self.opened.clock.clone());
-        let listener = listen(self.config.http_addr).await?;
+        let listener = self.http.take().context("HTTP listens before the doors are opened")?;
         ports.http = Some(listener.local_addr()?);
         self.loops.spawn("follow", follow::run(self.live.clone(), database.clone(), self.stop_loops.clone()));
         let metrics = observe::recorder()?;

@@ -8,10 +8,12 @@ mod capture;
 mod certificate;
 mod changes;
 mod doors;
+mod erasures;
 mod identity;
 pub mod master_key;
 mod mx;
 mod observe;
+mod quotas;
 mod role;
 mod roots;
 mod shares;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +48,7 @@ use crate::delivery::site::Reach;
 use crate::delivery::tls::PeerTls;
 use crate::delivery::{Delivery, Tokens};
 use crate::dns::Resolver;
+use crate::domain::erasure::Pseudonyms;
 use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::id::TenantId;
 use crate::domain::incarnation::Incarnation;
@@ -61,7 +65,7 @@ use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
-use crate::submission::{Lanes, Streams};
+use crate::submission::{Hashed, Lanes, Quotas, Streams};
 use crate::worker::{alive, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup};
 
 pub use doors::Ports;
@@ -83,6 +87,7 @@ pub struct Server {
     config: Config,
     database: Database,
     domains: Domains,
+    quotas: Quotas,
     clock: Clock,
     incarnation: Incarnation,
     delivery: Option<Arc<Delivery>>,
@@ -181,8 +186,11 @@ struct Building {
     domains: Domains,
     outbound: Outbound,
     streams: Streams,
+    quotas: Quotas,
+    hashed: Hashed,
     resolver: Resolver,
     directory: Directory,
+    http: Option<TcpListener>,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -208,6 +216,7 @@ impl Server {
         let Bootstrap { tenant, first_key } =
             bootstrap::run(&opened.database, &opened.master, operators, now).await?;
         let mut building = Building::enter(config, roles, opened).await?;
+        building.listen().await?;
         let delivery =
             if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
         building.inbound().await?;
@@ -249,6 +258,11 @@ impl Server {
     /// What works on sender domains.
     pub fn domains(&self) -> &Domains {
         &self.domains
+    }
+
+    /// What this process has of tenants' limits.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// The clock of this process.
@@ -331,11 +345,14 @@ impl Building {
             seal: opened.master.derive(Purpose::Seal),
             outbound: webhooks::outbound(&config)?,
             streams: Streams::default(),
+            quotas: Quotas::new(opened.database.clone()),
+            hashed: Hashed::new(Pseudonyms::new(&opened.master)),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
             directory: mx::directory(&config, &opened.master, identities.senders()),
             identities,
             fence: Fence::opened(begun),
             live: Live::default(),
+            http: None,
             stop_doors: CancellationToken::new(),
             stop_loops: CancellationToken::new(),
             stop_capture: CancellationToken::new(),
@@ -384,6 +401,10 @@ impl Building {
         self.loops.spawn("rescue", rescue::run(rescuer, stop.clone()));
         self.streams.reload(database).await?;
         self.loops.spawn("streams", self.follow_streams());
+        self.hashed.reload(database).await?;
+        self.loops.spawn("erasures", self.follow_erasures());
+        self.quotas.reload().await?;
+        self.loops.spawn("quotas", self.follow_quotas());
         self.loops.spawn("revise", revise::run(database.link(Use::Watch), known, stop.clone()));
         self.identities.refresh().await?;
         let identities = Arc::clone(&self.identities);
@@ -490,6 +511,7 @@ impl Building {
             content: self.config.content,
             figures: self.config.figures,
         };
+        self.erase();
         let recheck = recheck::run(self.domains.clone(), self.opened.clock.clone(), stop.clone());
         self.loops.spawn("recheck", recheck);
         let rollup = rollup::Rollup {
@@ -526,6 +548,7 @@ impl Building {
             config: self.config,
             database,
             domains: self.domains,
+            quotas: self.quotas,
             clock,
             incarnation: self.incarnation,
             delivery,

@@ -98,12 +98,11 @@ impl Building {
         routes.reload().await?;
         self.loops.spawn("inbound routes", routes.follow(self.known.clone(), self.stop_loops.clone()));
         if self.roles.contains(&Role::Worker) {
-            let http = format!("http://{}", self.config.http_addr);
             let poster = Poster {
                 database: self.opened.database.clone(),
                 directory: self.directory.clone(),
                 outbound: self.outbound.clone(),
-                public_url: self.config.public_url.clone().unwrap_or(http),
+                public_url: self.config.base_url(),
             };
             self.loops.spawn("post", post::run(poster, self.opened.clock.clone(), self.stop_loops.clone()));
         }

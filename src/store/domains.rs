@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use crate::domain::handling::Tracking;
 use crate::domain::id::{DomainId, DomainNoteId, Id, TenantId};
 use crate::domain::identity::DomainStatus;
 use crate::domain::identity::judge::{Finding, RecordStatus};
+use crate::domain::identity::records::TRACKING_LABEL;
 
 use super::StoreError;
 use super::revisions::{self, Revised};
@@ -32,6 +34,8 @@ pub struct StoredDomain {
     pub checks: Checks,
     /// Since when its owner has stopped it.
     pub paused_at: Option<OffsetDateTime>,
+    /// What is watched of mail that does not say, in a stream that does not either.
+    pub tracking: Tracking,
     /// When it was made.
     pub created_at: OffsetDateTime,
     /// When it was proved last.
@@ -103,6 +107,8 @@ struct Row {
     failing_since: Option<OffsetDateTime>,
     checked_at: Option<OffsetDateTime>,
     check_due_at: Option<OffsetDateTime>,
+    track_opens: bool,
+    track_clicks: bool,
 }
 
 impl From<Row> for StoredDomain {
@@ -117,6 +123,7 @@ impl From<Row> for StoredDomain {
             returns: row.returns,
             checks: Checks::from_json(&row.checks),
             paused_at: row.paused_at,
+            tracking: Tracking { opens: row.track_opens, clicks: row.track_clicks },
             created_at: row.created_at,
             verified_at: row.verified_at,
             failing_since: row.failing_since,
@@ -173,7 +180,7 @@ pub async fn find(
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at
+               failing_since, checked_at, check_due_at, track_opens, track_clicks
         FROM domains WHERE tenant_id = $1 AND id = $2
         "#,
         tenant.uuid(),
@@ -198,7 +205,7 @@ pub async fn list(
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at
+               failing_since, checked_at, check_due_at, track_opens, track_clicks
         FROM domains WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
         "#,
         tenant.uuid(),
@@ -220,7 +227,7 @@ pub async fn lock_name(connection: &mut PgConnection, name: &str) -> Result<Vec<
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at
+               failing_since, checked_at, check_due_at, track_opens, track_clicks
         FROM domains WHERE name = $1 ORDER BY tenant_id FOR UPDATE
         "#,
         name,
@@ -240,7 +247,7 @@ pub async fn update(connection: &mut PgConnection, domain: &StoredDomain) -> Res
         r#"
         UPDATE domains
         SET status = $3, returns = $4, checks = $5, paused_at = $6, verified_at = $7, failing_since = $8,
-            checked_at = $9, check_due_at = $10, revision = $11
+            checked_at = $9, check_due_at = $10, revision = $11, track_opens = $12, track_clicks = $13
         WHERE tenant_id = $1 AND id = $2
         "#,
         domain.tenant.uuid(),
@@ -254,6 +261,8 @@ pub async fn update(connection: &mut PgConnection, domain: &StoredDomain) -> Res
         domain.checked_at,
         domain.check_due_at,
         revision,
+        domain.tracking.opens,
+        domain.tracking.clicks,
     )
     .execute(connection)
     .await?;
@@ -439,6 +448,10 @@ pub struct HeldDomain {
     pub return_path: Option<String>,
     /// Since when its owner has stopped it.
     pub paused_at: Option<OffsetDateTime>,
+    /// What is watched of mail that does not say.
+    pub tracking: Tracking,
+    /// Its own host for links and pixels, if the last look found that it leads to us.
+    pub tracking_host: Option<String>,
 }
 
 /// These domains, as far as they are held still.
@@ -453,13 +466,16 @@ pub async fn load_held(
         wanted.iter().map(|held| (held.tenant.uuid(), held.id.uuid())).unzip();
     let rows = sqlx::query!(
         r#"
-        SELECT d.tenant_id, d.id, d.revision, d.name, d.return_path, d.returns, d.paused_at
+        SELECT d.tenant_id, d.id, d.revision, d.name, d.return_path, d.returns, d.paused_at,
+               d.track_opens, d.track_clicks,
+               d.checks -> ('CNAME ' || $3::text || '.' || d.name) ->> 'status' = 'ok' AS tracks
         FROM UNNEST($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
         JOIN domains d ON d.tenant_id = wanted.tenant_id AND d.id = wanted.id
         WHERE d.status <> 'pending'
         "#,
         &tenants,
         &ids,
+        TRACKING_LABEL,
     )
     .fetch_all(connection)
     .await?;
@@ -469,6 +485,8 @@ pub async fn load_held(
             id: Id::from_uuid(row.id),
             revision: row.revision,
         },
+        tracking: Tracking { opens: row.track_opens, clicks: row.track_clicks },
+        tracking_host: (row.tracks == Some(true)).then(|| format!("{TRACKING_LABEL}.{}", row.name)),
         name: row.name,
         return_path: row.returns.then_some(row.return_path),
         paused_at: row.paused_at,

@@ -5,13 +5,18 @@
 //! say so in their names or stand in files that only workers and operators use.
 
 pub mod accept;
+pub mod account_notices;
+pub mod address_history;
 pub mod audit;
 pub mod blueprint;
 pub mod calls;
 pub mod captured;
 pub mod claim;
+pub mod dmarc;
 pub mod domain_keys;
 pub mod domains;
+pub mod erase;
+pub mod erasures;
 mod error;
 pub mod events;
 pub mod feedback;
@@ -34,6 +39,7 @@ pub mod partitions;
 pub mod pauses;
 pub mod posts;
 pub mod queue;
+pub mod quotas;
 pub mod recipients;
 pub mod record;
 pub mod relays;

@@ -23,6 +23,10 @@ pub enum Revised {
     Webhooks,
     /// Tenants' streams.
     Streams,
+    /// What tenants are limited to.
+    Quotas,
+    /// Who has suppressions that are known by a hash alone.
+    Erasures,
 }
 
 impl Revised {
@@ -35,6 +39,8 @@ impl Revised {
             Revised::Inbound => "inbound",
             Revised::Webhooks => "webhooks",
             Revised::Streams => "streams",
+            Revised::Quotas => "quotas",
+            Revised::Erasures => "erasures",
         }
     }
 }
@@ -56,6 +62,10 @@ pub struct Revisions {
     pub webhooks: i64,
     /// Tenants' streams.
     pub streams: i64,
+    /// What tenants are limited to.
+    pub quotas: i64,
+    /// Who has suppressions that are known by a hash alone.
+    pub erasures: i64,
 }
 
 /// What a process knows of the revisions, and as of when.
@@ -106,5 +116,7 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
         inbound: value(Revised::Inbound),
         webhooks: value(Revised::Webhooks),
         streams: value(Revised::Streams),
+        quotas: value(Revised::Quotas),
+        erasures: value(Revised::Erasures),
     })
 }

@@ -21,6 +21,7 @@ use crate::store::blueprint::blueprint_octets;
 
 use super::check::{Checked, check_sender};
 use super::render::Sources;
+use super::streams::watch_by_domain;
 use super::{Caller, Limits, Rejected, Violation, personal, render};
 
 /// What composing gives, whichever way the content came.
@@ -56,6 +57,10 @@ pub(super) fn compose(
     };
     if form.raw.len() > limits.max_message_bytes {
         return Err(Rejected::too_large(limits.max_message_bytes));
+    }
+    let mut submission = submission;
+    if let Some(sender) = limits.senders.find(caller.tenant, form.from.address.domain()) {
+        watch_by_domain(&sender, &mut submission.options);
     }
     Ok(message(caller, submission, form, id))
 }
@@ -124,6 +129,7 @@ fn deliveries(submission: &Submission, addresses: &Addresses, id: MessageId) -> 
             role: role(given, recipient),
             recipient: recipient.clone(),
             particulars: submission.recipients.particulars.get(&recipient.key()).cloned().unwrap_or_default(),
+            suppressed_as: None,
         })
         .collect()
 }

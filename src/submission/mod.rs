@@ -6,11 +6,13 @@
 mod check;
 mod compose;
 mod fingerprint;
+pub mod hashed;
 mod idempotency;
 pub mod intake;
 mod lanes;
 pub mod own;
 mod personal;
+pub mod quotas;
 mod rejected;
 mod render;
 pub mod resend;
@@ -27,13 +29,15 @@ use crate::domain::id::{DeliveryId, KeyId, MessageId, TenantId};
 use crate::domain::identity::senders::Senders;
 use crate::domain::key::{KeyLimits, KeyMode};
 use crate::domain::message::NewMessage;
-use crate::domain::submission::Submission;
+use crate::domain::submission::{Sending, Submission};
 use crate::store::accept::NewIdempotency;
 use crate::store::{Database, StoreError};
 
 pub use check::SenderPolicy;
+pub use hashed::Hashed;
 pub use idempotency::IdempotencyKey;
 pub use lanes::Lanes;
+pub use quotas::Quotas;
 pub use rejected::{Rejected, Rejection, Violation};
 pub use streams::Streams;
 
@@ -123,6 +127,9 @@ pub enum AcceptError {
     /// The key was used with other content.
     #[error("this Idempotency-Key was used with another request")]
     KeyReused,
+    /// A limit of the tenant is reached. Nothing of this call was stored.
+    #[error("a limit of this tenant is reached")]
+    Quota(quotas::Exceeded),
     /// More is coming in than is being stored. Nothing of this call was stored.
     #[error("more mail is coming in than can be stored")]
     Busy,
@@ -155,6 +162,10 @@ pub struct Accept {
     pub lanes: Lanes,
     /// Group commit.
     pub intake: Intake,
+    /// How much may come in.
+    pub quotas: Quotas,
+    /// Who is known by a hash alone.
+    pub hashed: Hashed,
     /// For answers given earlier.
     pub database: Database,
 }
@@ -175,15 +186,79 @@ impl Accept {
         let unit = request.unit;
         let sources = Sources::read(&self.database, caller.tenant, &request.items).await?;
         let items = self.compose_all(caller, request, sources, now).await;
-        let (key, items) = (items.key, items.composed);
-        if unit == Unit::All && items.iter().any(Result::is_err) {
-            let refused = (0..).zip(items).filter_map(|(place, item)| Some((place, item.err()?)));
-            return Err(AcceptError::Refused(refused.collect()));
+        let (key, mut items) = (items.key.zip(fingerprint), items.composed);
+        self.hashed.apply(&self.database, caller.tenant, &mut items).await?;
+        if unit == Unit::All {
+            self.all_or_none(caller, &mut items)?;
         }
-        let Some((key, fingerprint)) = key.zip(fingerprint) else {
-            return self.store_once(items, None).await.map(|answer| answer.expect_stored());
+        let spent = match self.spend(caller, &mut items, now).await? {
+            Ok(spent) => spent,
+            Err(exceeded) => return self.refuse(caller, key, exceeded).await,
         };
-        self.store_keyed(caller, items, key, fingerprint).await
+        let answer = match key {
+            None => self.store_once(items, None).await.map(|answer| answer.expect_stored()),
+            Some((key, fingerprint)) => self.store_keyed(caller, items, key, fingerprint).await,
+        };
+        let is_new = match &answer {
+            Ok(answer) => !answer.replayed,
+            // Nobody knows whether it was stored.
+            Err(error) => matches!(error, AcceptError::Store(StoreError::Unavailable(_))),
+        };
+        if !is_new {
+            self.quotas.put_back(caller.tenant, spent).await;
+        }
+        answer
+    }
+
+    /// Whether all mails of a call can be accepted.
+    fn all_or_none(
+        &self,
+        caller: &Caller,
+        items: &mut [Result<NewMessage, Rejected>],
+    ) -> Result<(), AcceptError> {
+        if caller.key.is_some() {
+            self.quotas.fit(caller.tenant, items);
+        }
+        let refused = (0..).zip(items.iter());
+        let refused: Vec<(usize, Rejected)> =
+            refused.filter_map(|(place, item)| Some((place, item.as_ref().err()?.clone()))).collect();
+        if refused.is_empty() { Ok(()) } else { Err(AcceptError::Refused(refused)) }
+    }
+
+    /// Spends of the tenant's limits. What postroad itself sends does not count, nor does what never leaves.
+    async fn spend(
+        &self,
+        caller: &Caller,
+        items: &mut [Result<NewMessage, Rejected>],
+        now: OffsetDateTime,
+    ) -> Result<Result<quotas::Spent, quotas::Exceeded>, AcceptError> {
+        if caller.key.is_none() {
+            return Ok(Ok(quotas::Spent::default()));
+        }
+        self.quotas.fit(caller.tenant, items);
+        let counting = || items.iter().flatten().filter(|message| message.sending == Sending::Real);
+        let recipients: usize = counting().map(|message| message.deliveries.len()).sum();
+        let amounts = (counting().count() as i64, recipients as i64);
+        Ok(self.quotas.spend(caller.tenant, amounts, now).await?)
+    }
+
+    /// A limit is reached; but what was accepted before under the same key is answered as it was.
+    async fn refuse(
+        &self,
+        caller: &Caller,
+        key: Option<(IdempotencyKey, [u8; 32])>,
+        exceeded: quotas::Exceeded,
+    ) -> Result<Answer, AcceptError> {
+        if let Some((key, fingerprint)) = key {
+            let lane = self.lanes.of_key(caller.tenant, &key);
+            let earlier = idempotency::earlier(&self.database, caller.tenant, lane, &key, self.clock.now());
+            if let Earlier::Is { fingerprint: theirs, answer, at } = earlier.await?
+                && theirs == fingerprint
+            {
+                return self.replay(caller.tenant, &answer, at).await;
+            }
+        }
+        Err(AcceptError::Quota(exceeded))
     }
 
     async fn compose_all(

@@ -221,6 +221,7 @@ pub(super) fn deliveries(personal: &[Personal], message: MessageId) -> Vec<NewDe
                     own: Some(OwnMail { ordinal: mail, to: own.to.clone(), cc: own.cc.clone() }),
                     ..Particulars::default()
                 },
+                suppressed_as: None,
             });
         }
     }

@@ -9,7 +9,7 @@ use crate::domain::delivery::{Priority, Role};
 use crate::domain::handling::{Form, Handling, Particulars};
 use crate::domain::id::{MessageId, TenantId};
 use crate::domain::submission::{
-    Content, Options, Parts, Personal, Recipients, Rendering, Sending, StreamName, Submission, Words,
+    Content, Options, Parts, Personal, Recipients, Rendering, Sending, StreamName, Submission, Watch, Words,
 };
 use crate::mail::{CustomHeaders, EmailAddress, Mailbox, identity};
 use crate::render::Rendered;
@@ -145,5 +145,7 @@ fn options(row: &MessageRow) -> Options {
         entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
     // Whoever handed it in first awaits no notices about what somebody else sends again.
     options.handling = Handling { envelope: None, ..row.handling() };
+    // What is watched was decided when it was accepted.
+    options.watch = Watch::AsSaid;
     options
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::domain::account_notice;
 use crate::domain::event::Event;
 
 /// An event as every door shows it.
@@ -34,7 +35,7 @@ pub fn posted(event: &Event) -> Value {
 
 /// What is posted: its type, when it happened, and what is known of it.
 pub fn notice(kind: &str, at: OffsetDateTime, data: Value) -> Value {
-    json!({ "type": kind, "timestamp": moment(at), "data": data })
+    account_notice::posted(kind, at, data)
 }
 
 /// A moment as the API writes it.

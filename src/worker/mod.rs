@@ -2,9 +2,11 @@
 //! that tests call. What they do lives in `delivery`, `feedback` and `store`.
 
 pub mod alive;
+pub mod announce;
 pub mod apportion;
 pub mod complain;
 pub mod deliver;
+pub mod erase;
 pub mod follow;
 pub mod listen;
 pub mod notify;

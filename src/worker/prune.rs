@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::stats::Grain;
 use crate::store::{
-    Link, StoreError, calls, captured, domains, idempotency, inbound_calls, mta_sts, nodes, partitions,
-    sites, stats,
+    Link, StoreError, account_notices, calls, captured, dmarc, domains, idempotency, inbound_calls, mta_sts,
+    nodes, partitions, sites, stats,
 };
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -97,6 +97,8 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
     let inbound_calls = inbound_calls::forget_older(connection, now - prune.content).await?;
     let captured = captured::prune(connection, CAPTURED, now - CAPTURED_FOR).await?;
     domains::forget_notes(connection, now - prune.history).await?;
+    dmarc::forget(connection, now - prune.figures).await?;
+    account_notices::forget(connection, (now - prune.history).date()).await?;
     let calls = calls::sweep(connection, now - CALLS).await?;
     nodes::forget(connection, now - NODES).await?;
     mta_sts::forget(connection, now).await?;

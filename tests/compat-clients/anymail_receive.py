@@ -60,9 +60,9 @@ out = []
 for request in json.load(sys.stdin):
     view, credential = VIEWS[request["format"]]
     options = {}
-    if credential == "basic":
-        options["webhook_secret"] = f"postroad:{request['secret']}"
-    elif credential:
+    # Looked up when a view is made.
+    settings.ANYMAIL = {"WEBHOOK_SECRET": f"postroad:{request['secret']}"} if credential == "basic" else {}
+    if credential and credential != "basic":
         options[credential] = request["secret"]
     headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in request["headers"].items()}
     content_type = headers.pop("HTTP_CONTENT_TYPE")

@@ -109,6 +109,8 @@ pub struct Places {
     pub tracking: String,
 }
 
+/// What stands before a domain's name in that of its host for links and pixels.
+pub const TRACKING_LABEL: &str = "track";
 /// The MX preference that is suggested.
 const PREFERENCE: u16 = 10;
 
@@ -130,7 +132,12 @@ pub fn wanted(domain: &str, return_path: &str, keys: &[KeyFacts], places: &Place
     records.extend([
         advised(Purpose::Spf, RecordType::Txt, domain.to_owned(), spf),
         advised(Purpose::Dmarc, RecordType::Txt, format!("_dmarc.{domain}"), "v=DMARC1; p=none".to_owned()),
-        advised(Purpose::Tracking, RecordType::Cname, format!("track.{domain}"), places.tracking.clone()),
+        advised(
+            Purpose::Tracking,
+            RecordType::Cname,
+            format!("{TRACKING_LABEL}.{domain}"),
+            places.tracking.clone(),
+        ),
         advised(Purpose::Mx, RecordType::Mx, format!("in.{domain}"), places.host.clone()),
     ]);
     records

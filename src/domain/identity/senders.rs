@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::domain::handling::Tracking;
 use crate::domain::id::{DomainId, TenantId};
 use crate::mail::dkim::Signer;
 
@@ -21,6 +22,10 @@ pub struct SenderDomain {
     pub return_path: Option<String>,
     /// Whether it may be used.
     pub standing: Standing,
+    /// What is watched of mail that does not say, in a stream that does not either.
+    pub tracking: Tracking,
+    /// Its own host for links and pixels, if that leads to us.
+    pub tracking_host: Option<String>,
     /// What signs its mail. Empty in a process that delivers none.
     pub signers: Vec<Signer>,
 }
@@ -92,6 +97,8 @@ mod tests {
                 name: name.to_owned(),
                 return_path: Some(format!("bounce.{name}")),
                 standing: Standing::Active,
+                tracking: Tracking::default(),
+                tracking_host: None,
                 signers: Vec::new(),
             })
         };

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::account::domains::{DomainError, DomainView, NewDomain, Proof, RETURN_PATH_LABEL, Selector};
+use crate::domain::handling::Tracking;
 use crate::domain::id::DomainId;
 use crate::domain::identity::DomainName;
 use crate::domain::identity::judge::Finding;
@@ -50,6 +51,7 @@ fn show(view: &DomainView) -> Value {
         "name": domain.name,
         "status": domain.status.as_str(),
         "paused": domain.paused_at.is_some(),
+        "tracking": { "opens": domain.tracking.opens, "clicks": domain.tracking.clicks },
         "return_path": { "name": domain.return_path, "in_use": domain.returns && domain.status.is_held() },
         "records": view.records.iter().map(show_record).collect::<Vec<_>>(),
         "keys": view.keys.iter().map(show_key).collect::<Vec<_>>(),
@@ -163,7 +165,7 @@ async fn with_history(app: &App, view: &DomainView) -> Result<Value, Problem> {
     Ok(shown)
 }
 
-/// Stops a domain, or lets it go on.
+/// Stops a domain, or lets it go on; decides what is watched of its mail.
 pub async fn update(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
@@ -177,16 +179,25 @@ pub async fn update(
     let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let standing =
         fields.flag("paused").map(|paused| if paused { Standing::Paused } else { Standing::Active });
+    let tracking = fields.object("tracking").map(|mut object| {
+        let tracking = Tracking {
+            opens: object.flag("opens").unwrap_or_default(),
+            clicks: object.flag("clicks").unwrap_or_default(),
+        };
+        fields.absorb(object);
+        tracking
+    });
     let errors = fields.finish();
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    let tenant = principal.tenant();
+    let (actor, place, now) = (principal.actor(), (principal.tenant(), id), app.clock.now());
+    if let Some(tracking) = tracking {
+        app.domains.set_tracking(&actor, place, tracking, now).await?;
+    }
     let view = match standing {
-        Some(standing) => {
-            app.domains.set_standing(&principal.actor(), (tenant, id), standing, app.clock.now()).await?
-        }
-        None => app.domains.find(tenant, id).await?,
+        Some(standing) => app.domains.set_standing(&actor, place, standing, now).await?,
+        None => app.domains.find(place.0, id).await?,
     };
     Ok(Json(with_history(&app, &view).await?))
 }

@@ -10,6 +10,7 @@ use time::{Duration, OffsetDateTime};
 use crate::domain::stats::{Cell, Counter, Counts, Dimension, Grain, Times};
 use crate::http::App;
 use crate::http::auth::Principal;
+use crate::http::cells;
 use crate::http::error::Problem;
 use crate::http::extract::Query;
 use crate::reporting::figures::{self, Figures, Question};
@@ -188,7 +189,7 @@ fn csv(figures: &Figures) -> Response {
         let times = PERCENTILES.iter().map(|(_, share)| {
             cell.times.percentile(*share).map_or_else(String::new, |seconds| rounded(seconds).to_string())
         });
-        let record = [moment(*time), group.clone()].into_iter().chain(counts).chain(times);
+        let record = [moment(*time), cells::write(group).into_owned()].into_iter().chain(counts).chain(times);
         let _ = writer.write_record(record);
     }
     let body = writer.into_inner().unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::account::streams as operation;
 use crate::domain::delivery::Priority;
 use crate::domain::handling::Tracking;
 use crate::domain::id::{StreamId, TenantId};
-use crate::domain::stream::{Stream, StreamKind, UnknownStreams};
+use crate::domain::stream::{Stream, StreamKind, UnknownStreams, Watched};
 use crate::domain::submission::StreamName;
 use crate::http::App;
 use crate::http::auth::Principal;
@@ -33,7 +33,9 @@ fn show(stream: &Stream) -> Value {
         "title": stream.title,
         "kind": stream.kind.as_str(),
         "priority": stream.priority.as_str(),
-        "tracking": { "opens": stream.tracking.opens, "clicks": stream.tracking.clicks },
+        "tracking": stream.decides_tracking().then(|| {
+            json!({ "opens": stream.tracking.opens, "clicks": stream.tracking.clicks })
+        }),
         "created_at": moment(stream.created_at),
     })
 }
@@ -65,6 +67,7 @@ impl Wishes {
             title: self.title.unwrap_or(stream.title),
             kind: self.kind.unwrap_or(stream.kind),
             priority: self.priority.unwrap_or(stream.priority),
+            watched: self.tracking.map_or(stream.watched, |_| Watched::ByStream),
             tracking: self.tracking.unwrap_or(stream.tracking),
             ..stream
         }
@@ -125,6 +128,7 @@ fn decode(mut fields: Fields, tenant: TenantId, now: OffsetDateTime) -> Result<S
             kind: StreamKind::Transactional,
             priority: Priority::Normal,
             tracking: Tracking::default(),
+            watched: Watched::ByDomain,
             created_at: now,
         })),
         _ => Err(Problem::invalid(errors)),

@@ -1,7 +1,7 @@
 //! Who calls, and whether he may: by the key that the request bears, which `account/credentials` knows.
 
 mod client;
-mod limit;
+pub mod limit;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -134,7 +134,8 @@ pub async fn enter(
             Problem::new(Kind::Unavailable, "it took too long; try again").into_response()
         }),
     };
-    if let Some(allowance) = allowance {
+    // What a limit of the tenant says stands over what the key's own says.
+    if let Some(allowance) = allowance.filter(|_| !response.headers().contains_key(limit::LEFT)) {
         limit::tell(response.headers_mut(), allowance);
     }
     Ok(response)

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::domain::handling::Tracking;
 use crate::domain::submission::{
-    MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_TAG_LEN, MAX_TAGS, Options, StreamName,
+    MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_TAG_LEN, MAX_TAGS, Options, StreamName, Watch,
     is_metadata_key, is_metadata_value, is_tag,
 };
 use crate::domain::wishes;
@@ -100,6 +100,7 @@ impl Reading {
             "track" => {
                 if let Some(tracking) = self.once("track", name, tracking(&value)) {
                     self.control.options.handling.tracking = tracking;
+                    self.control.options.watch = Watch::AsSaid;
                 }
             }
             // Both have only ASCII before this place.

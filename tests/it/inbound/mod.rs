@@ -3,6 +3,7 @@
 mod authentication;
 mod bounces;
 mod complaints;
+mod dmarc;
 mod door;
 mod notices;
 mod routes;

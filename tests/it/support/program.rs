@@ -28,6 +28,7 @@ pub struct Settings {
     environment: HashMap<String, String>,
     arguments: Vec<String>,
     directory: PathBuf,
+    program: PathBuf,
 }
 
 /// How long a start may take; it may initialise a database.
@@ -51,6 +52,7 @@ impl Settings {
             environment: environment.map(|(key, value)| (key.to_owned(), value)).into(),
             arguments: vec!["serve".to_owned()],
             directory: directory.to_owned(),
+            program: env!("CARGO_BIN_EXE_postroad").into(),
         }
     }
 
@@ -64,6 +66,11 @@ impl Settings {
     pub fn set(mut self, key: &str, value: &str) -> Settings {
         self.environment.insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    /// Another release.
+    pub fn release(self, program: &Path) -> Settings {
+        Settings { program: program.to_owned(), ..self }
     }
 
     /// Another data directory: another node.
@@ -85,7 +92,7 @@ impl Settings {
 
     /// The command, not yet started.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_postroad"));
+        let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(&self.environment);
         for inherited in ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"] {
             if let Ok(value) = std::env::var(inherited) {

@@ -45,6 +45,10 @@ pub enum Named {
     Webhook,
     /// A stream.
     Stream,
+    /// A notice about an account.
+    Notice,
+    /// A request to erase a recipient's data.
+    Erasure,
     /// A tenant.
     Tenant,
 }
@@ -54,7 +58,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 86] = [
+pub const ROUTES: [Route; 100] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -68,6 +72,9 @@ pub const ROUTES: [Route; 86] = [
     route("GET", "/v1/events/stream", Scope::Read, None),
     route("GET", "/v1/events/export", Scope::Read, None),
     route("GET", "/v1/stats", Scope::Read, None),
+    route("GET", "/v1/usage", Scope::Read, None),
+    route("GET", "/v1/tenants/{id}/limits", Scope::Operate, Some(Named::Tenant)),
+    route("PATCH", "/v1/tenants/{id}/limits", Scope::Operate, Some(Named::Tenant)),
     route("GET", "/v1/captured", Scope::Read, None),
     route("GET", "/v1/captured/{id}/raw", Scope::Read, Some(Named::Captured)),
     route("POST", "/v1/keys", Scope::Manage, None),
@@ -80,8 +87,19 @@ pub const ROUTES: [Route; 86] = [
     route("PATCH", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
     route("DELETE", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/verify", Scope::Manage, Some(Named::Domain)),
+    route("GET", "/v1/domains/{id}/dmarc", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/rotate", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/keys", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/addresses/validate", Scope::Read, None),
+    route("GET", "/v1/notices", Scope::Manage, None),
+    route("POST", "/v1/notices/read", Scope::Manage, None),
+    route("GET", "/v1/notices/settings", Scope::Manage, None),
+    route("PATCH", "/v1/notices/settings", Scope::Manage, None),
+    route("POST", "/v1/notices/{id}/read", Scope::Manage, Some(Named::Notice)),
+    route("POST", "/v1/erasures", Scope::Manage, None),
+    route("GET", "/v1/erasures", Scope::Manage, None),
+    route("GET", "/v1/erasures/{id}", Scope::Manage, Some(Named::Erasure)),
+    route("GET", "/v1/audit", Scope::Manage, None),
     route("POST", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),

@@ -10,7 +10,7 @@ use crate::domain::handling::{Handling, Tracking, Transport};
 use crate::domain::submission::{
     Content, DEFAULT_TTL, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE,
     MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Rendering, Sending, StreamName,
-    Submission, Words, is_metadata_key, is_metadata_value, is_tag,
+    Submission, Watch, Words, is_metadata_key, is_metadata_value, is_tag,
 };
 use crate::http::extract;
 use crate::http::fields::Fields;
@@ -47,13 +47,13 @@ pub fn submission(value: Value) -> Result<Submission, Rejected> {
     Ok(Submission { from, reply_to, recipients, content: Content::Parts(parts), options })
 }
 
-/// What is watched: nothing, unless it is asked for.
-fn tracking(fields: &mut Fields) -> Tracking {
-    let Some(mut object) = fields.object("tracking") else { return Tracking::default() };
+/// What is watched, if the mail says it; else its stream or its sender domain decides.
+fn tracking(fields: &mut Fields) -> (Tracking, Watch) {
+    let Some(mut object) = fields.object("tracking") else { return (Tracking::default(), Watch::ByDefault) };
     let mut flag = |name| object.flag(name) == Some(true);
     let tracking = Tracking { opens: flag("opens"), clicks: flag("clicks") };
     fields.absorb(object);
-    tracking
+    (tracking, Watch::AsSaid)
 }
 
 fn from(fields: &mut Fields) -> Option<Mailbox> {
@@ -216,6 +216,7 @@ fn attachment_field(error: &AttachmentError) -> &'static str {
 /// What is asked of a mail besides its content. The door of raw MIME has no such fields.
 fn options(fields: &mut Fields) -> Options {
     let default = Options::default();
+    let (tracking, watch) = tracking(fields);
     Options {
         tags: tags(fields),
         metadata: metadata(fields),
@@ -226,11 +227,8 @@ fn options(fields: &mut Fields) -> Options {
         send_at: fields.moment("send_at"),
         ttl: fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds),
         sending: if fields.flag("sandbox") == Some(true) { Sending::Sandbox } else { Sending::Real },
-        handling: Handling {
-            tracking: tracking(fields),
-            transport: transport(fields),
-            ..Handling::default()
-        },
+        handling: Handling { tracking, transport: transport(fields), ..Handling::default() },
+        watch,
         trace: None,
     }
 }

@@ -11,6 +11,7 @@ use crate::domain::suppression::Suppression;
 use crate::http::App;
 use crate::http::api::wire::moment;
 use crate::http::auth::Principal;
+use crate::http::cells;
 use crate::http::error::{Kind, Problem};
 use crate::http::extract::Query;
 use crate::store::suppressions;
@@ -75,7 +76,8 @@ fn write(rows: &[Suppression], first: bool) -> csv::Result<Bytes> {
     for row in rows {
         let delivery = row.delivery.map(|delivery| delivery.to_string()).unwrap_or_default();
         let since = moment(row.created_at());
-        writer.write_record([&row.address, &row.stream, row.reason.as_str(), &since, &delivery])?;
+        let (address, stream) = (cells::write(&row.address), cells::write(&row.stream));
+        writer.write_record([&*address, &*stream, row.reason.as_str(), &since, &delivery])?;
     }
     let text = writer.into_inner().map_err(|error| error.into_error())?;
     Ok(text.into())

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use crate::account::webhooks::{State, Wishes};
+use crate::domain::account_notice::Kind;
 use crate::domain::submission::{MAX_TAG_LEN, StreamName};
-use crate::domain::webhook::{MAX_BATCH, MAX_FILTER, MAX_URL, NOTICES, WebhookSecret, is_type};
+use crate::domain::webhook::{MAX_BATCH, MAX_FILTER, MAX_URL, WebhookSecret, is_type};
 use crate::domain::webhook_format::Format;
 use crate::http::App;
 use crate::http::error::Problem;
@@ -90,9 +91,10 @@ async fn read(outbound: &Outbound, fields: &mut Fields) -> Change {
     if description.as_ref().is_some_and(|text| text.chars().count() > MAX_DESCRIPTION) {
         fields.wrong("description", "too_long", format!("at most {MAX_DESCRIPTION} characters"));
     }
+    let notices = Kind::ALL.map(Kind::as_str);
     let types = list(fields, "types", "invalid_type", |text| {
         let message =
-            || format!("{text:?} is no type of event, nor one of the notices {}", NOTICES.join(", "));
+            || format!("{text:?} is no type of event, nor one of the notices {}", notices.join(", "));
         is_type(text).then_some(()).ok_or_else(message)
     });
     let streams = list(fields, "streams", "invalid_stream", |text| {

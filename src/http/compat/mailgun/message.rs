@@ -70,8 +70,8 @@ pub fn of_parts(form: &Form) -> Result<Submission, Vec<Violation>> {
     Ok(Submission { from, reply_to, recipients, content: Content::Parts(parts), options })
 }
 
-/// Reads `/messages.mime`.
-pub fn of_mime(form: &Form) -> Result<Submission, Vec<Violation>> {
+/// Reads `/messages.mime`. A message without a Message-ID gets one at `domain`.
+pub fn of_mime(form: &Form, domain: &str) -> Result<Submission, Vec<Violation>> {
     let mut wrong = Vec::new();
     let mut options = options(form, &mut wrong);
     options.metadata = metadata(form, &mut wrong);
@@ -90,7 +90,8 @@ pub fn of_mime(form: &Form) -> Result<Submission, Vec<Violation>> {
     }
     let Some(raw) = raw.filter(|_| wrong.is_empty()) else { return Err(wrong) };
     let recipients = Recipients { to, ..Recipients::default() };
-    Ok(Submission { from: None, reply_to: Vec::new(), recipients, content: Content::Raw(raw), options })
+    let from = Mailbox::parse(&format!("postmaster@{domain}")).ok();
+    Ok(Submission { from, reply_to: Vec::new(), recipients, content: Content::Raw(raw), options })
 }
 
 fn from(form: &Form, wrong: &mut Vec<Violation>) -> Option<Mailbox> {

@@ -41,7 +41,7 @@ pub async fn mime(
     body: Body,
 ) -> Result<Response, Problem> {
     let (form, _held) = read(&app, &principal, &domain, &headers, body).await?;
-    let mail = message::of_mime(&form).map_err(Problem::invalid)?;
+    let mail = message::of_mime(&form, &domain).map_err(Problem::invalid)?;
     queued(&app, &principal, mail).await
 }
 

@@ -63,6 +63,7 @@ fn status_and_words(problem: &Problem) -> (u16, Said) {
         Kind::TooLarge => (413, Said::new(300, "The message is larger than allowed.")),
         Kind::NotFound => (404, Said::new(404, problem.detail())),
         Kind::MethodNotAllowed => (405, Said::new(405, problem.detail())),
+        Kind::QuotaExceeded => (422, Said::new(405, problem.detail())),
         Kind::RateLimited => (429, Said::new(429, "Rate limit exceeded.")),
         Kind::Internal => (500, Said::new(500, "Internal Server Error")),
         Kind::Overloaded | Kind::Unavailable | Kind::Full => {

@@ -39,6 +39,7 @@ pub fn words(problem: &Problem) -> (u16, &'static str, String) {
         Kind::KeyReused => (409, "invalid_idempotent_request", KEY_REUSED.to_owned()),
         Kind::NotFound => (404, "not_found", detail()),
         Kind::MethodNotAllowed => (405, "method_not_allowed", detail()),
+        Kind::QuotaExceeded => (429, "daily_quota_exceeded", detail()),
         Kind::RateLimited => (429, "rate_limit_exceeded", "Too many requests".to_owned()),
         Kind::Internal => (500, "application_error", "An unexpected error occurred".to_owned()),
         kind if kind.parts().0 >= 500 => (kind.parts().0, "internal_server_error", detail()),
