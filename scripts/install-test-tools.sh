@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Postgres: SMTP servers and clients that nobody here wrote (smtp-sink and
-# smtp-source from Postfix, swaks, msmtp, nodemailer), a pooler (pgbouncer), strace and libfaketime to inject faults, and cargo-nextest
-# to run it all.
+# smtp-source from Postfix, swaks, msmtp, nodemailer), a pooler (pgbouncer), strace and libfaketime to inject faults, a
+# browser with axe-core to look at pages, and cargo-nextest to run it all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 
 NEXTEST=0.9.143
 NODEMAILER=7.0.13
+AXE=4.14.1
 
 # Installs services without starting them: the tests run their own.
 apt_install_stopped() {
@@ -47,10 +48,12 @@ compgen -G '/usr/lib/*/sasl2/libplain.so' >/dev/null || missing+=(libsasl2-modul
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
+command -v chromium >/dev/null || missing+=(chromium)
+command -v chromedriver >/dev/null || missing+=(chromium-driver)
 [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
 tools=target/test-tools
-[ -d "$tools/node_modules/nodemailer" ] ||
-    npm install --prefix "$tools" --no-audit --no-fund --no-save "nodemailer@$NODEMAILER" >/dev/null
+[ -d "$tools/node_modules/nodemailer" ] && [ -d "$tools/node_modules/axe-core" ] ||
+    npm install --prefix "$tools" --no-audit --no-fund --no-save "nodemailer@$NODEMAILER" "axe-core@$AXE" >/dev/null
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version "$NEXTEST"
 # Verifiers that are libraries: in target/, each set when its list has changed.
 verifiers=target/verifiers

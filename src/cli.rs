@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use postroad::account::keys::{self, NewKey};
+use postroad::account::users::{NewUser, first};
 use postroad::account::{Actor, bootstrap, tenants};
 use postroad::clock::Clock;
 use postroad::config::{Config, LogFormat};
@@ -23,9 +24,10 @@ use postroad::doctor;
 use postroad::domain::key::{KeyLimits, KeyMode, Scope, Scopes};
 use postroad::domain::suppression::Reason;
 use postroad::domain::tenant::TenantName;
+use postroad::domain::user::{self, Login, Reach};
 use postroad::embedded::{self, Attached};
 use postroad::seal::Purpose;
-use postroad::server::{Role, Server, master_key};
+use postroad::server::{Role, Server, files, master_key};
 use postroad::store::{Database, Use, nodes};
 
 /// An e-mail sending service: HTTP in, durable queue in Postgres, SMTP out.
@@ -55,6 +57,9 @@ enum Command {
     /// API keys.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// People who use the dashboard.
+    #[command(subcommand)]
+    User(UserCommand),
     /// Send a mail through the API.
     Send(SendArgs),
     /// Bring suppressions and templates from another provider.
@@ -100,6 +105,28 @@ enum KeyCommand {
         /// Networks whose SMTP sessions need no login: they have this key.
         #[arg(long, value_delimiter = ',', value_name = "NETWORK")]
         smtp_networks: Option<Vec<IpNet>>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Enter somebody, and print the link by which she chooses her password.
+    Create {
+        /// What she signs in with.
+        #[arg(long)]
+        email: Login,
+        /// The tenant she becomes a member of.
+        #[arg(long)]
+        tenant: String,
+        /// What she is there: owner, admin, developer or viewer.
+        #[arg(long, default_value = "developer")]
+        role: user::Role,
+        /// What she is called.
+        #[arg(long, default_value = "")]
+        name: String,
+        /// She also runs the installation: tenants, queue, nodes.
+        #[arg(long)]
+        operator: bool,
     },
 }
 
@@ -167,6 +194,10 @@ impl Cli {
                 let scopes = scopes.into_iter().collect();
                 create_key(&config, &tenant, WantedKey { name, scopes, mode, kind, smtp_networks }).await
             }
+            Command::User(UserCommand::Create { email, tenant, role, name, operator }) => {
+                let reach = if operator { Reach::Installation } else { Reach::Tenants };
+                create_user(&config, &tenant, role, NewUser { email, name, reach, password: None }).await
+            }
             Command::Send(args) => send(&config, args).await,
             Command::Import(args) => move_in(&config, args).await,
             Command::Doctor => diagnose(&config).await,
@@ -186,6 +217,7 @@ fn init_log(config: &Config) -> Result<()> {
 }
 
 async fn serve(config: Config, roles: &[Role]) -> Result<ExitCode> {
+    files::raise_limit();
     let mut signals = Signals::new()?;
     let server = tokio::select! {
         started = Server::start(config.clone(), roles) => started?,
@@ -216,6 +248,11 @@ fn announce(config: &Config, server: &Server) -> Result<()> {
              and read its story (the id is in the answer):\n\n  \
              curl {url}/v1/messages/<id> -H 'Authorization: Bearer {key}'\n",
             key = key.reveal(),
+        );
+    }
+    if let Some(path) = server.setup_path() {
+        eprintln!(
+            "\nNobody can sign in to the dashboard yet. Enter yourself here (the link works once):\n\n  {url}{path}\n"
         );
     }
     let mut out = std::io::stdout().lock();
@@ -313,6 +350,20 @@ async fn create_key(config: &Config, tenant: &str, wanted: WantedKey) -> Result<
     };
     close(database, attached).await?;
     println!("{told}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn create_user(config: &Config, tenant: &str, role: user::Role, new: NewUser) -> Result<ExitCode> {
+    let (database, attached) = database(config).await?;
+    let now = clock(&database).await?.now();
+    let mut connection = database.serve().acquire().await?;
+    let found = postroad::store::tenants::find_by_name(&mut connection, tenant).await?;
+    let tenant = found.with_context(|| format!("there is no tenant {tenant:?}"))?.id;
+    drop(connection);
+    let (_, ticket) = first::create_with_link(&database, &Actor::cli(), (tenant, role), new, now).await?;
+    close(database, attached).await?;
+    let url = config.public_url.clone().unwrap_or_else(|| local_url(config));
+    println!("{url}/ui/reset?token={}", ticket.reveal());
     Ok(ExitCode::SUCCESS)
 }
 

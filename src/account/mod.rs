@@ -6,6 +6,7 @@ pub mod bootstrap;
 pub mod credentials;
 pub mod domains;
 pub mod erasures;
+pub mod inbound_filters;
 pub mod inbound_routes;
 pub mod keys;
 pub mod notices;
@@ -18,6 +19,7 @@ pub mod suppressions;
 pub mod templates;
 pub mod tenants;
 pub mod unsubscribe;
+pub mod users;
 pub mod webhooks;
 
 pub use crate::domain::actor::Actor;

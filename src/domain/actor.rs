@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::id::UserId;
+
 /// Who makes a change.
 #[derive(Debug, Clone)]
 pub struct Actor {
@@ -12,6 +14,11 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// Somebody at the dashboard.
+    pub fn user(id: UserId, ip: IpAddr) -> Actor {
+        Actor { name: id.to_string(), ip: Some(ip) }
+    }
+
     /// The operator at the command line, or the process itself at its start.
     pub fn cli() -> Actor {
         Actor { name: "cli".to_owned(), ip: None }

@@ -72,6 +72,16 @@ pub mod kind {
     pub enum InboundRoute {}
     /// A mail that came in.
     pub enum Inbound {}
+    /// A person who uses the dashboard.
+    pub enum User {}
+    /// A signed-in browser.
+    pub enum Session {}
+    /// An invitation to join a tenant.
+    pub enum Invitation {}
+    /// A key of a person's authenticator.
+    pub enum Passkey {}
+    /// A try to sign in.
+    pub enum SignIn {}
 
     impl Kind for Tenant {
         const PREFIX: &'static str = "ten";
@@ -139,6 +149,21 @@ pub mod kind {
     impl Kind for Inbound {
         const PREFIX: &'static str = "inb";
     }
+    impl Kind for User {
+        const PREFIX: &'static str = "user";
+    }
+    impl Kind for Session {
+        const PREFIX: &'static str = "ses";
+    }
+    impl Kind for Invitation {
+        const PREFIX: &'static str = "inv";
+    }
+    impl Kind for Passkey {
+        const PREFIX: &'static str = "pky";
+    }
+    impl Kind for SignIn {
+        const PREFIX: &'static str = "sin";
+    }
 }
 
 /// Names a tenant.
@@ -185,6 +210,16 @@ pub type StreamId = Id<kind::Stream>;
 pub type InboundRouteId = Id<kind::InboundRoute>;
 /// Names a mail that came in.
 pub type InboundId = Id<kind::Inbound>;
+/// Names a person who uses the dashboard.
+pub type UserId = Id<kind::User>;
+/// Names a signed-in browser.
+pub type SessionId = Id<kind::Session>;
+/// Names an invitation.
+pub type InvitationId = Id<kind::Invitation>;
+/// Names a key of a person's authenticator.
+pub type PasskeyId = Id<kind::Passkey>;
+/// Names a try to sign in.
+pub type SignInId = Id<kind::SignIn>;
 
 /// The most deliveries one message may have: the ordinal's ten bits, rounded down.
 pub const MAX_DELIVERIES: usize = 1000;

@@ -16,7 +16,7 @@ use crate::mail::report::{Action, Report, Returned};
 use crate::mail::{EmailAddress, Mailbox, xtext};
 use crate::store::notices::{self, Begun, Facts};
 use crate::store::{Database, StoreError, messages};
-use crate::submission::{Accept, AcceptError, Caller, IdempotencyKey, Request, Unit};
+use crate::submission::{Accept, AcceptError, By, Caller, IdempotencyKey, Request, Unit};
 
 /// Another process may begin a notice again after so long: longer than accept ever takes.
 const AGAIN: Duration = Duration::minutes(1);
@@ -69,7 +69,7 @@ impl Teller {
         } else if let Some(submission) = self.write(notice, now).await? {
             let caller = Caller {
                 tenant: notice.tenant,
-                key: None,
+                by: By::Postroad,
                 mode: KeyMode::Live,
                 limits: KeyLimits::default(),
             };

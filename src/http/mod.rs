@@ -1,5 +1,6 @@
 //! The HTTP door. Every route is on this page, with the scope it demands.
 
+mod acme;
 pub mod api;
 pub mod auth;
 mod cells;
@@ -13,6 +14,7 @@ pub mod request_id;
 pub mod serve;
 mod strict_json;
 pub mod tracking;
+pub mod ui;
 mod unsubscribe;
 
 use std::panic::AssertUnwindSafe;
@@ -32,8 +34,12 @@ use tokio_util::sync::CancellationToken;
 use crate::account::credentials::Keys;
 use crate::account::domains::Domains;
 use crate::account::rates::Rates;
+use crate::account::users::Users;
+use crate::account::users::letters::Letters;
+use crate::account::users::oidc::Oidc;
 use crate::clock::Clock;
 use crate::dns::Resolver;
+use crate::domain::id::TenantId;
 use crate::domain::key::Scope;
 use crate::domain::unsubscribe_link::UnsubscribeLinks;
 use crate::live::Live;
@@ -44,8 +50,8 @@ use crate::submission::Accept;
 
 use api::{
     addresses, audit, captured, dmarc, docs, domains, erasures, events, export, health, inbound,
-    inbound_routes, keys, messages, notices, pauses, queue, relays, stats, streams, suppressions, templates,
-    tenants, usage, webhooks,
+    inbound_filters, inbound_routes, keys, messages, notices, pauses, queue, relays, stats, streams,
+    suppressions, templates, tenants, usage, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -81,6 +87,18 @@ pub struct AppParts {
     pub resolver: Resolver,
     /// Events as they happen.
     pub live: Live,
+    /// People who use the dashboard.
+    pub users: Users,
+    /// Writes to them.
+    pub letters: Letters,
+    /// The OpenID provider by which they may sign in.
+    pub oidc: Option<Oidc>,
+    /// Where the dashboard is.
+    pub site: ui::Site,
+    /// What pages tell of the installation.
+    pub installation: ui::Installation,
+    /// The tenant that exists from the first start.
+    pub first_tenant: TenantId,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
     /// What this process does.
@@ -162,13 +180,14 @@ pub fn router(app: App) -> Router {
     let (send, read, manage, operate) = (Scope::Send, Scope::Read, Scope::Manage, Scope::Operate);
     Router::new()
         // Open to all.
-        .route("/", get(docs::root))
+        .route("/", get(ui::front))
         .route("/docs", get(docs::reference))
         .route("/openapi.yaml", get(docs::openapi))
         .route("/assets/docs.css", get(headers::docs_css))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/.well-known/acme-challenge/{token}", get(acme::answer))
         // Where the pixels and links of mail lead.
         .route("/t/o/{file}", get(tracking::open))
         .route("/t/c/{token}", get(tracking::click))
@@ -226,7 +245,11 @@ pub fn router(app: App) -> Router {
         .route("/v1/inbound/{id}", on(read, get(inbound::one)))
         .route("/v1/inbound/{id}/raw", on(read, get(inbound::raw)))
         .route("/v1/inbound-routes", on(manage, post(inbound_routes::create).get(inbound_routes::list)))
-        .route("/v1/inbound-routes/{id}", on(manage, get(inbound_routes::one).delete(inbound_routes::delete)))
+        .route(
+            "/v1/inbound-routes/{id}",
+            on(manage, get(inbound_routes::one).patch(inbound_routes::update).delete(inbound_routes::delete)),
+        )
+        .route("/v1/inbound-filters", on(manage, get(inbound_filters::read).patch(inbound_filters::set)))
         .route("/v1/streams", on(manage, post(streams::create).get(streams::list)))
         .route("/v1/streams/policy", on(manage, get(streams::policy).patch(streams::set_policy)))
         .route(
@@ -271,6 +294,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/site-pauses/{id}", on(operate, get(pauses::one_of_site).delete(pauses::delete_of_site)))
         // The providers' own paths.
         .merge(compat::doors(&app))
+        // The dashboard.
+        .merge(ui::router(&app))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(from_fn(around))

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::config::Config;
 use crate::embedded::DataDir;
 use crate::seal::MasterKey;
-use crate::store::{Database, domain_keys, keys, relays, webhooks};
+use crate::store::{Database, domain_keys, factors, keys, relays, webhooks};
 
 const FILE: &str = "master-key";
 
@@ -49,7 +49,8 @@ pub async fn load(config: &Config, data_dir: &DataDir, database: &Database) -> R
         let sealed = relays::any_sealed(&mut connection).await?
             || domain_keys::any_sealed(&mut connection).await?
             || webhooks::any(&mut connection).await?
-            || keys::any_sealed(&mut connection).await?;
+            || keys::any_sealed(&mut connection).await?
+            || factors::any_sealed(&mut connection).await?;
         if sealed {
             bail!(
                 "the database holds sealed secrets, and there is no master key in {}: give POSTROAD_MASTER_KEY the key that sealed them",

@@ -9,6 +9,8 @@ mod certificate;
 mod changes;
 mod doors;
 mod erasures;
+pub mod files;
+mod first;
 mod identity;
 pub mod master_key;
 mod mx;
@@ -37,9 +39,9 @@ use tokio_util::sync::CancellationToken;
 use crate::account::bootstrap::{self, Bootstrap, OperatorsKeys};
 use crate::account::domains::Domains;
 use crate::account::relays;
+use crate::account::users::Users;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::closed::Closed;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
 use crate::delivery::pauses::Pauses;
 use crate::delivery::record::Recorder;
@@ -66,9 +68,12 @@ use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
 use crate::submission::{Hashed, Lanes, Quotas, Streams};
-use crate::worker::{alive, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup};
+use crate::worker::{
+    alive, certify, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup,
+};
 
 pub use doors::Ports;
+use first::First;
 pub use role::Role;
 use tasks::{Tasks, before};
 
@@ -82,12 +87,12 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 /// A running postroad.
 pub struct Server {
     ports: Ports,
-    first_key: Option<KeySecret>,
-    tenant: TenantId,
+    first: First,
     config: Config,
     database: Database,
     domains: Domains,
     quotas: Quotas,
+    users: Users,
     clock: Clock,
     incarnation: Incarnation,
     delivery: Option<Arc<Delivery>>,
@@ -182,6 +187,7 @@ struct Building {
     live: Live,
     known: watch::Receiver<Known>,
     seal: Subkey,
+    users: Users,
     identities: Arc<Identities>,
     domains: Domains,
     outbound: Outbound,
@@ -216,13 +222,14 @@ impl Server {
         let Bootstrap { tenant, first_key } =
             bootstrap::run(&opened.database, &opened.master, operators, now).await?;
         let mut building = Building::enter(config, roles, opened).await?;
+        let setup = building.first_person(tenant).await?;
         building.listen().await?;
         let delivery =
             if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
         building.inbound().await?;
         let ports = building.open_doors(tenant, delivery.as_ref()).await?;
         let delivery = delivery.map(|(delivery, _)| delivery);
-        Ok(building.finish(ports, delivery, tenant, first_key))
+        Ok(building.finish(ports, delivery, First { tenant, key: first_key, setup }))
     }
 
     /// Where it listens.
@@ -242,17 +249,27 @@ impl Server {
 
     /// The key of the first start, to be shown once.
     pub fn first_key(&self) -> Option<&KeySecret> {
-        self.first_key.as_ref()
+        self.first.key.as_ref()
     }
 
     /// The tenant `default`.
     pub fn default_tenant(&self) -> TenantId {
-        self.tenant
+        self.first.tenant
+    }
+
+    /// The path of the page where the first person enters herself; `None`: somebody is there.
+    pub fn setup_path(&self) -> Option<String> {
+        self.first.setup.as_ref().map(|ticket| format!("/ui/setup?token={}", ticket.reveal()))
     }
 
     /// The database, for tests that look behind the API.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// What works on people.
+    pub fn users(&self) -> &Users {
+        &self.users
     }
 
     /// What works on sender domains.
@@ -343,6 +360,7 @@ impl Building {
             lanes: Lanes::new(config.lanes),
             domains: identity::domains(&config, &opened, &identities)?,
             seal: opened.master.derive(Purpose::Seal),
+            users: Users::new(opened.database.clone(), opened.master.derive(Purpose::Seal)),
             outbound: webhooks::outbound(&config)?,
             streams: Streams::default(),
             quotas: Quotas::new(opened.database.clone()),
@@ -447,7 +465,6 @@ impl Building {
             cancels: Cancels::default(),
             suspended: Suspended::default(),
             pauses: Pauses::default(),
-            closed: Closed::default(),
             shares,
             couriers: tokio_util::task::TaskTracker::new(),
             cut: std::sync::Mutex::default(),
@@ -511,6 +528,10 @@ impl Building {
             content: self.config.content,
             figures: self.config.figures,
         };
+        if let Some(certifier) = identity::certifier(&self.config, &self.opened)? {
+            let clock = self.opened.clock.clone();
+            self.loops.spawn("certify", certify::run(certifier, clock, stop.clone()));
+        }
         self.erase();
         let recheck = recheck::run(self.domains.clone(), self.opened.clock.clone(), stop.clone());
         self.loops.spawn("recheck", recheck);
@@ -524,13 +545,7 @@ impl Building {
         Ok(())
     }
 
-    fn finish(
-        self,
-        ports: Ports,
-        delivery: Option<Arc<Delivery>>,
-        tenant: TenantId,
-        first_key: Option<KeySecret>,
-    ) -> Server {
+    fn finish(self, ports: Ports, delivery: Option<Arc<Delivery>>, first: First) -> Server {
         let groups = [
             (Role::Api, &self.doors),
             (Role::Smtp, &self.smtp),
@@ -543,12 +558,12 @@ impl Building {
         let Opened { database, clock, embedded, data_dir, .. } = self.opened;
         Server {
             ports,
-            first_key,
-            tenant,
+            first,
             config: self.config,
             database,
             domains: self.domains,
             quotas: self.quotas,
+            users: self.users,
             clock,
             incarnation: self.incarnation,
             delivery,

@@ -10,7 +10,7 @@ use crate::domain::handling::Tracking;
 use crate::domain::id::{DomainId, DomainNoteId, Id, TenantId};
 use crate::domain::identity::DomainStatus;
 use crate::domain::identity::judge::{Finding, RecordStatus};
-use crate::domain::identity::records::TRACKING_LABEL;
+use crate::domain::identity::records::{self, RecordType, TRACKING_LABEL};
 
 use super::StoreError;
 use super::revisions::{self, Revised};
@@ -435,6 +435,23 @@ pub async fn held(connection: &mut PgConnection) -> Result<Vec<Held>, StoreError
             revision: row.revision,
         })
         .collect())
+}
+
+/// Tracking hosts of held domains that were found to be aliases of `host`. Crosses tenants.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn tracked(connection: &mut PgConnection, host: &str) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query!("SELECT name, checks FROM domains WHERE status <> 'pending'")
+        .fetch_all(connection)
+        .await?;
+    let tracked = |name: String, checks: &Value| {
+        let own = records::tracking_host(&name);
+        let checks = Checks::from_json(checks);
+        let found = checks.of(RecordType::Cname.as_str(), &own, host)?;
+        (found.status == RecordStatus::Ok).then_some(own)
+    };
+    Ok(rows.into_iter().filter_map(|row| tracked(row.name, &row.checks)).collect())
 }
 
 /// A held domain as nodes keep it in memory, with the revision of its last change.

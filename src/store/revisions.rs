@@ -23,6 +23,8 @@ pub enum Revised {
     Webhooks,
     /// Tenants' streams.
     Streams,
+    /// Certificates by ACME.
+    Certificates,
     /// What tenants are limited to.
     Quotas,
     /// Who has suppressions that are known by a hash alone.
@@ -39,6 +41,7 @@ impl Revised {
             Revised::Inbound => "inbound",
             Revised::Webhooks => "webhooks",
             Revised::Streams => "streams",
+            Revised::Certificates => "certificates",
             Revised::Quotas => "quotas",
             Revised::Erasures => "erasures",
         }
@@ -62,6 +65,8 @@ pub struct Revisions {
     pub webhooks: i64,
     /// Tenants' streams.
     pub streams: i64,
+    /// Certificates by ACME.
+    pub certificates: i64,
     /// What tenants are limited to.
     pub quotas: i64,
     /// Who has suppressions that are known by a hash alone.
@@ -116,6 +121,7 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
         inbound: value(Revised::Inbound),
         webhooks: value(Revised::Webhooks),
         streams: value(Revised::Streams),
+        certificates: value(Revised::Certificates),
         quotas: value(Revised::Quotas),
         erasures: value(Revised::Erasures),
     })

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use crate::domain::blueprint::Blueprint;
 use crate::domain::delivery::Role;
-use crate::domain::handling::{Form as StoredForm, Handling};
+use crate::domain::handling::{Form as StoredForm, Handling, Tracking, Unsubscribe};
 use crate::domain::handoff::Outgoing;
 use crate::domain::id::{Lane, MessageId, TemplateId};
 use crate::domain::message::{Addresses, NewDelivery, NewMessage};
@@ -71,18 +71,19 @@ fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -
         personal => personal::deliveries(personal, id),
     };
     let options = submission.options;
+    let passed_on_by = options.handling.passed_on_by.clone();
     let handling = Handling {
         form: if form.blueprint.is_some() { StoredForm::Blueprint } else { StoredForm::Finished },
         template: form.template.or(options.handling.template),
-        ..options.handling
+        ..own_wishes(options.handling)
     };
     NewMessage {
-        key: caller.key,
+        key: caller.by.key(),
         outgoing: Arc::new(Outgoing {
             id,
             tenant: caller.tenant,
             stream: options.stream.as_str().to_owned(),
-            sender_domain: form.from.address.domain().to_owned(),
+            sender_domain: passed_on_by.unwrap_or_else(|| form.from.address.domain().to_owned()),
             raw: Bytes::from(form.raw),
             blueprint: form.blueprint,
             needs_smtputf8: form.needs_smtputf8,
@@ -103,6 +104,16 @@ fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -
         ttl: options.ttl,
         sending: options.sending,
         deliveries,
+    }
+}
+
+/// What a stream has for its mail does not touch what somebody else wrote.
+fn own_wishes(handling: Handling) -> Handling {
+    match handling.passed_on_by {
+        Some(_) => {
+            Handling { tracking: Tracking::default(), unsubscribe: Unsubscribe::default(), ..handling }
+        }
+        None => handling,
     }
 }
 

@@ -25,7 +25,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::clock::Clock;
-use crate::domain::id::{DeliveryId, KeyId, MessageId, TenantId};
+use crate::domain::id::{DeliveryId, KeyId, MessageId, TenantId, UserId};
 use crate::domain::identity::senders::Senders;
 use crate::domain::key::{KeyLimits, KeyMode};
 use crate::domain::message::NewMessage;
@@ -50,12 +50,33 @@ use render::Sources;
 pub struct Caller {
     /// For which tenant.
     pub tenant: TenantId,
-    /// With which key; `None`: postroad itself.
-    pub key: Option<KeyId>,
+    /// Who is behind it.
+    pub by: By,
     /// Whether what it sends leaves the house.
     pub mode: KeyMode,
     /// What the key is restricted to.
     pub limits: KeyLimits,
+}
+
+/// Who is behind a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// A program with this key.
+    Key(KeyId),
+    /// Somebody at the dashboard.
+    Person(UserId),
+    /// postroad itself, which writes as the host that it is, and may.
+    Postroad,
+}
+
+impl By {
+    /// The key, if it was one.
+    pub fn key(self) -> Option<KeyId> {
+        match self {
+            By::Key(key) => Some(key),
+            By::Person(_) | By::Postroad => None,
+        }
+    }
 }
 
 /// What is asked for in one call.

@@ -4,10 +4,12 @@
 pub mod alive;
 pub mod announce;
 pub mod apportion;
+pub mod certify;
 pub mod complain;
 pub mod deliver;
 pub mod erase;
 pub mod follow;
+pub mod forward;
 pub mod listen;
 pub mod notify;
 pub mod post;

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::stats::Grain;
 use crate::store::{
-    Link, StoreError, account_notices, calls, captured, dmarc, domains, idempotency, inbound_calls, mta_sts,
-    nodes, partitions, sites, stats,
+    Link, StoreError, account_notices, calls, captured, dmarc, domains, idempotency, inbound_calls,
+    invitations, links, mta_sts, nodes, partitions, passkeys, sessions, sites, stats,
 };
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -24,6 +24,10 @@ const NODES: time::Duration = time::Duration::days(7);
 const SITES: time::Duration = time::Duration::days(1);
 /// Calls of webhooks that are disabled: those that are enabled have none due for so long.
 const CALLS: time::Duration = time::Duration::days(5);
+/// Sessions, and links that work once, after their end.
+const SIGNED_OUT: time::Duration = time::Duration::days(7);
+/// Invitations after their end.
+const INVITED: time::Duration = time::Duration::days(30);
 const BATCH: i64 = 5000;
 
 /// What prunes.
@@ -103,6 +107,10 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
     nodes::forget(connection, now - NODES).await?;
     mta_sts::forget(connection, now).await?;
     sites::forget(connection, now - SITES).await?;
+    sessions::forget(connection, now - SIGNED_OUT, now - prune.history).await?;
+    links::forget(connection, now - SIGNED_OUT).await?;
+    invitations::forget(connection, now - INVITED).await?;
+    passkeys::forget(connection, now).await?;
     let figures = forget_figures(prune, now).await?;
     Ok(Pruned { made, dropped, idempotency: forgotten, captured, inbound_calls, calls, figures })
 }

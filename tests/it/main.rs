@@ -3,8 +3,10 @@
 mod api;
 mod architecture;
 mod audit;
+mod certificates;
 mod compat;
 mod crash;
+mod dashboard;
 mod direct;
 mod doctor;
 mod embedded;

@@ -108,7 +108,11 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(show(&view))))
 }
 
-fn decode(value: Value) -> Result<NewDomain, Problem> {
+/// Reads a new domain.
+///
+/// # Errors
+/// Every field that cannot be used.
+pub fn decode(value: Value) -> Result<NewDomain, Problem> {
     let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let name = fields.required_text("name");
     let name = name.and_then(|text| match DomainName::parse(&text) {

@@ -58,18 +58,18 @@ pub async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let body = app.budget.read(&headers, body, 64 * 1024).await?;
-    let (new, kind) = decode(extract::json(&headers, &body.bytes)?, &principal)?;
+    let (new, kind) = decode(extract::json(&headers, &body.bytes)?, principal.tenant(), principal.scopes())?;
     let (actor, now) = (principal.actor(), app.clock.now());
     let view = match kind {
         KeyKind::Shown => {
-            let (key, secret) = operation::create(&app.database, &actor, new, now).await.map_err(refused)?;
+            let (key, secret) = operation::create(&app.database, &actor, new, now).await?;
             let mut view = show(&key);
             view["key"] = secret.reveal().into();
             view
         }
         KeyKind::Access => {
             let made = operation::create_access_key(&app.database, &app.seal, &actor, new, now).await;
-            let (key, access_key) = made.map_err(refused)?;
+            let (key, access_key) = made?;
             let mut view = show(&key);
             view["secret_access_key"] = access_key.secret.reveal().into();
             view
@@ -78,24 +78,31 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-fn refused(error: KeyError) -> Problem {
-    match error {
-        KeyError::Conflict => Problem::field("/tenant_id", "not_found", "there is no such tenant"),
-        KeyError::NetworkTaken(_) => Problem::field("/smtp_networks", "network_taken", error.to_string()),
-        KeyError::NoRandomness(error) => Problem::new(Kind::Internal, error.to_string()),
-        KeyError::Store(error) => error.into(),
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Problem {
+        match error {
+            KeyError::Conflict => Problem::field("/tenant_id", "not_found", "there is no such tenant"),
+            KeyError::NetworkTaken(_) => Problem::field("/smtp_networks", "network_taken", error.to_string()),
+            KeyError::NoRandomness(error) => Problem::new(Kind::Internal, error.to_string()),
+            KeyError::Store(error) => error.into(),
+        }
     }
 }
 
 /// How a key is used.
-enum KeyKind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
     /// It is shown.
     Shown,
     /// It signs requests.
     Access,
 }
 
-fn decode(value: Value, principal: &Principal) -> Result<(NewKey, KeyKind), Problem> {
+/// Reads a key that somebody of this tenant with these scopes wants, and how it is to be used.
+///
+/// # Errors
+/// Every field that cannot be used, or what nobody may give who has not got it.
+pub fn decode(value: Value, own: TenantId, has: Scopes) -> Result<(NewKey, KeyKind), Problem> {
     let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let name = name(&mut fields);
     let scopes = scopes(&mut fields);
@@ -124,18 +131,18 @@ fn decode(value: Value, principal: &Principal) -> Result<(NewKey, KeyKind), Prob
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    if !principal.scopes().covers(scopes) {
+    if !has.covers(scopes) {
         return Err(Problem::new(Kind::Forbidden, "nobody can give a key more scopes than his own has"));
     }
-    let foreign = tenant.is_some_and(|tenant| tenant != principal.tenant());
-    if foreign && !principal.scopes().has(Scope::Operate) {
+    let foreign = tenant.is_some_and(|tenant| tenant != own);
+    if foreign && !has.has(Scope::Operate) {
         return Err(Problem::new(Kind::Forbidden, "keys for other tenants need the scope operate"));
     }
     // Whose mail it is that comes from a network is the installation's question.
-    if smtp_networks.is_some() && !principal.scopes().has(Scope::Operate) {
+    if smtp_networks.is_some() && !has.has(Scope::Operate) {
         return Err(Problem::new(Kind::Forbidden, "networks without a login need the scope operate"));
     }
-    let tenant = tenant.unwrap_or(principal.tenant());
+    let tenant = tenant.unwrap_or(own);
     Ok((NewKey { tenant, name, scopes, mode, limits, smtp_networks }, kind))
 }
 

@@ -11,6 +11,7 @@ pub mod events;
 pub mod export;
 pub mod health;
 pub mod inbound;
+pub mod inbound_filters;
 pub mod inbound_routes;
 pub mod keys;
 pub mod messages;
@@ -27,3 +28,5 @@ pub mod usage;
 pub mod variables;
 pub mod webhooks;
 pub mod wire;
+
+pub use wire::moment;

@@ -178,7 +178,8 @@ fn rounded(number: f64) -> f64 {
     (number * 10_000.0).round() / 10_000.0
 }
 
-fn csv(figures: &Figures) -> Response {
+/// Figures as a file.
+pub fn csv(figures: &Figures) -> Response {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let names = Counter::ALL.iter().map(|counter| counter.as_str());
     let head = ["time", "group"].into_iter().chain(names).chain(PERCENTILES.iter().map(|(name, _)| *name));

@@ -41,7 +41,7 @@ fn show(stream: &Stream) -> Value {
 }
 
 /// What is said of a stream; `None`: nothing.
-struct Wishes {
+pub struct Wishes {
     title: Option<String>,
     kind: Option<StreamKind>,
     priority: Option<Priority>,
@@ -49,7 +49,8 @@ struct Wishes {
 }
 
 impl Wishes {
-    fn read(fields: &mut Fields) -> Wishes {
+    /// Reads them.
+    pub fn read(fields: &mut Fields) -> Wishes {
         let title = fields.text("title");
         if title.as_ref().is_some_and(|title| !(1..=MAX_TITLE).contains(&title.chars().count())) {
             fields.wrong("title", "invalid_title", format!("a title has 1 to {MAX_TITLE} characters"));
@@ -62,7 +63,8 @@ impl Wishes {
         }
     }
 
-    fn apply(self, stream: Stream) -> Stream {
+    /// The stream as it is wanted.
+    pub fn apply(self, stream: Stream) -> Stream {
         Stream {
             title: self.title.unwrap_or(stream.title),
             kind: self.kind.unwrap_or(stream.kind),
@@ -109,7 +111,11 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(show(&new))))
 }
 
-fn decode(mut fields: Fields, tenant: TenantId, now: OffsetDateTime) -> Result<Stream, Problem> {
+/// Reads a new stream.
+///
+/// # Errors
+/// Every field that cannot be used.
+pub fn decode(mut fields: Fields, tenant: TenantId, now: OffsetDateTime) -> Result<Stream, Problem> {
     let name = fields.required_text("name").and_then(|text| match StreamName::parse(&text) {
         Ok(name) => Some(name),
         Err(error) => {

@@ -18,7 +18,7 @@ use crate::domain::id::{KeyId, TenantId};
 use crate::domain::key::{KeyName, KeySecret, Scope, Scopes};
 use crate::seal::Secret;
 use crate::store::keys::Credential;
-use crate::submission::Caller;
+use crate::submission::{By, Caller};
 
 use super::App;
 use super::error::{Kind, Problem};
@@ -57,7 +57,7 @@ impl Principal {
     /// As accept knows it.
     pub fn caller(&self) -> Caller {
         let key = &self.credential.key;
-        Caller { tenant: key.tenant, key: Some(key.id), mode: key.mode, limits: key.limits.clone() }
+        Caller { tenant: key.tenant, by: By::Key(key.id), mode: key.mode, limits: key.limits.clone() }
     }
 }
 

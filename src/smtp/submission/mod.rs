@@ -27,7 +27,7 @@ use crate::domain::submission::{self as canonical, Content, Options, Recipients}
 use crate::mail::{EmailAddress, Mailbox};
 use crate::seal::Subkey;
 use crate::store::keys::Credential;
-use crate::submission::{Accept, Answer, Caller, Request, Unit};
+use crate::submission::{Accept, Answer, By, Caller, Request, Unit};
 
 use super::mailroom::{
     Entry, Login, MailParams, Mailroom, Means, RcptParams, ReceivedEnvelope, SessionInfo, Verdict,
@@ -121,7 +121,7 @@ impl Submission {
         let login = session.login.as_ref().ok_or(reply::AUTH_FIRST)?;
         let key = &login.credential.key;
         let caller =
-            Caller { tenant: key.tenant, key: Some(key.id), mode: key.mode, limits: key.limits.clone() };
+            Caller { tenant: key.tenant, by: By::Key(key.id), mode: key.mode, limits: key.limits.clone() };
         let Control { mut options, key, copies } = Control::of(&text)?;
         options.handling.envelope = Some(submitted(&envelope));
         options.trace = Some(trace::received(&self.hostname, session, &envelope.params, self.now()));
@@ -215,15 +215,21 @@ impl Mailroom for Submission {
 
     async fn auth(&self, session: &SessionInfo, user: &str, secret: KeySecret) -> Entry {
         let (begun, peer, hash) = (Instant::now(), session.peer.ip(), secret.hash());
-        if self.guard.turns_away(peer, begun) || self.guard.is_worn_out(hash, begun) {
+        if self.guard.passes_over(peer, hash, begun) || self.guard.is_worn_out(hash, begun) {
             return Entry::Refused(refusals::TOO_MANY_LOGINS);
         }
         let by = KeyName::Shown(hash);
         match self.keys.admit(&by, peer, self.now()).await {
-            Ok(credential) if credential.key.scopes.has(Scope::Send) => return granted(by, credential),
+            Ok(credential) if credential.key.scopes.has(Scope::Send) => {
+                self.guard.succeeded(peer, hash, begun);
+                return granted(by, credential);
+            }
             Err(NotAdmitted::Store(_)) => return Entry::Refused(refusals::LOGIN_UNKNOWN),
             Err(NotAdmitted::Unknown) => match self.signs(user, &secret, peer).await {
-                Ok(Some((by, credential))) => return granted(by, credential),
+                Ok(Some((by, credential))) => {
+                    self.guard.succeeded(peer, hash, begun);
+                    return granted(by, credential);
+                }
                 Ok(None) => {}
                 Err(reply) => return Entry::Refused(reply),
             },
@@ -233,7 +239,7 @@ impl Mailroom for Submission {
         metrics::counter!("postroad_smtp_logins_total", "result" => "bad").increment(1);
         let pause = self.guard.failed(peer, hash, begun).max(LEAST_PAUSE);
         tokio::time::sleep_until(begun + pause).await;
-        if self.guard.turns_away(peer, Instant::now()) {
+        if self.guard.is_suspect(peer, Instant::now()) {
             return Entry::Refused(refusals::TOO_MANY_LOGINS);
         }
         Entry::Refused(refusals::BAD_LOGIN)

@@ -118,6 +118,8 @@ impl TestDatabase {
             verdicts: serde_json::json!({
                 "spf": "none", "dkim": "none", "signatures": [], "dmarc": "none", "arc": "none",
             }),
+            kind: "mail",
+            filtered: None,
             raw: raw.as_bytes(),
         };
         inbound::insert(&mut connection, &mail).await.expect("kept");

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub struct Program {
     pub client: Client,
     /// Where its log goes.
     pub log: PathBuf,
+    ready: String,
 }
 
 /// What the program is started with.
@@ -120,7 +122,11 @@ impl Settings {
             .expect("the program");
         let out = child.stdout.take().expect("piped");
         match ready(out) {
-            Some(http) => Ok(Program { child, client: Client::new(&format!("http://{http}"), KEY), log }),
+            Some(ready) => {
+                let http = address_in(&ready, "http").expect("it has an API");
+                let client = Client::new(&format!("http://{http}"), KEY);
+                Ok(Program { child, client, log, ready })
+            }
             None => {
                 // It has ended or is hopeless: either way its log tells.
                 let _ = child.kill();
@@ -131,7 +137,13 @@ impl Settings {
     }
 }
 
-/// The address of the ready line.
+/// The address of a door in the ready line.
+fn address_in(ready: &str, door: &str) -> Option<SocketAddr> {
+    let addresses = ready.split(' ').filter_map(|word| word.split_once('='));
+    addresses.into_iter().find(|(name, _)| *name == door)?.1.parse().ok()
+}
+
+/// What follows `ready`.
 fn ready(out: std::process::ChildStdout) -> Option<String> {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -144,12 +156,17 @@ fn ready(out: std::process::ChildStdout) -> Option<String> {
     loop {
         let line = receiver.recv_timeout(deadline.checked_duration_since(Instant::now())?).ok()?;
         if let Some(rest) = line.strip_prefix("ready ") {
-            return rest.split(' ').find_map(|word| word.strip_prefix("http=")).map(str::to_owned);
+            return Some(rest.to_owned());
         }
     }
 }
 
 impl Program {
+    /// Where a door listens: `submission`, `submissions` or `mx`.
+    pub fn door(&self, name: &str) -> SocketAddr {
+        address_in(&self.ready, name).unwrap_or_else(|| panic!("{name} is not open: {}", self.ready))
+    }
+
     /// Its process id.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"))

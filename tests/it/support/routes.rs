@@ -58,7 +58,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 100] = [
+pub const ROUTES: [Route; 103] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -121,7 +121,10 @@ pub const ROUTES: [Route; 100] = [
     route("POST", "/v1/inbound-routes", Scope::Manage, None),
     route("GET", "/v1/inbound-routes", Scope::Manage, None),
     route("GET", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
+    route("PATCH", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
     route("DELETE", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
+    route("GET", "/v1/inbound-filters", Scope::Manage, None),
+    route("PATCH", "/v1/inbound-filters", Scope::Manage, None),
     route("POST", "/v1/suppressions", Scope::Manage, None),
     route("GET", "/v1/suppressions", Scope::Manage, None),
     route("POST", "/v1/suppressions/batch", Scope::Manage, None),

@@ -27,7 +27,14 @@ pub async fn export(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref()).finish()?;
-    let tenant = principal.tenant();
+    of_tenant(app, principal.tenant()).await
+}
+
+/// The list of a tenant as a file.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn of_tenant(app: App, tenant: TenantId) -> Result<Response, Problem> {
     // The first page before the answer begins: what is wrong with the database is then told as a problem.
     let first = page(&app, tenant, None).await?;
     let pages = futures_util::stream::unfold(Some((first, app, tenant)), |state| async {

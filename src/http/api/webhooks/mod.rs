@@ -25,6 +25,7 @@ use crate::webhooks::verification_key;
 
 use super::wire::{Page, moment};
 
+pub use decode::{change as decode_change, new as decode};
 pub use log::{deliveries, replay, test};
 
 const WHAT: &str = "webhook";
