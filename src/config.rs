@@ -4,8 +4,8 @@
 //! Everything that is wrong is told at once. A misspelt key in the file stops the start; a `POSTROAD_` variable
 //! that means nothing to this version is told as a warning, since an environment may be meant for several.
 
-mod people;
 mod acme;
+mod people;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -29,8 +29,8 @@ use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
 use crate::submission::{SenderPolicy, intake};
 
-pub use people::Admin;
 pub use acme::Acme;
+pub use people::Admin;
 
 /// How this process runs.
 #[derive(Debug, Clone)]
