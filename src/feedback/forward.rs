@@ -119,12 +119,20 @@ impl Forwarder {
         way: Way,
         now: OffsetDateTime,
     ) -> CallResult {
-        let caller =
-            Caller { tenant: call.tenant, by: By::Postroad, mode: KeyMode::Live, limits: KeyLimits::default() };
+        let caller = Caller {
+            tenant: call.tenant,
+            by: By::Postroad,
+            mode: KeyMode::Live,
+            limits: KeyLimits::default(),
+        };
         let head = self.head(call, row, raw, &way.by).await;
         let submission = submission(row, Bytes::from([head.as_bytes(), raw].concat()), way);
         let key = IdempotencyKey::parse(&format!("forward {}", call.mail)).ok();
-        match self.accept.accept(&caller, Request { items: vec![Ok(submission)], key, unit: Unit::Each }).await {
+        match self
+            .accept
+            .accept(&caller, Request { items: vec![Ok(submission)], key, unit: Unit::Each })
+            .await
+        {
             Ok(mut answer) => match answer.items.pop() {
                 Some(Ok(accepted)) => passed_on(Some(accepted.id)),
                 Some(Err(rejected)) => {

@@ -113,11 +113,12 @@ fn is_picture(value: &str) -> bool {
     head.is_some_and(|(head, _)| head.split(';').next().is_some_and(is_picture_type))
 }
 
-/// Styles that fetch nothing.
+/// Styles that fetch nothing. One that hides what it says behind escapes is left out; and what is taken away must not
+/// leave behind what it was taken from.
 fn without_urls(html: &str) -> Cow<'_, str> {
     static FETCHES: OnceLock<Regex> = OnceLock::new();
     let fetches = FETCHES.get_or_init(|| {
-        Regex::new(r"(?i)@import[^;<]*;?|(url|image|image-set|src)\s*\([^)<]*\)?|\\[0-9a-f]{1,6}\s?")
+        Regex::new(r"(?i)@import[^;<]*;?|(url|image|image-set|src)\s*\([^)<]*\)?")
             .expect("the pattern is a constant, and a test compiles it")
     });
     // Only within styles: a text may tell of url(…).
@@ -126,7 +127,17 @@ fn without_urls(html: &str) -> Cow<'_, str> {
         Regex::new(r#"(?is)<style[^>]*>.*?</style>|\sstyle="[^"]*""#)
             .expect("the pattern is a constant, and a test compiles it")
     });
-    styles.replace_all(html, |found: &regex::Captures<'_>| fetches.replace_all(&found[0], "").into_owned())
+    let cleaned = |found: &regex::Captures<'_>| {
+        let mut style = found[0].to_owned();
+        if style.contains('\\') {
+            return String::new();
+        }
+        while let Cow::Owned(less) = fetches.replace_all(&style, "") {
+            style = less;
+        }
+        style
+    };
+    styles.replace_all(html, cleaned)
 }
 
 #[cfg(test)]
@@ -148,6 +159,8 @@ mod tests {
             "<math><mtext><table><mglyph><style><!--</style><img title=\"--&gt;&lt;img src=1 onerror=alert(1)&gt;\">",
             "<style>@import url(https://evil.example/x.css); p{background:url('https://evil.example/b.png')}</style>",
             "<p style=\"background:u\\72l(https://evil.example/c.png)\">x</p>",
+            "<p style=\"background:ururl(x)l(https://evil.example/e.png)\">x</p>",
+            "<p style=\"background:u\\72rl(https://evil.example/f.png)\">x</p>",
             "<p style='background-image: URL( https://evil.example/d.png )'>x</p>",
             "<iframe src='https://evil.example/'></iframe><object data='https://evil.example/'></object>",
             "<form action='https://evil.example/'><input name=password><button>go</button></form>",

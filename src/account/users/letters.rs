@@ -113,7 +113,10 @@ impl Letters {
             mode: KeyMode::Live,
             limits: KeyLimits::default(),
         };
-        let answer = self.accept.accept(&caller, Request { items: vec![Ok(submission)], key: None, unit: Unit::Each }).await?;
+        let answer = self
+            .accept
+            .accept(&caller, Request { items: vec![Ok(submission)], key: None, unit: Unit::Each })
+            .await?;
         match answer.items.into_iter().find_map(Result::err) {
             Some(rejected) => Err(NotSent::Refused(format!("{rejected:?}"))),
             None => Ok(()),

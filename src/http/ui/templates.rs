@@ -358,7 +358,10 @@ pub async fn send_test(
                 "template": { "id": template.id.to_string(), "version": template.latest },
             });
             let item = messages::decode::submission(mail);
-            let answer = app.accept.accept(&page.caller(), Request { items: vec![item], key: None, unit: Unit::Each }).await?;
+            let answer = app
+                .accept
+                .accept(&page.caller(), Request { items: vec![item], key: None, unit: Unit::Each })
+                .await?;
             let first = answer.items.into_iter().next();
             first.ok_or_else(|| Problem::new(Kind::Internal, "no answer"))?.map_err(Problem::from)
         }
