@@ -1,13 +1,14 @@
 # What a person or a machine does with postroad. Everything here works on a fresh Debian or Ubuntu with a Rust
 # toolchain: what is missing is installed (as root, or by sudo).
 
-.PHONY: help run test fuzz torture bench lint sqlx docker-check
+.PHONY: help run test fuzz torture upgrade bench lint sqlx docker-check
 
 help:
 	@echo 'make run           build and start postroad, with a database of its own under ./data'
 	@echo 'make test          every test (NEXTEST_ARGS="-E test(name)" for some)'
 	@echo 'make fuzz          the properties of parsers, with a hundred thousand inputs each; then the targets of fuzz/'
 	@echo 'make torture       the fault tests at full length'
+	@echo 'make upgrade       the release before and this one side by side, on one database'
 	@echo 'make bench         the throughput bench (BENCH_ARGS for others)'
 	@echo 'make lint          formatter and lints'
 	@echo 'make sqlx          refresh .sqlx/ after a change of queries or migrations'
@@ -47,8 +48,15 @@ torture:
 	@scripts/install-build-tools.sh
 	@scripts/install-postgres.sh
 	@scripts/install-test-tools.sh
+	POSTROAD_TORTURE=1 cargo nextest run --locked --profile torture $(NEXTEST_ARGS)
+
+# Builds the release before this one, which takes its time, and runs both on one database.
+upgrade:
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh
+	@scripts/install-test-tools.sh
 	POSTROAD_PREVIOUS_RELEASE=$$(scripts/previous-release.sh) POSTROAD_TORTURE=1 \
-		cargo nextest run --locked --profile torture $(NEXTEST_ARGS)
+		cargo nextest run --locked --profile upgrade
 
 BENCH_ARGS ?= --bench throughput
 

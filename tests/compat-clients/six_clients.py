@@ -67,5 +67,7 @@ who = Personalizations()
 who.to = [EmailStruct("Ann", "ann@example.net")]
 who.attributes = {"name": "Ann"}
 body.personalizations = [who]
-out["netcore"] = PepipostClient(key).mail_send.create_generatethemailsendrequest(body)
+# It gives the body as it came.
+answer = PepipostClient(key).mail_send.create_generatethemailsendrequest(body)
+out["netcore"] = json.loads(answer) if isinstance(answer, (str, bytes)) else answer
 print(json.dumps(out, default=str))

@@ -147,6 +147,10 @@ impl Journey<'_> {
         let body = json!({ "match": "in.acme.example", "action": "store" });
         let made = self.change(("POST", "/v1/inbound-routes"), "", body, "inbound_route.create").await;
         let id = text(&made, "/id");
+        let body = json!({ "priority": 7 });
+        self.change(("PATCH", "/v1/inbound-routes/{id}"), &id, body, "inbound_route.update").await;
+        let body = json!({ "filters": [] });
+        self.change(("PATCH", "/v1/inbound-filters"), "", body, "inbound_filters.set").await;
         self.change(("DELETE", "/v1/inbound-routes/{id}"), &id, json!({}), "inbound_route.delete").await;
     }
 

@@ -276,7 +276,10 @@ pub async fn delete(
 ) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let (page, name) = (posted.page, named(&name)?);
-    operation::delete(&app.database, &page.actor(), page.tenant(), &name, app.clock.now()).await?;
+    let deleted = operation::delete(&app.database, &page.actor(), page.tenant(), &name, app.clock.now());
+    if !deleted.await? {
+        return Err(Problem::not_found("template").into());
+    }
     Ok(done("/ui/templates", "deleted"))
 }
 

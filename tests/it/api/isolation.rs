@@ -141,6 +141,7 @@ fn body(route: &Route) -> Option<Value> {
         ("PATCH", "/v1/tenants/{id}/limits") => Some(json!({ "per_day": null })),
         ("PATCH", "/v1/notices/settings") => Some(json!({ "emails": [] })),
         ("PATCH", "/v1/streams/policy") => Some(json!({ "unknown": "accept" })),
+        ("PATCH", "/v1/inbound-routes/{id}") => Some(json!({ "priority": 7 })),
         ("PATCH", "/v1/webhooks/{id}") => Some(json!({ "description": "changed" })),
         ("POST", _) => Some(json!({})),
         _ => None,

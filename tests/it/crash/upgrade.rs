@@ -1,5 +1,5 @@
 //! K12: the release before this one and this one on one database, while one takes the other's place under load. Only
-//! `make torture` runs it, since it needs that release's program (`scripts/previous-release.sh`).
+//! `make upgrade` runs it, since it needs that release's program (`scripts/previous-release.sh`).
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(3);
 #[tokio::test(flavor = "multi_thread")]
 async fn two_releases_run_side_by_side_while_one_takes_the_others_place() {
     let previous = std::env::var_os("POSTROAD_PREVIOUS_RELEASE").map(PathBuf::from);
-    let previous = previous.expect("set by make torture: the program of the release before this one");
+    let previous = previous.expect("set by make upgrade: the program of the release before this one");
     let directory = tempfile::tempdir().expect("a directory");
     let (database, sink) = (TestDatabase::empty().await, SmtpSink::builder().start().await);
     let node = |name: &str| {

@@ -226,16 +226,22 @@ impl Browser {
         text.as_str().map(str::to_owned)
     }
 
-    /// What the browser has complained of since it was asked last.
+    /// What the browser has warned of since it was asked last.
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.post("/se/log", json!({ "type": "browser" })).await.expect("a log");
         let entries = log.as_array().expect("entries");
-        entries.iter().map(|entry| format!("{}: {}", entry["level"], entry["message"])).collect()
+        let counts = |entry: &&Value| entry["level"] != "INFO";
+        entries
+            .iter()
+            .filter(counts)
+            .map(|entry| format!("{}: {}", entry["level"], entry["message"]))
+            .collect()
     }
 
-    /// Whom but postroad it has asked for anything.
+    /// Whom but postroad it has asked for anything, but for what the browser asks of itself.
     pub fn strangers(&self) -> Vec<String> {
-        self.strangers.lock().expect("not poisoned").clone()
+        let strangers = self.strangers.lock().expect("not poisoned");
+        strangers.iter().filter(|asked| !asked.contains(ITS_SEARCH)).cloned().collect()
     }
 
     /// What keeps people out of the page that is shown: axe-core's findings that are serious or worse.
@@ -265,6 +271,9 @@ impl Browser {
         self.command(Method::DELETE, "", Value::Null).await.expect("closed");
     }
 }
+
+/// Where Debian's Chromium looks for its search engine when it starts, whatever it shows.
+const ITS_SEARCH: &str = "start.duckduckgo.com:443";
 
 /// The port that chromedriver says it listens on.
 async fn port(driver: &mut Child) -> u16 {

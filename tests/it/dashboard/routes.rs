@@ -104,11 +104,12 @@ async fn changes_as(person: &mut Person) -> Vec<(String, StatusCode)> {
 #[tokio::test]
 async fn a_viewer_changes_nothing_and_only_who_runs_the_installation_runs_it() {
     let app = TestApp::with_dashboard().await;
+    // All join before anybody changes anything: a pause would hold the others' invitations.
     let mut viewer = app.joined("vera@example.net", "viewer").await;
+    let mut developer = app.joined("dev@example.net", "developer").await;
     for (path, status) in changes_as(&mut viewer).await {
         assert_eq!(status, StatusCode::FORBIDDEN, "a viewer: {path}");
     }
-    let mut developer = app.joined("dev@example.net", "developer").await;
     for (path, status) in changes_as(&mut developer).await {
         let is_above = OF_ADMINS.iter().any(|above| path.starts_with(above));
         assert_eq!(status == StatusCode::FORBIDDEN, is_above, "a developer: {path} {status}");
