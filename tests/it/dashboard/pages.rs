@@ -203,6 +203,21 @@ fn pictures() -> Option<std::path::PathBuf> {
 
 #[tokio::test]
 async fn every_page_is_open_to_everybody_and_quiet() {
+    every_page(1360, "light").await;
+}
+
+#[tokio::test]
+async fn every_page_is_open_to_everybody_in_the_dark() {
+    every_page(1360, "dark").await;
+}
+
+#[tokio::test]
+async fn every_page_is_open_to_everybody_on_a_phone() {
+    every_page(390, "light").await;
+}
+
+/// Looks at every page, so wide and in these colours.
+async fn every_page(width: u32, theme: &str) {
     let dns = DnsServer::start().await;
     let app = TestApp::builder().dashboard().dns(&dns).start().await;
     let mut pages: Vec<(String, String)> =
@@ -210,27 +225,26 @@ async fn every_page_is_open_to_everybody_and_quiet() {
     pages.extend(lived_in(&app, &dns).await);
     let browser = Browser::open(app.client.url()).await;
     browser.sign_in().await;
-    for (width, theme) in [(1360, "light"), (1360, "dark"), (390, "light")] {
-        browser.resize(width, 900).await;
-        let cookie = format!("document.cookie = 'postroad_theme={theme}; path=/ui'");
-        browser.run(&cookie, Value::Null).await;
-        for (name, path) in &pages {
-            browser.goto(path).await;
-            browser.wait_for("#content h1").await;
-            assert_eq!(
-                browser.run("return document.documentElement.dataset.theme", Value::Null).await,
-                theme
-            );
-            let barriers = browser.barriers().await;
-            assert!(barriers.is_empty(), "{path} ({theme}, {width}): {barriers:#?}");
-            let wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-            assert_eq!(browser.run(wider, Value::Null).await, json!(0), "{path} is wider than {width}");
-            assert_eq!(browser.complaints().await, [""; 0], "{path}");
-            if let Some(directory) = pictures() {
-                take(&browser, &directory, &format!("{name}-{theme}-{width}")).await;
-            }
+    browser.resize(width, 900).await;
+    let cookie = format!("document.cookie = 'postroad_theme={theme}; path=/ui'");
+    browser.run(&cookie, Value::Null).await;
+    let mut wrong = Vec::new();
+    for (name, path) in &pages {
+        browser.goto(path).await;
+        browser.wait_for("#content h1").await;
+        let shown = browser.run("return document.documentElement.dataset.theme", Value::Null).await;
+        let barriers = browser.barriers().await;
+        let wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        let wider = browser.run(wider, Value::Null).await;
+        let complaints = browser.complaints().await;
+        if shown != theme || !barriers.is_empty() || wider != json!(0) || !complaints.is_empty() {
+            wrong.push(format!("{path} ({shown}): {barriers:#?}, {wider} too wide, {complaints:?}"));
+        }
+        if let Some(directory) = pictures() {
+            take(&browser, &directory, &format!("{name}-{theme}-{width}")).await;
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(browser.strangers(), [""; 0]);
     browser.close().await;
     app.stop().await;
