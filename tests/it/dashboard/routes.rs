@@ -107,6 +107,7 @@ async fn a_viewer_changes_nothing_and_only_who_runs_the_installation_runs_it() {
     // All join before anybody changes anything: a pause would hold the others' invitations.
     let mut viewer = app.joined("vera@example.net", "viewer").await;
     let mut developer = app.joined("dev@example.net", "developer").await;
+    let mut owner = app.joined("otto@example.net", "owner").await;
     for (path, status) in changes_as(&mut viewer).await {
         assert_eq!(status, StatusCode::FORBIDDEN, "a viewer: {path}");
     }
@@ -114,7 +115,6 @@ async fn a_viewer_changes_nothing_and_only_who_runs_the_installation_runs_it() {
         let is_above = OF_ADMINS.iter().any(|above| path.starts_with(above));
         assert_eq!(status == StatusCode::FORBIDDEN, is_above, "a developer: {path} {status}");
     }
-    let mut owner = app.joined("otto@example.net", "owner").await;
     for (path, status) in changes_as(&mut owner).await {
         let is_above = path.starts_with("/ui/operator");
         assert_eq!(status == StatusCode::FORBIDDEN, is_above, "an owner: {path} {status}");
