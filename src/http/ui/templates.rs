@@ -276,8 +276,8 @@ pub async fn delete(
 ) -> Result<Response, Failed> {
     posted.require(Act::Manage)?;
     let (page, name) = (posted.page, named(&name)?);
-    let deleted = operation::delete(&app.database, &page.actor(), page.tenant(), &name, app.clock.now());
-    if !deleted.await? {
+    let (actor, tenant, now) = (page.actor(), page.tenant(), app.clock.now());
+    if !operation::delete(&app.database, &actor, tenant, &name, now).await? {
         return Err(Problem::not_found("template").into());
     }
     Ok(done("/ui/templates", "deleted"))
