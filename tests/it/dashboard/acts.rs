@@ -521,10 +521,10 @@ async fn no_page_is_larger_than_150_kilobytes_with_all_it_loads_at_first() {
         let to = format!("delivered+{number}@simulator.postroad.test");
         app.client.send_mail(mail(&to)).await;
     }
+    let assets = regex::Regex::new(r#""(/ui/assets/[^"]+)""#).expect("a pattern");
     for path in ["/ui/", "/ui/messages", "/ui/keys", "/ui/stats", "/ui/templates/new"] {
         let page = ann.get(path).await;
         let mut size = page.text.len();
-        let assets = regex::Regex::new(r#""(/ui/assets/[^"]+)""#).expect("a pattern");
         for asset in assets.captures_iter(&page.text) {
             let request = ann.request(Method::GET, &asset[1]).header("accept-encoding", "gzip");
             let answer = request.send().await.expect("answered");
