@@ -5,6 +5,7 @@ pub mod bootstrap;
 pub mod credentials;
 pub mod domains;
 pub mod inbound_routes;
+pub mod ips;
 pub mod keys;
 pub mod pauses;
 pub mod rates;

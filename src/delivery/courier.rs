@@ -1,7 +1,7 @@
 //! A courier: one connection to one site, on a seat of this process's share, and the mail it carries. It opens
 //! the connection first and takes mail only then, so that a dead site costs one mail's attempt and not one for every connection tried.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,7 +36,9 @@ const ABANDONED_WAIT: Duration = Duration::seconds(30);
 pub async fn run(delivery: Arc<Delivery>, site: Arc<Site>) {
     let mut place = Place { site: Arc::clone(&site), arrived: false, left: false };
     let Some(seat) = delivery.shares.seat(&site.share).await else {
-        return delivery.refuse(place.denied(delivery.clock.now()));
+        let denied = place.denied(delivery.clock.now());
+        delivery.sources.unused(&site, denied.len());
+        return delivery.refuse(denied);
     };
     let mut courier = Courier {
         delivery: Arc::clone(&delivery),
@@ -162,7 +164,7 @@ impl Courier {
             Target::Relay(endpoint) => endpoint,
             Target::Mx(exchange) => {
                 let turn = self.site.next_turn();
-                return dial::connect(&self.delivery, exchange, turn, peer).await;
+                return dial::connect(&self.delivery, exchange, self.site.source.as_deref(), turn, peer).await;
             }
         };
         peer.host = Some(endpoint.host.clone());
@@ -173,6 +175,8 @@ impl Courier {
             tls: endpoint.tls.into(),
             circle: Circle::Allowed,
             hello: &self.delivery.hostname,
+            ourselves: &self.delivery.hostname,
+            source: None,
             credentials,
             deadlines: self.delivery.deadlines,
         };
@@ -217,6 +221,7 @@ impl Courier {
     fn give_up(&mut self, unconnected: Unconnected) {
         let now = self.delivery.clock.now();
         let (waiting, until) = self.site.unreachable(now);
+        self.delivery.sources.unused(&self.site, waiting.len().saturating_sub(1));
         self.hear(&unconnected.failure, now);
         let Unconnected { failure, peer, started_at, began } = unconnected;
         let report = self.report(Err(&failure), Some(&peer), started_at, began);
@@ -267,6 +272,7 @@ impl Courier {
                 let ruling = self.rule(&unconnected.failure);
                 self.finish(leased, report, ruling);
                 let (waiting, until) = self.site.unreachable(self.delivery.clock.now());
+                self.delivery.sources.unused(&self.site, waiting.len());
                 return self.delivery.hand_back(waiting, until);
             }
             result = self.transmit(&leased).await;
@@ -328,6 +334,7 @@ impl Courier {
         match &failure.trouble {
             Trouble::Refused(reply) if reply.code == 421 => {
                 let (waiting, until) = self.site.unreachable(now);
+                self.delivery.sources.unused(&self.site, waiting.len());
                 self.delivery.hand_back(waiting, until);
             }
             Trouble::Refused(_) | Trouble::Unfit { .. } => self.site.reachable(),
@@ -394,11 +401,16 @@ impl Courier {
                 .or_else(|| self.site.target.host())
                 .map(str::to_owned),
             ip: address.map(|address| address.ip()),
+            source: self.source_towards(address),
             tls,
             code: reply.map(|reply| reply.code),
             enhanced: reply.and_then(|reply| reply.enhanced).map(|status| status.to_string()).or_else(status),
             text,
         }
+    }
+
+    fn source_towards(&self, address: Option<SocketAddr>) -> Option<IpAddr> {
+        self.site.source.as_ref()?.towards(address?.ip())
     }
 
     fn finish(&self, leased: Leased, report: AttemptReport, ruling: Ruling) {

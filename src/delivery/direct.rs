@@ -66,7 +66,7 @@ impl Delivery {
         match plan {
             Plan::To(exchange) => {
                 self.direct.domains.well(&domain);
-                self.bring(self.router.exchange(exchange, &domain, now), mails, now);
+                self.bring_from_sources(exchange, &domain, mails, now);
             }
             Plan::Never(refusal) => {
                 self.direct.domains.well(&domain);
@@ -167,6 +167,7 @@ fn unsent(enhanced: Option<String>, text: &str, started_at: OffsetDateTime, bega
         step: Step::Route,
         host: None,
         ip: None,
+        source: None,
         tls: None,
         code: None,
         enhanced,

@@ -36,6 +36,7 @@ pub mod sign;
 mod simulate;
 pub mod site;
 pub mod sites;
+pub mod sources;
 pub mod stream;
 pub mod tls;
 pub mod transmit;
@@ -66,6 +67,7 @@ use route::{Router, Way};
 use share::Shares;
 use sign::Signing;
 use site::{Brought, Refused, Site};
+use sources::Sources;
 use tls::PeerTls;
 use transmit::Deadlines;
 
@@ -112,6 +114,8 @@ pub struct Delivery {
     pub suspended: Suspended,
     /// What is held.
     pub pauses: Pauses,
+    /// Which addresses of ours mail leaves from.
+    pub sources: Sources,
     /// How many of each site's connections are ours.
     pub shares: Arc<Shares>,
     /// Where mail has just been refused by its site.
@@ -157,6 +161,7 @@ impl Delivery {
 
     fn bring(self: &Arc<Self>, site: Arc<Site>, mails: Vec<Leased>, now: OffsetDateTime) {
         if let Some(pause) = self.pauses.of_site(&site) {
+            self.sources.unused(&site, mails.len());
             mails.into_iter().for_each(|leased| self.recorder.record(Finished::hold(leased, pause)));
             return;
         }
@@ -169,6 +174,7 @@ impl Delivery {
         for _ in 0..brought.open {
             self.spawn_courier(Arc::clone(site));
         }
+        self.sources.unused(site, brought.refused.len());
         self.refuse(brought.refused);
     }
 

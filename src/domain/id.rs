@@ -66,6 +66,10 @@ pub mod kind {
     pub enum InboundRoute {}
     /// A mail that came in.
     pub enum Inbound {}
+    /// An address that mail leaves from.
+    pub enum Ip {}
+    /// Which addresses mail uses.
+    pub enum IpRule {}
 
     impl Kind for Tenant {
         const PREFIX: &'static str = "ten";
@@ -124,6 +128,12 @@ pub mod kind {
     impl Kind for Inbound {
         const PREFIX: &'static str = "inb";
     }
+    impl Kind for Ip {
+        const PREFIX: &'static str = "ip";
+    }
+    impl Kind for IpRule {
+        const PREFIX: &'static str = "ipr";
+    }
 }
 
 /// Names a tenant.
@@ -136,6 +146,10 @@ pub type MessageId = Id<kind::Message>;
 pub type DeliveryId = Id<kind::Delivery>;
 /// Names an event; ordered to the microsecond.
 pub type EventId = Id<kind::Event>;
+/// Names an address that mail leaves from.
+pub type IpId = Id<kind::Ip>;
+/// Names a rule of which addresses mail uses.
+pub type IpRuleId = Id<kind::IpRule>;
 /// Names a suppression.
 pub type SuppressionId = Id<kind::Suppression>;
 /// Names a relay.

@@ -22,6 +22,7 @@ pub mod provider;
 pub mod relay;
 pub mod retry;
 pub mod return_path;
+pub mod sending;
 pub mod stats;
 pub mod stream;
 pub mod submission;

@@ -250,6 +250,13 @@ pub fn router(app: App) -> Router {
             "/v1/tenants/{id}",
             on(operate, get(tenants::one).patch(tenants::update)).merge(on(operate, delete(tenants::delete))),
         )
+        .route("/v1/ips", on(operate, post(ips::create).get(ips::list)))
+        .route(
+            "/v1/ips/{id}",
+            on(operate, get(ips::one).patch(ips::update)).merge(on(operate, delete(ips::delete))),
+        )
+        .route("/v1/ip-rules", on(operate, post(ips::create_rule).get(ips::list_rules)))
+        .route("/v1/ip-rules/{id}", on(operate, get(ips::one_rule).delete(ips::delete_rule)))
         .route("/v1/queue", on(operate, get(queue::destinations)))
         .route("/v1/sites", on(operate, get(queue::sites)))
         .route("/v1/sites/resume", on(operate, post(queue::resume)))

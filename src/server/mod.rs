@@ -42,6 +42,7 @@ use crate::delivery::pauses::Pauses;
 use crate::delivery::record::Recorder;
 use crate::delivery::route::Router;
 use crate::delivery::site::Reach;
+use crate::delivery::sources::Sources;
 use crate::delivery::tls::PeerTls;
 use crate::delivery::{Delivery, Tokens};
 use crate::dns::Resolver;
@@ -425,6 +426,7 @@ impl Building {
             suspended: Suspended::default(),
             pauses: Pauses::default(),
             closed: Closed::default(),
+            sources: Sources::default(),
             shares,
             couriers: tokio_util::task::TaskTracker::new(),
             cut: std::sync::Mutex::default(),

@@ -22,6 +22,7 @@ pub mod inbound;
 pub mod inbound_calls;
 pub mod inbound_routes;
 pub mod installation;
+pub mod ips;
 pub mod keys;
 mod link;
 pub mod messages;

@@ -23,6 +23,8 @@ pub enum Revised {
     Webhooks,
     /// Tenants' streams.
     Streams,
+    /// The addresses that mail leaves from.
+    Ips,
 }
 
 impl Revised {
@@ -35,6 +37,7 @@ impl Revised {
             Revised::Inbound => "inbound",
             Revised::Webhooks => "webhooks",
             Revised::Streams => "streams",
+            Revised::Ips => "ips",
         }
     }
 }
@@ -56,6 +59,8 @@ pub struct Revisions {
     pub webhooks: i64,
     /// Tenants' streams.
     pub streams: i64,
+    /// The addresses that mail leaves from.
+    pub ips: i64,
 }
 
 /// What a process knows of the revisions, and as of when.
@@ -106,5 +111,6 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
         inbound: value(Revised::Inbound),
         webhooks: value(Revised::Webhooks),
         streams: value(Revised::Streams),
+        ips: value(Revised::Ips),
     })
 }

@@ -16,6 +16,7 @@ pub mod release;
 pub mod rescue;
 pub mod revise;
 pub mod rollup;
+pub mod warm;
 pub mod webhooks;
 
 use std::future::Future;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::stats::Grain;
 use crate::store::{
-    Link, StoreError, calls, captured, domains, idempotency, inbound_calls, mta_sts, nodes, partitions,
+    Link, StoreError, calls, captured, domains, idempotency, inbound_calls, ips, mta_sts, nodes, partitions,
     sites, stats,
 };
 
@@ -22,6 +22,8 @@ const CAPTURED_FOR: time::Duration = time::Duration::hours(1);
 const NODES: time::Duration = time::Duration::days(7);
 /// How long a site is remembered of which nothing is to be known any more.
 const SITES: time::Duration = time::Duration::days(1);
+/// Days of warm-ups.
+const WARMUPS: time::Duration = time::Duration::days(90);
 /// Calls of webhooks that are disabled: those that are enabled have none due for so long.
 const CALLS: time::Duration = time::Duration::days(5);
 const BATCH: i64 = 5000;
@@ -101,6 +103,7 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
     nodes::forget(connection, now - NODES).await?;
     mta_sts::forget(connection, now).await?;
     sites::forget(connection, now - SITES).await?;
+    ips::forget_warmups(connection, (now - WARMUPS).date()).await?;
     let figures = forget_figures(prune, now).await?;
     Ok(Pruned { made, dropped, idempotency: forgotten, captured, inbound_calls, calls, figures })
 }

@@ -8,6 +8,7 @@ pub mod export;
 pub mod health;
 pub mod inbound;
 pub mod inbound_routes;
+pub mod ips;
 pub mod keys;
 pub mod messages;
 pub mod pauses;
