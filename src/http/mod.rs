@@ -41,7 +41,7 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    captured, docs, domains, events, export, health, inbound, inbound_routes, keys, messages, pauses, queue,
+    captured, docs, domains, events, export, health, inbound, inbound_routes, ips, keys, messages, pauses, queue,
     relays, stats, streams, suppressions, templates, tenants, webhooks,
 };
 use auth::{Demand, Patience, guard};

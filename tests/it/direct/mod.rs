@@ -8,6 +8,7 @@ mod greylisting;
 mod mx;
 mod networks;
 mod routes;
+mod sources;
 mod sts;
 mod tls;
 
