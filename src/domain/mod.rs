@@ -20,6 +20,7 @@ pub mod pacing;
 pub mod pause;
 pub mod provider;
 pub mod relay;
+pub mod reputation;
 pub mod retry;
 pub mod return_path;
 pub mod sending;
