@@ -4,6 +4,8 @@
 //! Everything that is wrong is told at once. A misspelt key in the file stops the start; a `POSTROAD_` variable
 //! that means nothing to this version is told as a warning, since an environment may be meant for several.
 
+mod reputation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -14,11 +16,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::account::domains::Selector;
+use crate::account::standing::Lists;
 use crate::delivery::policy::Policies;
 use crate::delivery::transmit::Deadlines;
 use crate::dns;
 use crate::domain::identity::{DomainName, self_and_above};
 use crate::domain::relay::DefaultRoute;
+use crate::domain::reputation::Thresholds;
 use crate::domain::visitor::KeptAddress;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
@@ -54,6 +58,13 @@ pub struct Config {
     pub allow_private: bool,
     /// `POSTROAD_PACING` (unset): a TOML file that is laid over the table of paces, `assets/pacing.toml`.
     pub pacing: Policies,
+    /// `POSTROAD_COMPLAINT_WARN` (`0.08`), `POSTROAD_COMPLAINT_HOLD` (`0.3`), `POSTROAD_BOUNCE_WARN` (`5`),
+    /// `POSTROAD_BOUNCE_HOLD` (`10`): percentages of a week's mail, or `off`; below `POSTROAD_GUARD_MIN_MAILS` (`1000`)
+    /// nothing is concluded.
+    pub thresholds: Thresholds,
+    /// `POSTROAD_DNSBL_IPS` and `POSTROAD_DNSBL_DOMAINS` (well-known ones with `direct`, else `off`): blocklists that are
+    /// asked daily about the addresses that mail leaves from, and about verified domains, separated by commas.
+    pub lists: Lists,
     /// `POSTROAD_WEBHOOK_ALLOW` (none): networks that webhooks may reach although private, separated by commas.
     pub webhook_allow: Vec<IpNet>,
     /// `POSTROAD_DNS_SERVER` (the system's): resolvers, `address[:port]`, separated by commas; and
@@ -190,6 +201,8 @@ impl Config {
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
             pacing: source.optional("PACING", pacing).unwrap_or_else(Policies::shipped),
             webhook_allow: source.parsed("WEBHOOK_ALLOW", "", networks).unwrap_or_default(),
+            thresholds: source.thresholds(),
+            lists: source.lists(route.as_ref()),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
             domain_grace: time::Duration::hours(source.number("DOMAIN_GRACE_HOURS", 72, 1..=8760) as i64),

@@ -10,6 +10,8 @@ pub mod keys;
 pub mod pauses;
 pub mod rates;
 pub mod relays;
+pub mod reputation;
+pub mod standing;
 pub mod streams;
 pub mod suppressions;
 pub mod templates;

@@ -42,7 +42,7 @@ use crate::submission::Accept;
 
 use api::{
     captured, docs, domains, events, export, health, inbound, inbound_routes, ips, keys, messages, pauses, queue,
-    relays, stats, streams, suppressions, templates, tenants, webhooks,
+    relays, reputation, stats, streams, suppressions, templates, tenants, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -190,6 +190,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/events/export", on(read, get(export::export)))
         // Figures.
         .route("/v1/stats", on(read, get(stats::read)))
+        .route("/v1/reputation", on(read, get(reputation::read)))
         // What the capture route kept.
         .route("/v1/captured", on(read, get(captured::list)))
         .route("/v1/captured/{id}/raw", on(read, get(captured::raw)))

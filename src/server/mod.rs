@@ -13,6 +13,7 @@ mod master_key;
 mod mx;
 mod observe;
 mod role;
+mod reputation;
 mod roots;
 mod shares;
 mod streams;

@@ -54,6 +54,7 @@ impl Building {
             days: self.config.pacing.warmup_days(),
         };
         self.loops.spawn("warm", warm::run(warm, self.stop_loops.clone()));
+        self.guard();
         let clock = self.opened.clock.clone();
         self.loops.spawn("release", release::run(link, clock, self.stop_loops.clone()));
         Ok(())

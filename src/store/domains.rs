@@ -339,6 +339,25 @@ pub struct Note {
     pub message: String,
 }
 
+/// A tenant's domain of this name.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn id_of_name(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    name: &str,
+) -> Result<Option<DomainId>, StoreError> {
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM domains WHERE tenant_id = $1 AND name = $2",
+        tenant.uuid(),
+        name
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(id.map(Id::from_uuid))
+}
+
 /// Adds a line to a domain's history.
 ///
 /// # Errors

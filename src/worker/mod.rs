@@ -6,6 +6,7 @@ pub mod apportion;
 pub mod complain;
 pub mod deliver;
 pub mod follow;
+pub mod guard;
 pub mod listen;
 pub mod notify;
 pub mod post;
@@ -16,6 +17,7 @@ pub mod release;
 pub mod rescue;
 pub mod revise;
 pub mod rollup;
+pub mod standing;
 pub mod warm;
 pub mod webhooks;
 

@@ -14,6 +14,7 @@ pub mod messages;
 pub mod pauses;
 pub mod queue;
 pub mod relays;
+pub mod reputation;
 pub mod stats;
 pub mod streams;
 pub mod suppressions;

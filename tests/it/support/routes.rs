@@ -58,7 +58,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 95] = [
+pub const ROUTES: [Route; 96] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -72,6 +72,7 @@ pub const ROUTES: [Route; 95] = [
     route("GET", "/v1/events/stream", Scope::Read, None),
     route("GET", "/v1/events/export", Scope::Read, None),
     route("GET", "/v1/stats", Scope::Read, None),
+    route("GET", "/v1/reputation", Scope::Read, None),
     route("GET", "/v1/captured", Scope::Read, None),
     route("GET", "/v1/captured/{id}/raw", Scope::Read, Some(Named::Captured)),
     route("POST", "/v1/keys", Scope::Manage, None),
