@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use crate::dns::Resolver;
+use crate::domain::handling::Transport;
 use crate::domain::id::{DomainId, TenantId};
 use crate::domain::identity::judge::{Finding, RecordStatus};
 use crate::domain::identity::records::{KeyFacts, Places, Record, wanted};
@@ -54,6 +55,15 @@ pub struct NewDomain {
     pub name: DomainName,
     /// What stands before it in the name of its return-path domain.
     pub return_path_label: String,
+}
+
+/// What is to be changed of a domain; what is `None` stays.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Changes {
+    /// Whether it may be used.
+    pub standing: Option<Standing>,
+    /// How the way of all mail from it is protected.
+    pub transport: Option<Transport>,
 }
 
 /// What stands there unless the owner says otherwise.
@@ -126,6 +136,7 @@ impl Domains {
             returns: false,
             checks: Checks::default(),
             paused_at: None,
+            transport: Transport::default(),
             created_at: now,
             verified_at: None,
             failing_since: None,
@@ -193,31 +204,48 @@ impl Domains {
         Ok(views)
     }
 
-    /// Stops a domain, or lets it go on.
+    /// Stops a domain, or lets it go on; and says how the way of its mail is protected.
     ///
     /// # Errors
     /// [`DomainError::NotFound`].
-    pub async fn set_standing(
+    pub async fn update(
         &self,
         actor: &Actor,
         (tenant, id): (TenantId, DomainId),
-        standing: Standing,
+        changes: Changes,
         now: OffsetDateTime,
     ) -> Result<DomainView, DomainError> {
         let mut transaction = self.database.serve().begin().await.map_err(StoreError::from)?;
         let mut domain = locked(&mut transaction, tenant, id).await?;
-        let (paused_at, kind, message) = match standing {
-            Standing::Paused => {
-                (domain.paused_at.or(Some(now)), "paused", "is paused: nothing is sent as it")
-            }
-            Standing::Active => (None, "resumed", "is used again"),
+        let mut notes = Vec::new();
+        let paused_at = match changes.standing {
+            Some(Standing::Paused) => domain.paused_at.or(Some(now)),
+            Some(Standing::Active) => None,
+            None => domain.paused_at,
         };
-        if paused_at != domain.paused_at {
-            domain.paused_at = paused_at;
+        match (domain.paused_at, paused_at) {
+            (None, Some(_)) => notes.push(("paused", "is paused: nothing is sent as it")),
+            (Some(_), None) => notes.push(("resumed", "is used again")),
+            _ => {}
+        }
+        let transport = changes.transport.unwrap_or(domain.transport);
+        match (domain.transport, transport) {
+            (Transport::AsOffered, Transport::RequireTls) => {
+                notes.push(("tls_required", "goes over verified TLS from now on, or not at all"));
+            }
+            (Transport::RequireTls, Transport::AsOffered) => {
+                notes.push(("tls_as_offered", "goes as its recipients offer it"));
+            }
+            _ => {}
+        }
+        if !notes.is_empty() {
+            (domain.paused_at, domain.transport) = (paused_at, transport);
             domains::update(&mut transaction, &domain).await?;
-            let message = format!("{} {message}.", domain.name);
-            domains::note(&mut transaction, (tenant, id), kind, &message, now).await?;
-            let details = json!({ "paused": paused_at.is_some() });
+            for (kind, message) in notes {
+                let message = format!("{} {message}.", domain.name);
+                domains::note(&mut transaction, (tenant, id), kind, &message, now).await?;
+            }
+            let details = json!({ "paused": paused_at.is_some(), "require_tls": transport.is_required() });
             audited(&mut transaction, actor, &domain, "domain.update", details, now).await?;
         }
         transaction.commit().await.map_err(StoreError::from)?;

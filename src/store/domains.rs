@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use crate::domain::handling::Transport;
 use crate::domain::id::{DomainId, DomainNoteId, Id, TenantId};
 use crate::domain::identity::DomainStatus;
 use crate::domain::identity::judge::{Finding, RecordStatus};
@@ -32,6 +33,8 @@ pub struct StoredDomain {
     pub checks: Checks,
     /// Since when its owner has stopped it.
     pub paused_at: Option<OffsetDateTime>,
+    /// How the way of all mail from it is protected.
+    pub transport: Transport,
     /// When it was made.
     pub created_at: OffsetDateTime,
     /// When it was proved last.
@@ -98,6 +101,7 @@ struct Row {
     returns: bool,
     checks: Value,
     paused_at: Option<OffsetDateTime>,
+    require_tls: bool,
     created_at: OffsetDateTime,
     verified_at: Option<OffsetDateTime>,
     failing_since: Option<OffsetDateTime>,
@@ -117,6 +121,7 @@ impl From<Row> for StoredDomain {
             returns: row.returns,
             checks: Checks::from_json(&row.checks),
             paused_at: row.paused_at,
+            transport: Transport::required(row.require_tls),
             created_at: row.created_at,
             verified_at: row.verified_at,
             failing_since: row.failing_since,
@@ -173,7 +178,7 @@ pub async fn find(
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at
+               failing_since, checked_at, check_due_at, require_tls
         FROM domains WHERE tenant_id = $1 AND id = $2
         "#,
         tenant.uuid(),
@@ -198,7 +203,7 @@ pub async fn list(
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at
+               failing_since, checked_at, check_due_at, require_tls
         FROM domains WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
         "#,
         tenant.uuid(),
@@ -220,7 +225,7 @@ pub async fn lock_name(connection: &mut PgConnection, name: &str) -> Result<Vec<
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at
+               failing_since, checked_at, check_due_at, require_tls
         FROM domains WHERE name = $1 ORDER BY tenant_id FOR UPDATE
         "#,
         name,
@@ -240,7 +245,7 @@ pub async fn update(connection: &mut PgConnection, domain: &StoredDomain) -> Res
         r#"
         UPDATE domains
         SET status = $3, returns = $4, checks = $5, paused_at = $6, verified_at = $7, failing_since = $8,
-            checked_at = $9, check_due_at = $10, revision = $11
+            checked_at = $9, check_due_at = $10, revision = $11, require_tls = $12
         WHERE tenant_id = $1 AND id = $2
         "#,
         domain.tenant.uuid(),
@@ -254,6 +259,7 @@ pub async fn update(connection: &mut PgConnection, domain: &StoredDomain) -> Res
         domain.checked_at,
         domain.check_due_at,
         revision,
+        domain.transport.is_required(),
     )
     .execute(connection)
     .await?;
@@ -458,6 +464,8 @@ pub struct HeldDomain {
     pub return_path: Option<String>,
     /// Since when its owner has stopped it.
     pub paused_at: Option<OffsetDateTime>,
+    /// How the way of all mail from it is protected.
+    pub transport: Transport,
 }
 
 /// These domains, as far as they are held still.
@@ -472,7 +480,7 @@ pub async fn load_held(
         wanted.iter().map(|held| (held.tenant.uuid(), held.id.uuid())).unzip();
     let rows = sqlx::query!(
         r#"
-        SELECT d.tenant_id, d.id, d.revision, d.name, d.return_path, d.returns, d.paused_at
+        SELECT d.tenant_id, d.id, d.revision, d.name, d.return_path, d.returns, d.paused_at, d.require_tls
         FROM UNNEST($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
         JOIN domains d ON d.tenant_id = wanted.tenant_id AND d.id = wanted.id
         WHERE d.status <> 'pending'
@@ -491,6 +499,7 @@ pub async fn load_held(
         name: row.name,
         return_path: row.returns.then_some(row.return_path),
         paused_at: row.paused_at,
+        transport: Transport::required(row.require_tls),
     });
     Ok(held.collect())
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use crate::account::reputation::{self, Looked};
+pub use crate::account::reputation::Looked;
+
+use crate::account::reputation;
 use crate::clock::Clock;
 use crate::domain::reputation::Thresholds;
 use crate::store::chores::{self, Chore};

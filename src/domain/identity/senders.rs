@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::domain::handling::Transport;
 use crate::domain::id::{DomainId, TenantId};
 use crate::mail::dkim::Signer;
 
@@ -21,6 +22,8 @@ pub struct SenderDomain {
     pub return_path: Option<String>,
     /// Whether it may be used.
     pub standing: Standing,
+    /// How the way of all mail from it is protected.
+    pub transport: Transport,
     /// What signs its mail. Empty in a process that delivers none.
     pub signers: Vec<Signer>,
 }
@@ -92,6 +95,7 @@ mod tests {
                 name: name.to_owned(),
                 return_path: Some(format!("bounce.{name}")),
                 standing: Standing::Active,
+                transport: Transport::AsOffered,
                 signers: Vec::new(),
             })
         };

@@ -6,7 +6,8 @@ use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use crate::account::domains::{DomainError, DomainView, NewDomain, Proof, RETURN_PATH_LABEL, Selector};
+use crate::account::domains::{Changes, DomainError, DomainView, NewDomain, Proof, RETURN_PATH_LABEL, Selector};
+use crate::domain::handling::Transport;
 use crate::domain::id::DomainId;
 use crate::domain::identity::DomainName;
 use crate::domain::identity::judge::Finding;
@@ -50,6 +51,7 @@ fn show(view: &DomainView) -> Value {
         "name": domain.name,
         "status": domain.status.as_str(),
         "paused": domain.paused_at.is_some(),
+        "require_tls": domain.transport.is_required(),
         "return_path": { "name": domain.return_path, "in_use": domain.returns && domain.status.is_held() },
         "records": view.records.iter().map(show_record).collect::<Vec<_>>(),
         "keys": view.keys.iter().map(show_key).collect::<Vec<_>>(),
@@ -163,7 +165,7 @@ async fn with_history(app: &App, view: &DomainView) -> Result<Value, Problem> {
     Ok(shown)
 }
 
-/// Stops a domain, or lets it go on.
+/// Stops a domain, or lets it go on; and says how the way of its mail is protected.
 pub async fn update(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
@@ -177,17 +179,13 @@ pub async fn update(
     let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let standing =
         fields.flag("paused").map(|paused| if paused { Standing::Paused } else { Standing::Active });
+    let transport = fields.flag("require_tls").map(Transport::required);
     let errors = fields.finish();
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    let tenant = principal.tenant();
-    let view = match standing {
-        Some(standing) => {
-            app.domains.set_standing(&principal.actor(), (tenant, id), standing, app.clock.now()).await?
-        }
-        None => app.domains.find(tenant, id).await?,
-    };
+    let (place, changes) = ((principal.tenant(), id), Changes { standing, transport });
+    let view = app.domains.update(&principal.actor(), place, changes, app.clock.now()).await?;
     Ok(Json(with_history(&app, &view).await?))
 }
 

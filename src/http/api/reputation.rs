@@ -52,7 +52,7 @@ pub async fn read(
     let mut connection = app.database.serve().acquire().await?;
     let senders = reputation::of_tenant(&mut connection, tenant, MOST).await?;
     let domains = reputation::standings_of_domains(&mut connection, tenant).await?;
-    let ips = match principal.scopes().contain(Scope::Operate) {
+    let ips = match principal.scopes().has(Scope::Operate) {
         true => Some(reputation::standings_of_ips(&mut connection).await?),
         false => None,
     };

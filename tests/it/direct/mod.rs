@@ -9,6 +9,7 @@ mod mx;
 mod networks;
 mod routes;
 mod sources;
+mod standing;
 mod sts;
 mod tls;
 

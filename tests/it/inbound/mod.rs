@@ -5,6 +5,7 @@ mod bounces;
 mod complaints;
 mod door;
 mod notices;
+mod reputation;
 mod routes;
 mod strangers;
 
