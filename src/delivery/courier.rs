@@ -46,6 +46,7 @@ pub async fn run(delivery: Arc<Delivery>, site: Arc<Site>) {
         connection: None,
         seat,
         in_hand: None,
+        told_of: Vec::new(),
     };
     let carried = AssertUnwindSafe(courier.carry(&mut place)).catch_unwind().await;
     if carried.is_err() {
@@ -102,6 +103,8 @@ struct Courier {
     seat: Seat,
     /// What it is working on, should it panic.
     in_hand: Option<(DeliveryId, i32)>,
+    /// The domains for whose mail the connection has been counted.
+    told_of: Vec<String>,
 }
 
 /// A connection that could not be had, with what was learnt on the way.
@@ -149,6 +152,7 @@ impl Courier {
         match self.connect(&mut peer).await {
             Ok(connection) => {
                 observe::connected(None, began.elapsed());
+                self.told_of.clear();
                 self.connection = Some(connection);
                 Ok(())
             }
@@ -224,6 +228,7 @@ impl Courier {
         self.delivery.sources.unused(&self.site, waiting.len().saturating_sub(1));
         self.hear(&unconnected.failure, now);
         let Unconnected { failure, peer, started_at, began } = unconnected;
+        self.count_failed(&waiting, &failure, &peer);
         let report = self.report(Err(&failure), Some(&peer), started_at, began);
         match self.rule(&failure) {
             for_good @ Ruling::Bounce { .. } if matches!(self.site.target, Target::Mx(_)) => {
@@ -259,6 +264,7 @@ impl Courier {
 
     async fn attempt(&mut self, leased: Leased, started_at: OffsetDateTime) {
         let began = Instant::now();
+        self.count_session(leased.recipient.domain());
         let mut result = self.transmit(&leased).await;
         if self.was_closed_while_idle(&result) {
             // The peer had closed the connection before the mail came: that is no attempt on the mail.
@@ -406,6 +412,28 @@ impl Courier {
             code: reply.map(|reply| reply.code),
             enhanced: reply.and_then(|reply| reply.enhanced).map(|status| status.to_string()).or_else(status),
             text,
+        }
+    }
+
+    /// A connection is counted once for each domain, for reports about TLS.
+    fn count_session(&mut self, domain: &str) {
+        let (Target::Mx(exchange), Some(connection)) = (&self.site.target, &self.connection) else { return };
+        // Mail to a domain comes in a row.
+        if self.told_of.iter().rev().any(|told| told == domain) {
+            return;
+        }
+        let source = self.source_towards(Some(connection.address()));
+        self.delivery.tls_results.connected(domain, exchange, connection, source);
+        self.told_of.push(domain.to_owned());
+    }
+
+    fn count_failed(&self, waiting: &[Leased], failure: &Failure, peer: &Peer) {
+        let source = self.source_towards(peer.address);
+        let mut domains: Vec<&str> = waiting.iter().map(|leased| leased.recipient.domain()).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        for domain in domains {
+            self.delivery.tls_results.failed(domain, failure, peer, source);
         }
     }
 

@@ -152,7 +152,7 @@ async fn protection(
             return Err(transmit::unsafe_way(text.to_owned()));
         }
         Sts::Enforced { .. } => Protection::StartTls(Demand::MtaSts),
-        Sts::Silent => match security.transport {
+        Sts::Silent | Sts::Tested { .. } => match security.transport {
             Transport::AsOffered => Protection::Opportunistic,
             Transport::RequireTls => Protection::StartTls(Demand::Verified),
         },

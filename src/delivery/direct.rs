@@ -81,6 +81,7 @@ impl Delivery {
                 self.first_bears(mails, &unsent(None, &text), no_reply(BounceClass::Network), until);
             }
             Plan::Unsafe(text) => {
+                self.tls_results.unsafe_plan(&domain);
                 let until = self.direct.domains.unknown(&domain, now);
                 let report = unsent(Some(UNSAFE.to_owned()), &text);
                 self.first_bears(mails, &report, no_reply(BounceClass::Network), until);

@@ -39,6 +39,7 @@ pub mod sites;
 pub mod sources;
 pub mod stream;
 pub mod tls;
+pub mod tls_results;
 pub mod transmit;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,6 +70,7 @@ use sign::Signing;
 use site::{Brought, Refused, Site};
 use sources::Sources;
 use tls::PeerTls;
+use tls_results::TlsResults;
 use transmit::Deadlines;
 
 /// How long a lease lasts: beyond the longest wait in memory and the longest attempt together.
@@ -96,6 +98,8 @@ pub struct Delivery {
     pub signing: Signing,
     /// Tells recipients how to leave.
     pub leave: Leave,
+    /// Counts how sessions fare.
+    pub tls_results: Arc<TlsResults>,
     /// Encrypts connections.
     pub tls: PeerTls,
     /// Tokens for relays.

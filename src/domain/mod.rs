@@ -30,6 +30,7 @@ pub mod submission;
 pub mod suppression;
 pub mod template;
 pub mod tenant;
+pub mod tls_result;
 pub mod token;
 pub mod tracking;
 pub mod unsubscribe;

@@ -14,5 +14,6 @@ pub mod inbox;
 pub mod kept;
 pub mod notices;
 pub mod post;
+pub mod tls_reports;
 pub mod unsubscribe;
 pub mod visits;

@@ -55,6 +55,7 @@ impl Building {
         };
         self.loops.spawn("warm", warm::run(warm, self.stop_loops.clone()));
         self.guard();
+        self.keep_tls_results(delivery);
         let clock = self.opened.clock.clone();
         self.loops.spawn("release", release::run(link, clock, self.stop_loops.clone()));
         Ok(())

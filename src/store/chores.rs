@@ -12,8 +12,6 @@ pub enum Chore {
     Guard,
     /// To look up where we are listed.
     Standing,
-    /// To report on TLS.
-    TlsReports,
 }
 
 impl Chore {
@@ -21,7 +19,6 @@ impl Chore {
         match self {
             Chore::Guard => "guard",
             Chore::Standing => "standing",
-            Chore::TlsReports => "tls_reports",
         }
     }
 }

@@ -46,6 +46,7 @@ pub mod streams;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
+pub mod tls_results;
 pub mod visits;
 pub mod webhooks;
 

@@ -18,6 +18,7 @@ pub mod rescue;
 pub mod revise;
 pub mod rollup;
 pub mod standing;
+pub mod tls_reports;
 pub mod warm;
 pub mod webhooks;
 
