@@ -33,7 +33,8 @@ impl IpChange {
             (_, IpState::Warming) => ip.warming_since.or(Some(now)),
             _ => ip.warming_since,
         };
-        let source = Source { ehlo: self.ehlo.unwrap_or_else(|| ip.source.ehlo.clone()), ..(*ip.source).clone() };
+        let source =
+            Source { ehlo: self.ehlo.unwrap_or_else(|| ip.source.ehlo.clone()), ..(*ip.source).clone() };
         Ip { source: source.into(), pool: self.pool.unwrap_or(ip.pool), state, warming_since, ..ip }
     }
 }

@@ -47,8 +47,10 @@ pub async fn look(
     let pauses: HashSet<PauseId> =
         pauses::of_all_tenants(&mut connection).await?.into_iter().map(|pause| pause.id).collect();
     let described = streams::of_all_tenants(&mut connection).await?;
-    let kinds: HashMap<(TenantId, String), StreamKind> =
-        described.into_iter().map(|stream| ((stream.tenant, stream.name.as_str().to_owned()), stream.kind)).collect();
+    let kinds: HashMap<(TenantId, String), StreamKind> = described
+        .into_iter()
+        .map(|stream| ((stream.tenant, stream.name.as_str().to_owned()), stream.kind))
+        .collect();
     drop(connection);
     let mut all: Vec<Reputation> = known;
     for reputation in &mut all {
@@ -134,7 +136,8 @@ impl Look<'_> {
             SubjectKind::Stream => (Some(subject.name.clone()), None),
             SubjectKind::Domain => (None, Some(subject.name.clone())),
         };
-        let held = Held::Mail { tenant: subject.tenant, stream, domain: None, sender, kinds: Kinds::Broadcast };
+        let held =
+            Held::Mail { tenant: subject.tenant, stream, domain: None, sender, kinds: Kinds::Broadcast };
         let reason = format!("{} {}: {why}", subject.kind.as_str(), subject.name);
         let pause = Pause { id: PauseId::new(self.now), held, reason, created_at: self.now };
         super::pauses::write(connection, &Actor::postroad(), subject.tenant, &pause, self.now).await?;

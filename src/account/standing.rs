@@ -163,7 +163,8 @@ fn shown(reverse: Option<&Reverse>, listings: &[Listing]) -> Value {
             "text": listing.text,
         })
     };
-    let fcrdns = reverse.map(|reverse| json!({ "status": reverse.status.of_reverse(), "names": reverse.names }));
+    let fcrdns =
+        reverse.map(|reverse| json!({ "status": reverse.status.of_reverse(), "names": reverse.names }));
     json!({ "fcrdns": fcrdns, "zones": listings.iter().map(zone).collect::<Vec<_>>() })
 }
 
@@ -235,7 +236,8 @@ fn gauge(ip: &str, reverse: Option<&Reverse>, listings: &[Listing]) {
     }
     for listing in listings {
         let value = if listing.status == Told::Ill { 1.0 } else { 0.0 };
-        metrics::gauge!("postroad_ip_listed", "ip" => ip.to_owned(), "zone" => listing.zone.clone()).set(value);
+        metrics::gauge!("postroad_ip_listed", "ip" => ip.to_owned(), "zone" => listing.zone.clone())
+            .set(value);
     }
 }
 

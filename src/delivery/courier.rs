@@ -168,7 +168,8 @@ impl Courier {
             Target::Relay(endpoint) => endpoint,
             Target::Mx(exchange) => {
                 let turn = self.site.next_turn();
-                return dial::connect(&self.delivery, exchange, self.site.source.as_deref(), turn, peer).await;
+                return dial::connect(&self.delivery, exchange, self.site.source.as_deref(), turn, peer)
+                    .await;
             }
         };
         peer.host = Some(endpoint.host.clone());

@@ -65,9 +65,8 @@ pub async fn connect(
 
 /// Those that can be dialled from there; all, if none can: then the failure says why.
 fn reachable(found: Vec<Candidate>, source: Option<&Source>) -> Vec<Candidate> {
-    let can = |candidate: &Candidate| {
-        source.is_none_or(|source| source.towards(candidate.address.ip()).is_some())
-    };
+    let can =
+        |candidate: &Candidate| source.is_none_or(|source| source.towards(candidate.address.ip()).is_some());
     if found.iter().any(can) { found.into_iter().filter(can).collect() } else { found }
 }
 

@@ -42,6 +42,7 @@ pub mod tls;
 pub mod tls_results;
 pub mod transmit;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use time::{Duration, OffsetDateTime};
@@ -231,6 +232,17 @@ impl Delivery {
     pub fn load(&self) -> (usize, usize) {
         let loads = self.router.sites().into_iter().map(|site| site.load());
         loads.fold((0, 0), |(connections, waiting), (c, w)| (connections + c, waiting + w))
+    }
+
+    /// The same by provider, as the table of paces calls them.
+    pub fn load_by_provider(&self) -> HashMap<String, (usize, usize)> {
+        let mut loads: HashMap<String, (usize, usize)> = HashMap::new();
+        for site in self.router.sites() {
+            let (connections, waiting) = site.load();
+            let of_provider = loads.entry(site.policy.provider.clone()).or_default();
+            *of_provider = (of_provider.0 + connections, of_provider.1 + waiting);
+        }
+        loads
     }
 
     /// Takes nothing more; gives back what waits, and lets every courier finish the mail it has.

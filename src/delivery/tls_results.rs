@@ -50,7 +50,13 @@ impl TlsResults {
     }
 
     /// A connection is used for mail to a domain.
-    pub fn connected(&self, domain: &str, exchange: &MxSite, connection: &Connection, source: Option<IpAddr>) {
+    pub fn connected(
+        &self,
+        domain: &str,
+        exchange: &MxSite,
+        connection: &Connection,
+        source: Option<IpAddr>,
+    ) {
         if domain.starts_with('[') {
             return;
         }

@@ -61,10 +61,14 @@ async fn lists(resolver: &Resolver, lists: &Lists, ip: IpAddr) -> Vec<Finding> {
         let (zone, said) = (listing.zone, listing.text.unwrap_or_else(|| listing.codes.join(", ")));
         match listing.status {
             Told::Well => None,
-            Told::Ill => Some(bad("blocklists", format!("{zone} lists {ip}: {said}; ask there to be taken off"))),
+            Told::Ill => {
+                Some(bad("blocklists", format!("{zone} lists {ip}: {said}; ask there to be taken off")))
+            }
             Told::Unknown => Some(doubtful(
                 "blocklists",
-                format!("{zone} does not tell ({said}): ask it through a resolver of your own, or leave it out"),
+                format!(
+                    "{zone} does not tell ({said}): ask it through a resolver of your own, or leave it out"
+                ),
             )),
         }
     };

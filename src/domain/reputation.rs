@@ -154,10 +154,12 @@ pub fn judge(figures: Figures, thresholds: &Thresholds) -> (Standing, String) {
         return (Standing::Good, String::new());
     }
     let (complaints, bounces) = (figures.complaint_rate(), figures.bounce_rate());
-    let reaches = |rate: f64, limit: Option<Percent>| limit.filter(|limit| rate > 0.0 && rate >= limit.ratio());
+    let reaches =
+        |rate: f64, limit: Option<Percent>| limit.filter(|limit| rate > 0.0 && rate >= limit.ratio());
     let complained =
         |limit| format!("{:.2} % of its recipients complained ({limit} is the limit)", complaints * 100.0);
-    let bounced = |limit| format!("{:.1} % of its addresses are dead ({limit} is the limit)", bounces * 100.0);
+    let bounced =
+        |limit| format!("{:.1} % of its addresses are dead ({limit} is the limit)", bounces * 100.0);
     let rules = [
         (Standing::Held, reaches(complaints, thresholds.complaint_hold).map(complained)),
         (Standing::Held, reaches(bounces, thresholds.bounce_hold).map(bounced)),
@@ -220,7 +222,13 @@ mod tests {
             let figures = Figures { delivered, bounced, complained };
             assert_eq!(judge(figures, &thresholds()).0, expected, "{figures:?}");
         }
-        let off = Thresholds { complaint_warn: None, complaint_hold: None, bounce_warn: None, bounce_hold: None, ..thresholds() };
+        let off = Thresholds {
+            complaint_warn: None,
+            complaint_hold: None,
+            bounce_warn: None,
+            bounce_hold: None,
+            ..thresholds()
+        };
         let bad = Figures { delivered: 1000, bounced: 900, complained: 900 };
         assert_eq!(judge(bad, &off).0, Standing::Good);
         let (_, why) = judge(Figures { delivered: 10_000, bounced: 0, complained: 40 }, &thresholds());

@@ -205,7 +205,11 @@ mod tests {
         IpRule { id: IpRuleId::new(NOW), tenant, stream, pool: pool.to_owned(), weight, created_at: NOW }
     }
 
-    fn shares<'a>(of: impl Fn(Mail<'_>) -> String, tenant: TenantId, stream: &'a str) -> HashMap<String, i32> {
+    fn shares<'a>(
+        of: impl Fn(Mail<'_>) -> String,
+        tenant: TenantId,
+        stream: &'a str,
+    ) -> HashMap<String, i32> {
         let mut counts = HashMap::new();
         for n in 0..10_000 {
             let recipient = format!("r{n}@example.net");
@@ -237,7 +241,8 @@ mod tests {
     #[test]
     fn addresses_share_a_pool_evenly_and_a_newcomer_moves_only_its_part() {
         let tenant = TenantId::new(NOW);
-        let mut ips = vec![ip(1, "x", IpState::Active), ip(2, "x", IpState::Warming), ip(3, "y", IpState::Active)];
+        let mut ips =
+            vec![ip(1, "x", IpState::Active), ip(2, "x", IpState::Warming), ip(3, "y", IpState::Active)];
         ips.push(ip(4, "x", IpState::Paused));
         let first = |ips: &[Ip], mail: Mail<'_>| preferred(ips, "x", mail)[0].source.address.to_string();
         let two = shares(|mail| first(&ips, mail), tenant, "s");

@@ -110,10 +110,19 @@ mod tests {
     #[test]
     fn what_is_said_of_a_handshake_tells_the_result() {
         let cases = [
-            ("TLS is required by MTA-STS, and the peer does not offer STARTTLS", TlsResult::StartTlsNotSupported),
-            ("and failed: invalid peer certificate: certificate expired: verification time 1", TlsResult::Expired),
+            (
+                "TLS is required by MTA-STS, and the peer does not offer STARTTLS",
+                TlsResult::StartTlsNotSupported,
+            ),
+            (
+                "and failed: invalid peer certificate: certificate expired: verification time 1",
+                TlsResult::Expired,
+            ),
             ("and failed: invalid peer certificate: Expired", TlsResult::Expired),
-            ("invalid peer certificate: certificate not valid for name \"mx.example\"", TlsResult::HostMismatch),
+            (
+                "invalid peer certificate: certificate not valid for name \"mx.example\"",
+                TlsResult::HostMismatch,
+            ),
             ("invalid peer certificate: UnknownIssuer", TlsResult::NotTrusted),
             ("invalid peer certificate: ApplicationVerificationFailure", TlsResult::TlsaInvalid),
             ("received fatal alert: ProtocolVersion", TlsResult::ValidationFailure),

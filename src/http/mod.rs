@@ -41,8 +41,8 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    captured, docs, domains, events, export, health, inbound, inbound_routes, ips, keys, messages, pauses, queue,
-    relays, reputation, stats, streams, suppressions, templates, tenants, webhooks,
+    captured, docs, domains, events, export, health, inbound, inbound_routes, ips, keys, messages, pauses,
+    queue, relays, reputation, stats, streams, suppressions, templates, tenants, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};

@@ -104,7 +104,9 @@ mod tests {
 
     #[test]
     fn a_record_tells_where_reports_go() {
-        let of = |records: &[&str]| destinations(&records.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        let of = |records: &[&str]| {
+            destinations(&records.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+        };
         let (mail, https) =
             (|at: &str| Destination::Mail(at.to_owned()), |at: &str| Destination::Https(at.to_owned()));
         assert_eq!(of(&["v=TLSRPTv1; rua=mailto:reports@example.com"]), [mail("reports@example.com")]);

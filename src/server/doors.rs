@@ -68,6 +68,7 @@ impl Building {
             ports.mx = self.mx(operator, tls).await?;
         }
         if self.roles.contains(&Role::Worker) {
+            self.report_tls(front.accept.clone(), operator);
             let teller = Teller {
                 accept: front.accept,
                 database: self.opened.database.clone(),

@@ -12,8 +12,8 @@ mod identity;
 mod master_key;
 mod mx;
 mod observe;
-mod role;
 mod reputation;
+mod role;
 mod roots;
 mod shares;
 mod streams;
@@ -245,6 +245,11 @@ impl Server {
     /// The database, for tests that look behind the API.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// What delivers, if that is a role of this process; for tests that look behind the API.
+    pub fn delivery(&self) -> Option<&Arc<Delivery>> {
+        self.delivery.as_ref()
     }
 
     /// What works on sender domains.

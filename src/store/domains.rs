@@ -354,13 +354,10 @@ pub async fn id_of_name(
     tenant: TenantId,
     name: &str,
 ) -> Result<Option<DomainId>, StoreError> {
-    let id = sqlx::query_scalar!(
-        "SELECT id FROM domains WHERE tenant_id = $1 AND name = $2",
-        tenant.uuid(),
-        name
-    )
-    .fetch_optional(connection)
-    .await?;
+    let id =
+        sqlx::query_scalar!("SELECT id FROM domains WHERE tenant_id = $1 AND name = $2", tenant.uuid(), name)
+            .fetch_optional(connection)
+            .await?;
     Ok(id.map(Id::from_uuid))
 }
 

@@ -351,7 +351,8 @@ pub async fn warmups(
     )
     .fetch_all(connection)
     .await?;
-    let warmup = |ip_id, provider, allowed, granted| Warmup { ip: Id::from_uuid(ip_id), provider, allowed, granted };
+    let warmup =
+        |ip_id, provider, allowed, granted| Warmup { ip: Id::from_uuid(ip_id), provider, allowed, granted };
     Ok(rows.into_iter().map(|row| warmup(row.ip_id, row.provider, row.allowed, row.granted)).collect())
 }
 

@@ -53,7 +53,9 @@ pub async fn insert(connection: &mut PgConnection, pause: &Pause) -> Result<(), 
         Held::Site(site) => (None, None, None, Some(site.as_str())),
     };
     let (sender, kind) = match &pause.held {
-        Held::Mail { sender, kinds, .. } => (sender.as_deref(), (*kinds == Kinds::Broadcast).then_some("broadcast")),
+        Held::Mail { sender, kinds, .. } => {
+            (sender.as_deref(), (*kinds == Kinds::Broadcast).then_some("broadcast"))
+        }
         Held::Site(_) => (None, None),
     };
     sqlx::query!(

@@ -70,7 +70,11 @@ impl Row {
                 name: self.name,
             },
             standing: Standing::parse(&self.state)?,
-            figures: Figures { delivered: self.delivered, bounced: self.bounced, complained: self.complained },
+            figures: Figures {
+                delivered: self.delivered,
+                bounced: self.bounced,
+                complained: self.complained,
+            },
             counted_from: self.counted_from,
             pause: self.pause_id.map(Id::from_uuid),
             changed_at: self.changed_at,
@@ -202,7 +206,10 @@ pub async fn put_standing(connection: &mut PgConnection, standing: &Standings) -
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn forget_standings(connection: &mut PgConnection, before: OffsetDateTime) -> Result<u64, StoreError> {
+pub async fn forget_standings(
+    connection: &mut PgConnection,
+    before: OffsetDateTime,
+) -> Result<u64, StoreError> {
     let done =
         sqlx::query!("DELETE FROM standings WHERE checked_at < $1", before).execute(connection).await?;
     Ok(done.rows_affected())

@@ -137,8 +137,7 @@ pub async fn list(
 /// # Errors
 /// See [`StoreError`].
 pub async fn that_require_tls(connection: &mut PgConnection) -> Result<HashSet<TenantId>, StoreError> {
-    let ids =
-        sqlx::query_scalar!("SELECT id FROM tenants WHERE require_tls").fetch_all(connection).await?;
+    let ids = sqlx::query_scalar!("SELECT id FROM tenants WHERE require_tls").fetch_all(connection).await?;
     Ok(ids.into_iter().map(Id::from_uuid).collect())
 }
 
@@ -157,10 +156,7 @@ pub async fn suspended(connection: &mut PgConnection) -> Result<HashSet<TenantId
 ///
 /// # Errors
 /// [`StoreError::Conflict`] when the name is taken.
-pub async fn update(
-    connection: &mut PgConnection,
-    tenant: &Tenant,
-) -> Result<bool, StoreError> {
+pub async fn update(connection: &mut PgConnection, tenant: &Tenant) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         "UPDATE tenants SET name = $2, suspended_at = $3, dsn = $4, require_tls = $5 WHERE id = $1",
         tenant.id.uuid(),

@@ -20,7 +20,8 @@ pub async fn add(
     let column = |of: fn(&TlsSession) -> &str| -> Vec<String> {
         sessions.iter().map(|(session, _)| of(session).to_owned()).collect()
     };
-    let counts: Vec<i64> = sessions.iter().map(|(_, count)| i64::try_from(*count).unwrap_or(i64::MAX)).collect();
+    let counts: Vec<i64> =
+        sessions.iter().map(|(_, count)| i64::try_from(*count).unwrap_or(i64::MAX)).collect();
     sqlx::query!(
         r#"
         WITH counted AS (

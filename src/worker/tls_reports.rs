@@ -16,6 +16,8 @@ use crate::mail::tls_report::destinations;
 use crate::store::{Database, StoreError, tls_results};
 
 const INTERVAL: Duration = Duration::from_secs(60);
+/// Between looks for reports that are due.
+const REPORTS: Duration = Duration::from_secs(5);
 /// Domains asked at the same time whether they want to know.
 const AT_ONCE: usize = 16;
 /// Domains asked at one time: what the rest counted is not kept.
@@ -61,7 +63,9 @@ pub async fn keep_once(keeper: &Keeper, now: OffsetDateTime) -> Result<usize, St
         by_domain.entry(session.domain.clone()).or_default().push((session, count));
     }
     let wanted = stream::iter(by_domain.into_iter().take(MOST_DOMAINS))
-        .map(|(domain, sessions)| async move { wants(&keeper.resolver, &domain).await.then_some((domain, sessions)) })
+        .map(|(domain, sessions)| async move {
+            wants(&keeper.resolver, &domain).await.then_some((domain, sessions))
+        })
         .buffer_unordered(AT_ONCE)
         .filter_map(async |kept| kept);
     let wanted: Vec<(String, Vec<(TlsSession, u64)>)> = wanted.collect().await;
@@ -88,7 +92,7 @@ fn spread(domain: &str) -> time::Duration {
 
 /// Sends reports until `stop`.
 pub async fn report(reporter: Reporter, stop: CancellationToken) {
-    super::every(INTERVAL, &stop, async || {
+    super::every(REPORTS, &stop, async || {
         if let Err(error) = tick(&reporter, reporter.accept.clock.now()).await {
             tracing::warn!(error = %error, "could not send TLS reports");
         }

@@ -58,7 +58,8 @@ pub async fn run(mut warm: Warm, stop: CancellationToken) {
 pub async fn tick(warm: &mut Warm, now: OffsetDateTime) -> Result<(), StoreError> {
     for want in warm.delivery.sources.wants() {
         let mut transaction = warm.link.begin().await?;
-        let taken = ips::take_warmup(&mut transaction, &want.key, want.allowed, portion(want.allowed)).await?;
+        let taken =
+            ips::take_warmup(&mut transaction, &want.key, want.allowed, portion(want.allowed)).await?;
         transaction.commit().await?;
         warm.delivery.sources.granted(&want, Some(taken).filter(|taken| *taken > 0));
         let provider = want.key.provider.clone();

@@ -6,7 +6,9 @@ use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use crate::account::domains::{Changes, DomainError, DomainView, NewDomain, Proof, RETURN_PATH_LABEL, Selector};
+use crate::account::domains::{
+    Changes, DomainError, DomainView, NewDomain, Proof, RETURN_PATH_LABEL, Selector,
+};
 use crate::domain::handling::Transport;
 use crate::domain::id::DomainId;
 use crate::domain::identity::DomainName;

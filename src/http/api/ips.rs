@@ -30,9 +30,10 @@ fn show(ip: &Ip, warmups: &[Warmup], now: time::OffsetDateTime) -> Value {
     let today: Vec<Value> = of_it
         .map(|warmup| json!({ "provider": warmup.provider, "allowed": warmup.allowed, "taken": warmup.granted }))
         .collect();
-    let warmup = ip.warming_since.filter(|_| ip.state == IpState::Warming).map(|since| {
-        json!({ "since": moment(since), "day": warmup_day(since, now) + 1, "today": today })
-    });
+    let warmup = ip
+        .warming_since
+        .filter(|_| ip.state == IpState::Warming)
+        .map(|since| json!({ "since": moment(since), "day": warmup_day(since, now) + 1, "today": today }));
     json!({
         "id": ip.id.to_string(),
         "address": ip.source.address,
@@ -220,7 +221,8 @@ pub async fn create_rule(
         weight: u32::try_from(weight).unwrap_or(1),
         created_at: now,
     };
-    let made = operation::create_rule(&app.database, &principal.actor(), principal.tenant(), &rule, now).await;
+    let made =
+        operation::create_rule(&app.database, &principal.actor(), principal.tenant(), &rule, now).await;
     made.map_err(|error| match error {
         RuleError::Conflict => Problem::new(Kind::Conflict, error.to_string()),
         RuleError::NoTenant => Problem::not_found("tenant"),

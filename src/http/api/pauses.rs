@@ -61,7 +61,8 @@ pub async fn create(
         return Err(Problem::invalid(errors));
     }
     let stream = stream.map(|stream| stream.as_str().to_owned());
-    make(&app, &principal, Held::Mail { tenant: principal.tenant(), stream, domain, sender, kinds }, reason).await
+    make(&app, &principal, Held::Mail { tenant: principal.tenant(), stream, domain, sender, kinds }, reason)
+        .await
 }
 
 /// Holds whatever goes to a site.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use postroad::domain::id::{
-    CapturedId, DomainId, InboundId, InboundRouteId, IpId, IpRuleId, KeyId, Lane, MessageId, PauseId, RelayId, StreamId,
-    SuppressionId, TemplateId, TenantId, WebhookId,
+    CapturedId, DomainId, InboundId, InboundRouteId, IpId, IpRuleId, KeyId, Lane, MessageId, PauseId,
+    RelayId, StreamId, SuppressionId, TemplateId, TenantId, WebhookId,
 };
 use postroad::domain::key::Scope;
 

@@ -7,6 +7,7 @@ mod dane;
 mod greylisting;
 mod mx;
 mod networks;
+mod reports;
 mod routes;
 mod sources;
 mod standing;

@@ -69,7 +69,10 @@ async fn mail_leaves_from_the_addresses_of_its_pool_and_says_their_names() {
     assert_eq!(of, ["127.0.0.11", "127.0.0.12"], "limits hold for each of our addresses");
 
     // From a paused one nothing leaves, and its pool has no other: mail waits.
-    assert_eq!(world.app.client.patch(&format!("/v1/ips/{id}"), json!({ "state": "paused" })).await.status, 200);
+    assert_eq!(
+        world.app.client.patch(&format!("/v1/ips/{id}"), json!({ "state": "paused" })).await.status,
+        200
+    );
     settle().await;
     let waiting = world.send("later@example.net").await;
     settle().await;

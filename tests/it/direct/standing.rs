@@ -11,7 +11,10 @@ use crate::support::client::text;
 
 fn lists() -> Lists {
     let zone = |name: &str| DomainName::parse(name).expect("a domain");
-    Lists { of_ips: vec![zone("ips.list.example"), zone("deaf.list.example")], of_domains: vec![zone("names.list.example")] }
+    Lists {
+        of_ips: vec![zone("ips.list.example"), zone("deaf.list.example")],
+        of_domains: vec![zone("names.list.example")],
+    }
 }
 
 async fn look(world: &World) {
@@ -31,10 +34,12 @@ fn of<'a>(answers: &'a [Value], name: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn names_that_do_not_lead_back_and_lists_that_have_us_are_told_and_refusals_are_not_taken_for_listings() {
+async fn names_that_do_not_lead_back_and_lists_that_have_us_are_told_and_refusals_are_not_taken_for_listings()
+{
     let world = World::new().await;
     for (last, more) in [(11, json!({})), (12, json!({ "address6": "::1" }))] {
-        let mut body = json!({ "address": format!("127.0.0.{last}"), "ehlo": format!("out{last}.acme.example") });
+        let mut body =
+            json!({ "address": format!("127.0.0.{last}"), "ehlo": format!("out{last}.acme.example") });
         body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
         assert_eq!(world.app.client.post("/v1/ips", body).await.status, 201);
     }
@@ -62,7 +67,10 @@ async fn names_that_do_not_lead_back_and_lists_that_have_us_are_told_and_refusal
     assert_eq!(bad["zones"][0]["text"], "see https://list.example/?ip=127.0.0.12");
     assert_eq!(of(&ips, "::1")["fcrdns"], json!({ "status": "mismatch", "names": [] }));
     let metrics = String::from_utf8(world.app.client.download("/metrics").await).expect("text");
-    assert!(metrics.contains("postroad_ip_listed{ip=\"127.0.0.12\",zone=\"ips.list.example\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("postroad_ip_listed{ip=\"127.0.0.12\",zone=\"ips.list.example\"} 1"),
+        "{metrics}"
+    );
 
     // Who is gone is forgotten; tenants see nothing of the installation's addresses.
     let ips = world.app.client.get("/v1/ips").await.list("/data");
