@@ -56,7 +56,8 @@ pub async fn upkeep(recorder: PrometheusHandle, delivery: Option<Arc<Delivery>>,
 /// Providers are those of the table of paces: the labels are as many as that has.
 fn tell(providers: &HashMap<String, (usize, usize)>) {
     for (provider, (connections, waiting)) in providers {
-        metrics::gauge!("postroad_provider_connections", "provider" => provider.clone()).set(*connections as f64);
+        metrics::gauge!("postroad_provider_connections", "provider" => provider.clone())
+            .set(*connections as f64);
         metrics::gauge!("postroad_provider_queue_depth", "provider" => provider.clone()).set(*waiting as f64);
     }
 }

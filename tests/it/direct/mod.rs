@@ -4,6 +4,7 @@
 //! The ids in the comments (D1, T1…) name rows of the fault matrix.
 
 mod dane;
+mod dnssec;
 mod greylisting;
 mod mx;
 mod networks;
