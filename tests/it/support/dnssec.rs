@@ -42,6 +42,7 @@ impl SignedDns {
     /// Serves these zones.
     pub async fn start(zones: &[Zone]) -> SignedDns {
         let knot = Server::start(|home, port| {
+            std::fs::create_dir(home.join("db")).expect("our own directory");
             write_zones(home, zones);
             write(home, "knot.conf", &knot_conf(home, port, zones));
             let mut command = Command::new("knotd");
