@@ -1,6 +1,7 @@
 //! `postroad doctor`: everything that mail depends on, checked from here, each with what to do about it.
 
 mod direct;
+mod standing;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -140,6 +141,9 @@ async fn examine_database(database: &Database) -> Result<Vec<Finding>, StoreErro
             true => good("partitions", "made ahead"),
             false => bad("partitions", "none for tomorrow: a process with the role worker makes them"),
         });
+    }
+    if migrate::is_current(connection).await? {
+        findings.extend(standing::examine(connection).await?);
     }
     let mut other = database.link(Use::Maintain);
     findings.push(pooling(connection, other.get().await?).await?);

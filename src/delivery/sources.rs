@@ -113,7 +113,7 @@ impl Sources {
         }
         let message = &leased.message;
         let recipient = leased.recipient.key();
-        let mail = Mail { tenant: message.tenant, stream: &message.stream, recipient };
+        let mail = Mail { tenant: message.tenant, stream: &message.stream, recipient: &recipient };
         let own = pool(&table.rules, mail);
         let spare = Some(DEFAULT_POOL).filter(|spare| *spare != own);
         let mut wait = now + NONE_WAIT;
