@@ -6,7 +6,7 @@
 help:
 	@echo 'make run           build and start postroad, with a database of its own under ./data'
 	@echo 'make test          every test (NEXTEST_ARGS="-E test(name)" for some)'
-	@echo 'make fuzz          the properties of parsers, with a hundred thousand inputs each'
+	@echo 'make fuzz          the properties of parsers, with a hundred thousand inputs each; then the targets of fuzz/'
 	@echo 'make torture       the fault tests at full length'
 	@echo 'make bench         the throughput bench (BENCH_ARGS for others)'
 	@echo 'make lint          formatter and lints'
@@ -35,16 +35,20 @@ test:
 
 # Properties of what reads foreign octets: commands, mails, replies, addresses, headers. They shrink what they find and
 # keep it beside the source, in proptest-regressions/, to be tried first ever after. Each ends by itself within minutes.
+# Then, where cargo-fuzz is installed, or FUZZ_INSTALL=1 lets it be, the targets of fuzz/, each for FUZZ_SECONDS.
 FUZZ_CASES ?= 100000
+FUZZ_SECONDS ?= 60
 
 fuzz:
 	PROPTEST_CASES=$(FUZZ_CASES) cargo nextest run --locked --profile fuzz --lib
+	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 torture:
 	@scripts/install-build-tools.sh
 	@scripts/install-postgres.sh
 	@scripts/install-test-tools.sh
-	POSTROAD_TORTURE=1 cargo nextest run --locked --profile torture $(NEXTEST_ARGS)
+	POSTROAD_PREVIOUS_RELEASE=$$(scripts/previous-release.sh) POSTROAD_TORTURE=1 \
+		cargo nextest run --locked --profile torture $(NEXTEST_ARGS)
 
 BENCH_ARGS ?= --bench throughput
 

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Postgres: SMTP servers and clients that nobody here wrote (smtp-sink and
-# smtp-source from Postfix, swaks, msmtp, nodemailer), a pooler (pgbouncer), DNS servers that sign and check (knot, unbound), strace and libfaketime to inject faults, and cargo-nextest
-# to run it all.
+# smtp-source from Postfix, swaks, msmtp, nodemailer), a pooler (pgbouncer), DNS servers that sign and check (knot,
+# unbound), strace and libfaketime to inject faults, a browser with axe-core to look at pages, and cargo-nextest to run
+# it all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 
 NEXTEST=0.9.143
 NODEMAILER=7.0.13
+AXE=4.14.1
 
 # Installs services without starting them: the tests run their own.
 apt_install_stopped() {
@@ -50,10 +52,12 @@ compgen -G '/usr/lib/*/sasl2/libplain.so' >/dev/null || missing+=(libsasl2-modul
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
+command -v chromium >/dev/null || missing+=(chromium)
+command -v chromedriver >/dev/null || missing+=(chromium-driver)
 [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
 tools=target/test-tools
-[ -d "$tools/node_modules/nodemailer" ] ||
-    npm install --prefix "$tools" --no-audit --no-fund --no-save "nodemailer@$NODEMAILER" >/dev/null
+[ -d "$tools/node_modules/nodemailer" ] && [ -d "$tools/node_modules/axe-core" ] ||
+    npm install --prefix "$tools" --no-audit --no-fund --no-save "nodemailer@$NODEMAILER" "axe-core@$AXE" >/dev/null
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version "$NEXTEST"
 # Verifiers that are libraries: in target/, each set when its list has changed.
 verifiers=target/verifiers
@@ -83,4 +87,16 @@ if ! cmp -s "$lists/package-lock.json" "$node/package-lock.json"; then
     mkdir -p "$node"
     cp "$lists/package.json" "$lists/package-lock.json" "$node/"
     npm ci --prefix "$node" --no-audit --no-fund --silent || { rm -f "$node/package-lock.json"; exit 1; }
+fi
+# Providers' own clients, which must work against us unmodified: libraries in target/, set anew when their lists change.
+clients=tests/compat-clients set=target/compat-clients
+mkdir -p "$set/node"
+if ! cmp -s "$clients/requirements.txt" "$set/requirements.txt"; then
+    python3 -m venv "$set/python" || { apt_install python3-venv && python3 -m venv "$set/python"; }
+    "$set/python/bin/pip" install --quiet --disable-pip-version-check -r "$clients/requirements.txt"
+    cp "$clients/requirements.txt" "$set/"
+fi
+if ! cmp -s "$clients/package-lock.json" "$set/node/package-lock.json"; then
+    cp "$clients/package.json" "$clients/package-lock.json" "$set/node/"
+    npm ci --prefix "$set/node" --no-audit --no-fund --silent || { rm -f "$set/node/package-lock.json"; exit 1; }
 fi

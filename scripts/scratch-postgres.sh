@@ -24,8 +24,15 @@ as_account() {
     if [ -n "$account" ]; then
         set -- setpriv --reuid "$account" --regid "$(id -g "$account")" --clear-groups -- "$@"
     fi
-    # The lock (9) must not live as long as the server.
-    (cd / && exec env "${unset[@]}" "$@" 9>&-)
+    # Neither our lock (9) nor one of the caller's must live as long as the server.
+    (
+        cd /
+        for fd in /proc/self/fd/*; do
+            fd=${fd##*/}
+            [ "$fd" -le 2 ] || eval "exec $fd>&-"
+        done
+        exec env "${unset[@]}" "$@"
+    )
 }
 
 # The server lives in DIR if its account can go there and the socket's path fits into 107 bytes, else in /tmp.

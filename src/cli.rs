@@ -1,5 +1,7 @@
 //! Subcommands and their arguments.
 
+mod import;
+
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -9,18 +11,23 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use postroad::account::keys::{self, NewKey};
-use postroad::account::{Actor, tenants};
+use postroad::account::users::{NewUser, first};
+use postroad::account::{Actor, bootstrap, tenants};
 use postroad::clock::Clock;
 use postroad::config::{Config, LogFormat};
 use postroad::doctor;
 use postroad::domain::key::{KeyLimits, KeyMode, Scope, Scopes};
+use postroad::domain::suppression::Reason;
 use postroad::domain::tenant::TenantName;
+use postroad::domain::user::{self, Login, Reach};
 use postroad::embedded::{self, Attached};
-use postroad::server::{Role, Server};
+use postroad::seal::Purpose;
+use postroad::server::{Role, Server, files, master_key};
 use postroad::store::{Database, Use, nodes};
 
 /// An e-mail sending service: HTTP in, durable queue in Postgres, SMTP out.
@@ -50,8 +57,13 @@ enum Command {
     /// API keys.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// People who use the dashboard.
+    #[command(subcommand)]
+    User(UserCommand),
     /// Send a mail through the API.
     Send(SendArgs),
+    /// Bring suppressions and templates from another provider.
+    Import(ImportArgs),
     /// Check everything mail depends on, and say what to do.
     Doctor,
     /// Exit with 0 if the service is ready: for health checks.
@@ -87,6 +99,34 @@ enum KeyCommand {
         /// What it sends is checked and stored, never sent.
         #[arg(long)]
         test: bool,
+        /// An access key id and a secret, for clients that sign their requests as for Amazon SES; one in a line.
+        #[arg(long)]
+        aws: bool,
+        /// Networks whose SMTP sessions need no login: they have this key.
+        #[arg(long, value_delimiter = ',', value_name = "NETWORK")]
+        smtp_networks: Option<Vec<IpNet>>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Enter somebody, and print the link by which she chooses her password.
+    Create {
+        /// What she signs in with.
+        #[arg(long)]
+        email: Login,
+        /// The tenant she becomes a member of.
+        #[arg(long)]
+        tenant: String,
+        /// What she is there: owner, admin, developer or viewer.
+        #[arg(long, default_value = "developer")]
+        role: user::Role,
+        /// What she is called.
+        #[arg(long, default_value = "")]
+        name: String,
+        /// She also runs the installation: tenants, queue, nodes.
+        #[arg(long)]
+        operator: bool,
     },
 }
 
@@ -118,6 +158,24 @@ struct SendArgs {
     key: Option<String>,
 }
 
+#[derive(Debug, clap::Args)]
+struct ImportArgs {
+    /// Whose exports they are: sendgrid, mailgun, postmark, ses, sparkpost, brevo, resend, mailjet, mailersend…
+    provider: String,
+    /// Its exports: lists as CSV or JSON, templates as JSON.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Why the addresses are suppressed, where the file does not tell: bounce, complaint, unsubscribe or manual.
+    #[arg(long)]
+    reason: Option<Reason>,
+    /// Where postroad listens; from the configuration, if not given.
+    #[arg(long)]
+    url: Option<String>,
+    /// An API key with the scope manage; `POSTROAD_API_KEY`, if not given.
+    #[arg(long)]
+    key: Option<String>,
+}
+
 impl Cli {
     /// Does it.
     pub async fn run(self) -> Result<ExitCode> {
@@ -130,11 +188,18 @@ impl Cli {
             Command::Serve { roles } => serve(config, &roles).await,
             Command::Migrate => migrate(&config).await,
             Command::Tenant(TenantCommand::Create { name }) => create_tenant(&config, &name).await,
-            Command::Key(KeyCommand::Create { tenant, name, scopes, test }) => {
+            Command::Key(KeyCommand::Create { tenant, name, scopes, test, aws, smtp_networks }) => {
                 let mode = if test { KeyMode::Test } else { KeyMode::Live };
-                create_key(&config, &tenant, name, scopes.into_iter().collect(), mode).await
+                let kind = if aws { KeyKind::Access } else { KeyKind::Shown };
+                let scopes = scopes.into_iter().collect();
+                create_key(&config, &tenant, WantedKey { name, scopes, mode, kind, smtp_networks }).await
+            }
+            Command::User(UserCommand::Create { email, tenant, role, name, operator }) => {
+                let reach = if operator { Reach::Installation } else { Reach::Tenants };
+                create_user(&config, &tenant, role, NewUser { email, name, reach, password: None }).await
             }
             Command::Send(args) => send(&config, args).await,
+            Command::Import(args) => move_in(&config, args).await,
             Command::Doctor => diagnose(&config).await,
             Command::Health { url } => health(&config, url).await,
         }
@@ -152,6 +217,7 @@ fn init_log(config: &Config) -> Result<()> {
 }
 
 async fn serve(config: Config, roles: &[Role]) -> Result<ExitCode> {
+    files::raise_limit();
     let mut signals = Signals::new()?;
     let server = tokio::select! {
         started = Server::start(config.clone(), roles) => started?,
@@ -182,6 +248,11 @@ fn announce(config: &Config, server: &Server) -> Result<()> {
              and read its story (the id is in the answer):\n\n  \
              curl {url}/v1/messages/<id> -H 'Authorization: Bearer {key}'\n",
             key = key.reveal(),
+        );
+    }
+    if let Some(path) = server.setup_path() {
+        eprintln!(
+            "\nNobody can sign in to the dashboard yet. Enter yourself here (the link works once):\n\n  {url}{path}\n"
         );
     }
     let mut out = std::io::stdout().lock();
@@ -236,23 +307,63 @@ async fn create_tenant(config: &Config, name: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn create_key(
-    config: &Config,
-    tenant: &str,
+/// A key as the command line describes it.
+struct WantedKey {
     name: String,
     scopes: Scopes,
     mode: KeyMode,
-) -> Result<ExitCode> {
+    kind: KeyKind,
+    smtp_networks: Option<Vec<IpNet>>,
+}
+
+/// How a key is used.
+enum KeyKind {
+    /// It is shown.
+    Shown,
+    /// It signs.
+    Access,
+}
+
+async fn create_key(config: &Config, tenant: &str, wanted: WantedKey) -> Result<ExitCode> {
+    let master = match wanted.kind {
+        KeyKind::Access => Some(master_key::existing(config)?),
+        KeyKind::Shown => None,
+    };
+    let (database, attached) = database(config).await?;
+    let now = clock(&database).await?.now();
+    let mut connection = database.serve().acquire().await?;
+    let found = postroad::store::tenants::find_by_name(&mut connection, tenant).await?;
+    let tenant = found.with_context(|| format!("there is no tenant {tenant:?}"))?.id;
+    if let Some(master) = &master {
+        bootstrap::check_master_key(&mut connection, master).await?;
+    }
+    drop(connection);
+    let WantedKey { name, scopes, mode, smtp_networks, .. } = wanted;
+    let new = NewKey { tenant, name, scopes, mode, limits: KeyLimits::default(), smtp_networks };
+    let told = match master {
+        Some(master) => {
+            let seal = master.derive(Purpose::Seal);
+            let (_, key) = keys::create_access_key(&database, &seal, &Actor::cli(), new, now).await?;
+            format!("{}\n{}", key.id, key.secret.reveal())
+        }
+        None => keys::create(&database, &Actor::cli(), new, now).await?.1.reveal().to_owned(),
+    };
+    close(database, attached).await?;
+    println!("{told}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn create_user(config: &Config, tenant: &str, role: user::Role, new: NewUser) -> Result<ExitCode> {
     let (database, attached) = database(config).await?;
     let now = clock(&database).await?.now();
     let mut connection = database.serve().acquire().await?;
     let found = postroad::store::tenants::find_by_name(&mut connection, tenant).await?;
     let tenant = found.with_context(|| format!("there is no tenant {tenant:?}"))?.id;
     drop(connection);
-    let new = NewKey { tenant, name, scopes, mode, limits: KeyLimits::default() };
-    let (_, secret) = keys::create(&database, &Actor::cli(), new, now).await?;
+    let (_, ticket) = first::create_with_link(&database, &Actor::cli(), (tenant, role), new, now).await?;
     close(database, attached).await?;
-    println!("{}", secret.reveal());
+    let url = config.public_url.clone().unwrap_or_else(|| local_url(config));
+    println!("{url}/ui/reset?token={}", ticket.reveal());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -309,6 +420,104 @@ async fn send(config: &Config, args: SendArgs) -> Result<ExitCode> {
     let answer: Value = answer.json().await.context("the answer is no JSON: is this postroad?")?;
     println!("{answer:#}");
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Hands exports to the API, file by file; says of each what became of it.
+async fn move_in(config: &Config, args: ImportArgs) -> Result<ExitCode> {
+    let key = args.key.or_else(|| config.api_key.as_ref().map(|key| key.reveal().to_owned()));
+    let key = key.context("give --key, or POSTROAD_API_KEY")?;
+    let url = args.url.unwrap_or_else(|| local_url(config));
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let api = Api { client, url, key };
+    let mut whole = true;
+    for path in &args.files {
+        let name = path.display().to_string();
+        let octets = std::fs::read(path).with_context(|| name.clone())?;
+        let is_json = octets.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'['));
+        if !is_json {
+            let answer = api.suppress(octets, args.reason).await.with_context(|| name.clone())?;
+            println!("{name}: {answer}");
+            continue;
+        }
+        let text = String::from_utf8(octets).with_context(|| format!("{name} is not in UTF-8"))?;
+        let dump = import::read(&text, args.reason).with_context(|| name.clone())?;
+        if !dump.suppressions.is_empty() {
+            let answer = api.suppress(csv_of(&dump.suppressions)?, None).await?;
+            println!("{name}: {answer}");
+        }
+        for template in &dump.templates {
+            let told = api.template(template).await?;
+            println!("{name}: template {}: {told}", template["alias"]);
+            whole &= told != "refused";
+        }
+        if dump.hollow > 0 {
+            println!("{name}: {} templates without sources: export each of them", dump.hollow);
+            whole = false;
+        }
+        if dump == import::Dump::default() {
+            println!("{name}: nothing of {} that is known", args.provider);
+            whole = false;
+        }
+    }
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn csv_of(rows: &[[String; 3]]) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["email", "reason", "created_at"])?;
+    for row in rows {
+        writer.write_record(row)?;
+    }
+    writer.into_inner().map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// The running service, for a command.
+struct Api {
+    client: reqwest::Client,
+    url: String,
+    key: String,
+}
+
+impl Api {
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<(u16, Value)> {
+        let answer = request.bearer_auth(&self.key).send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.json().await.context("the answer is no JSON: is this postroad?")?))
+    }
+
+    async fn suppress(&self, csv: Vec<u8>, reason: Option<Reason>) -> Result<String> {
+        let reason = reason.map(|reason| format!("?reason={}", reason.as_str())).unwrap_or_default();
+        let url = format!("{}/v1/suppressions/import{reason}", self.url);
+        let (status, body) =
+            self.ask(self.client.post(url).header("content-type", "text/csv").body(csv)).await?;
+        if status != 200 {
+            bail!("{}", body["detail"].as_str().unwrap_or("the list was refused"));
+        }
+        let count = |name: &str| body[name].as_u64().unwrap_or_default();
+        let (added, already, invalid) = (count("added"), count("already"), count("invalid"));
+        Ok(format!("{added} addresses added, {already} known, {invalid} not usable"))
+    }
+
+    /// Made, or changed if there is one of that alias.
+    async fn template(&self, template: &Value) -> Result<&'static str> {
+        let url = format!("{}/v1/templates", self.url);
+        let (status, body) = self.ask(self.client.post(&url).json(template)).await?;
+        match status {
+            201 => return Ok("made"),
+            409 => {}
+            _ => {
+                eprintln!("{}", body["detail"].as_str().unwrap_or_default());
+                return Ok("refused");
+            }
+        }
+        let alias = template["alias"].as_str().unwrap_or_default();
+        let (status, body) = self.ask(self.client.patch(format!("{url}/{alias}")).json(template)).await?;
+        if status == 200 {
+            return Ok("changed");
+        }
+        eprintln!("{}", body["detail"].as_str().unwrap_or_default());
+        Ok("refused")
+    }
 }
 
 fn local_url(config: &Config) -> String {

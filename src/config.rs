@@ -4,6 +4,8 @@
 //! Everything that is wrong is told at once. A misspelt key in the file stops the start; a `POSTROAD_` variable
 //! that means nothing to this version is told as a warning, since an environment may be meant for several.
 
+mod acme;
+mod people;
 mod reputation;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +19,11 @@ use ipnet::IpNet;
 
 use crate::account::domains::Selector;
 use crate::account::standing::Lists;
+use crate::account::users::oidc;
 use crate::delivery::policy::Policies;
 use crate::delivery::transmit::Deadlines;
 use crate::dns;
+use crate::domain::access_key::{AccessKey, AccessKeyId};
 use crate::domain::identity::{DomainName, self_and_above};
 use crate::domain::relay::DefaultRoute;
 use crate::domain::reputation::Thresholds;
@@ -27,6 +31,9 @@ use crate::domain::visitor::KeptAddress;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
 use crate::submission::{SenderPolicy, intake};
+
+pub use people::Admin;
+pub use acme::Acme;
 
 /// How this process runs.
 #[derive(Debug, Clone)]
@@ -45,6 +52,10 @@ pub struct Config {
     pub submissions_addr: Option<SocketAddr>,
     /// `POSTROAD_TLS_CERT` and `POSTROAD_TLS_KEY` (made for development): PEM files, read again when they change.
     pub tls_files: Option<TlsFiles>,
+    /// `POSTROAD_ACME` (`off`): certificates for the host name, the host of the public URL and tenants' tracking hosts are
+    /// got by ACME; the address is whom the authority writes to. Port 80 of those names must lead to
+    /// `POSTROAD_HTTP_ADDR` of any node. `POSTROAD_ACME_DIRECTORY` (Let's Encrypt): of which authority.
+    pub acme: Option<Acme>,
     /// `POSTROAD_MX_ADDR` (`127.0.0.1:2525`): mail from the world; `off`: none is taken. Port 0: any free one.
     pub mx_addr: Option<SocketAddr>,
     /// `POSTROAD_TRUSTED_PROXIES` (none): networks whose `X-Forwarded-For`, and PROXY header before SMTP, is believed,
@@ -67,6 +78,9 @@ pub struct Config {
     pub lists: Lists,
     /// `POSTROAD_WEBHOOK_ALLOW` (none): networks that webhooks may reach although private, separated by commas.
     pub webhook_allow: Vec<IpNet>,
+    /// `POSTROAD_RSPAMD_URL` (unset): the operator's scanner, for filters of mail that comes in:
+    /// `http://127.0.0.1:11333`.
+    pub rspamd_url: Option<url::Url>,
     /// `POSTROAD_DNS_SERVER` (the system's): resolvers, `address[:port]`, separated by commas; and
     /// `POSTROAD_DNS_TRUST` (`loopback`): whose word about signatures (DNSSEC) is taken: `loopback`, `always`, `never`.
     pub dns: dns::Settings,
@@ -88,6 +102,15 @@ pub struct Config {
     pub complaints_to: Option<EmailAddress>,
     /// `POSTROAD_API_KEY` (unset): this key exists with every scope in the tenant `default`; 8 characters or more.
     pub api_key: Option<Secret>,
+    /// `POSTROAD_AWS_ACCESS_KEY_ID`, `POSTROAD_AWS_SECRET_ACCESS_KEY` (unset): this access key, for clients that sign
+    /// their requests (SigV4), exists with every scope in the tenant `default`; each has 8 characters or more.
+    pub access_key: Option<AccessKey>,
+    /// `POSTROAD_ADMIN_EMAIL` and `POSTROAD_ADMIN_PASSWORD` (unset: a set-up link is printed): the first person of the
+    /// dashboard. Once she is there, they change nothing.
+    pub admin: Option<Admin>,
+    /// `POSTROAD_OIDC_ISSUER`, `POSTROAD_OIDC_CLIENT_ID` and `POSTROAD_OIDC_CLIENT_SECRET` (unset): an OpenID provider by
+    /// which people sign in to the dashboard; the secret may be left out for a public client.
+    pub oidc: Option<oidc::Settings>,
     /// `POSTROAD_KEY_RATE` (unset: no limit): requests a second that a key without a rate of its own may make.
     pub key_rate: Option<NonZeroU32>,
     /// `POSTROAD_PUBLIC_URL` (`http://` and the HTTP address): where the world reaches this installation.
@@ -165,6 +188,18 @@ pub struct BadConfig(pub Vec<String>);
 const PREFIX: &str = "POSTROAD_";
 
 impl Config {
+    /// Where links in mail lead, without a slash at the end: the public URL, or else where HTTP listens.
+    pub fn base_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            // Listening everywhere is nowhere to lead to.
+            None if self.http_addr.ip().is_unspecified() => {
+                format!("http://{}:{}", self.hostname, self.http_addr.port())
+            }
+            None => format!("http://{}", self.http_addr),
+        }
+    }
+
     /// Reads environment and file.
     ///
     /// # Errors
@@ -188,6 +223,7 @@ impl Config {
             submission_addr: source.parsed("SUBMISSION_ADDR", "127.0.0.1:2587", address_or_off).flatten(),
             submissions_addr: source.parsed("SUBMISSIONS_ADDR", "127.0.0.1:2465", address_or_off).flatten(),
             tls_files: source.tls_files(),
+            acme: acme::read(&mut source),
             mx_addr: source.parsed("MX_ADDR", "127.0.0.1:2525", address_or_off).unwrap_or(None),
             trusted_proxies: source.parsed("TRUSTED_PROXIES", "", networks).unwrap_or_default(),
             direct_port: source.number("DIRECT_PORT", 25, 1..=65_535) as u16,
@@ -203,6 +239,7 @@ impl Config {
             webhook_allow: source.parsed("WEBHOOK_ALLOW", "", networks).unwrap_or_default(),
             thresholds: source.thresholds(),
             lists: source.lists(route.as_ref()),
+            rspamd_url: source.optional("RSPAMD_URL", acme::http_url),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),
             domain_grace: time::Duration::hours(source.number("DOMAIN_GRACE_HOURS", 72, 1..=8760) as i64),
@@ -212,6 +249,9 @@ impl Config {
                 .parsed("FEEDBACK_SENDER", "postroad", feedback_sender)
                 .unwrap_or_default(),
             api_key: source.optional("API_KEY", api_key),
+            access_key: source.access_key(),
+            admin: source.admin(),
+            oidc: source.oidc(),
             key_rate: source
                 .optional("KEY_RATE", |text| text.parse().map_err(|_| "a number above 0 is needed")),
             public_url: source.optional("PUBLIC_URL", public_url),
@@ -362,6 +402,17 @@ impl Source {
                 None
             }
         }
+    }
+
+    /// Both halves or none.
+    fn access_key(&mut self) -> Option<AccessKey> {
+        const KEYS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        let given = KEYS.map(|key| self.values.contains_key(key));
+        let (id, secret) = (self.optional(KEYS[0], AccessKeyId::parse), self.optional(KEYS[1], api_key));
+        if given[0] != given[1] {
+            self.wrong.push(format!("{PREFIX}{} and {PREFIX}{} need each other", KEYS[0], KEYS[1]));
+        }
+        Some(AccessKey { id: id?, secret: secret? })
     }
 
     fn tls_files(&mut self) -> Option<TlsFiles> {
@@ -522,6 +573,18 @@ mod tests {
             read(&pair[..1], None)
                 .is_err_and(|bad| bad.0 == ["POSTROAD_TLS_CERT and POSTROAD_TLS_KEY need each other"])
         );
+    }
+
+    #[test]
+    fn an_access_key_has_two_halves() {
+        let pair =
+            [("POSTROAD_AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("POSTROAD_AWS_SECRET_ACCESS_KEY", "hunter2-x")];
+        let key = read(&pair, None).expect("fine").access_key.expect("an access key");
+        assert_eq!((key.id.as_str(), key.secret.reveal()), ("AKIAEXAMPLE", "hunter2-x"));
+        for half in pair {
+            assert!(read(&[half], None).is_err(), "{half:?}");
+        }
+        assert!(read(&[("POSTROAD_AWS_ACCESS_KEY_ID", "a,b"), pair[1]], None).is_err());
     }
 
     #[test]

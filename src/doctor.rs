@@ -1,5 +1,6 @@
 //! `postroad doctor`: everything that mail depends on, checked from here, each with what to do about it.
 
+mod dashboard;
 mod direct;
 mod standing;
 
@@ -77,6 +78,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(database(config).await);
     findings.extend(route(config).await);
     findings.extend(http(config).await);
+    findings.push(dashboard::examine(config));
     findings
 }
 

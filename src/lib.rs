@@ -20,6 +20,7 @@ pub mod identities;
 pub mod submission;
 // 4: operations.
 pub mod account;
+pub mod certificates;
 pub mod delivery;
 pub mod feedback;
 pub mod live;

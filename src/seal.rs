@@ -46,6 +46,12 @@ pub enum Purpose {
     Unsubscribe,
     /// Sealed tokens in the links by which a recipient takes leave.
     UnsubscribeLink,
+    /// Senders of mail that is passed on.
+    Forwarding,
+    /// What stands in the place of erased addresses.
+    Erasure,
+    /// Tokens of browsers that are signed in to the dashboard, and of their forms.
+    Session,
 }
 
 impl Purpose {
@@ -56,6 +62,9 @@ impl Purpose {
             Purpose::Tracking => b"postroad tracking v1",
             Purpose::Unsubscribe => b"postroad unsubscribe v1",
             Purpose::UnsubscribeLink => b"postroad unsubscribe link v1",
+            Purpose::Forwarding => b"postroad forwarding v1",
+            Purpose::Erasure => b"postroad erasure v1",
+            Purpose::Session => b"postroad session v1",
         }
     }
 }
@@ -165,6 +174,11 @@ impl fmt::Debug for Subkey {
 }
 
 impl Subkey {
+    /// Its octets, for a library that brings its own HMAC.
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+
     /// HMAC-SHA-256 key for tokens.
     pub fn mac(&self) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, &self.0)

@@ -12,18 +12,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::http::Connection;
 use super::options::Options;
+use super::smtp::Session;
 
 /// What is to be sent.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where the API listens.
-    pub target: SocketAddr,
+    /// By which door.
+    pub target: Target,
     /// One key for each tenant.
     pub keys: Vec<String>,
     /// Mails.
@@ -36,6 +38,15 @@ pub struct Plan {
     pub threads: usize,
     /// What each request looks like.
     pub shape: Shape,
+}
+
+/// A door, and what its clients trust.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// The API.
+    Http(SocketAddr),
+    /// Submission over TLS.
+    Smtp(SocketAddr, Arc<ClientConfig>),
 }
 
 /// What each request looks like.
@@ -204,17 +215,74 @@ fn run_thread(shared: &Arc<Shared>, index: usize, threads: usize) -> Result<Load
 /// One connection.
 struct Sender {
     shared: Arc<Shared>,
-    connection: Connection,
-    request: Template,
+    way: Way,
+}
+
+/// How a connection sends mail.
+enum Way {
+    Http(Connection, Template),
+    /// The envelope and the text, each with its own numbers.
+    Smtp(Session, Template, Template),
+}
+
+/// What was answered.
+enum Answer {
+    Taken,
+    Later(u16),
+}
+
+impl Way {
+    async fn open(plan: &Plan, number: usize) -> Result<Way> {
+        let key = &plan.keys[number % plan.keys.len()];
+        Ok(match &plan.target {
+            Target::Http(address) => {
+                let request = Template::new(&plan.shape, key, number as u64);
+                Way::Http(Connection::open(*address).await?, request)
+            }
+            Target::Smtp(address, trust) => {
+                let session = Session::open(*address, Arc::clone(trust), key).await?;
+                let (envelope, text) = submission(&plan.shape, number as u64);
+                Way::Smtp(session, Template::fill(&envelope), Template::fill(&text))
+            }
+        })
+    }
+
+    fn renumber(&mut self, first: u64) {
+        match self {
+            Way::Http(_, request) => request.renumber(first),
+            Way::Smtp(_, envelope, text) => {
+                envelope.renumber(first);
+                text.renumber(first);
+            }
+        }
+    }
+
+    async fn send(&mut self, batch: usize) -> Result<Answer> {
+        match self {
+            Way::Http(connection, request) => {
+                let response = connection.call(&request.bytes).await?;
+                match response.status {
+                    202 if batch > 1 && memchr::memmem::find(response.body, b"\"error\"").is_some() => {
+                        bail!("a mail of a batch was refused: {}", response.text())
+                    }
+                    202 => Ok(Answer::Taken),
+                    later @ (429 | 503) => Ok(Answer::Later(later)),
+                    status => bail!("{status}: {}", response.text()),
+                }
+            }
+            Way::Smtp(session, envelope, text) => match session.submit(&envelope.bytes, &text.bytes).await? {
+                (250, _) => Ok(Answer::Taken),
+                (later @ 400..500, _) => Ok(Answer::Later(later)),
+                (_, said) => bail!("{said}"),
+            },
+        }
+    }
 }
 
 impl Sender {
     async fn open(shared: Arc<Shared>, number: usize) -> Result<Sender> {
-        let plan = &shared.plan;
-        let connection = Connection::open(plan.target).await?;
-        let key = &plan.keys[number % plan.keys.len()];
-        let request = Template::new(&plan.shape, key, number as u64);
-        Ok(Sender { connection, request, shared })
+        let way = Way::open(&shared.plan, number).await?;
+        Ok(Sender { way, shared })
     }
 
     async fn run(mut self, began: Instant) -> Result<Loaded> {
@@ -225,7 +293,7 @@ impl Sender {
             if first >= self.shared.end {
                 return Ok(loaded);
             }
-            self.request.renumber(first);
+            self.way.renumber(first);
             self.send(&mut loaded).await?;
         }
     }
@@ -235,24 +303,18 @@ impl Sender {
         let first_try = Instant::now();
         loop {
             let sent = Instant::now();
-            let response = self.connection.call(&self.request.bytes).await?;
-            match response.status {
-                202 => {
-                    if self.shared.plan.shape.batch > 1
-                        && memchr::memmem::find(response.body, b"\"error\"").is_some()
-                    {
-                        bail!("a mail of a batch was refused: {}", response.text());
-                    }
+            match self.way.send(self.shared.plan.shape.batch).await? {
+                Answer::Taken => {
                     loaded.ended = Instant::now();
                     let took = loaded.ended.duration_since(sent).as_micros();
                     loaded.latencies.push(u32::try_from(took).unwrap_or(u32::MAX));
                     return Ok(());
                 }
-                later @ (429 | 503) if first_try.elapsed() < PATIENCE => {
-                    *loaded.refused.entry(later).or_default() += 1;
+                Answer::Later(code) => {
+                    ensure!(first_try.elapsed() < PATIENCE, "{code} for {PATIENCE:?}");
+                    *loaded.refused.entry(code).or_default() += 1;
                     tokio::time::sleep(REFUSED_PAUSE).await;
                 }
-                status => bail!("{status}: {}", response.text()),
             }
         }
     }
@@ -371,6 +433,27 @@ fn mail(shape: &Shape, nth: usize, seed: u64) -> Value {
         mail["send_at"] = send_at.clone().into();
     }
     mail
+}
+
+/// A mail for the submission door: its envelope, and its text with the final dot.
+fn submission(shape: &Shape, seed: u64) -> (String, String) {
+    let number = format!("{MARK}00000{MARK}");
+    let keyed = match shape.keyed {
+        Keyed::Yes => format!("X-Postroad-Idempotency-Key: bench-{number}\r\n"),
+        Keyed::No => String::new(),
+    };
+    let send_at =
+        shape.send_at.as_ref().map(|at| format!("X-Postroad-Send-At: {at}\r\n")).unwrap_or_default();
+    let body = prose(shape.size.saturating_sub(HEADER), seed, "").replace('\n', "\r\n");
+    let envelope =
+        format!("MAIL FROM:<orders@acme.example>\r\nRCPT TO:<ann.{number}@customers.example>\r\nDATA\r\n");
+    let text = format!(
+        "{keyed}{send_at}From: Acme Shop <orders@acme.example>\r\n\
+         To: Ann Example <ann.{number}@customers.example>\r\n\
+         Subject: Your order {number} is on its way\r\nDate: Sun, 29 Nov 2026 10:00:00 +0000\r\n\
+         Message-ID: <order-{number}@acme.example>\r\n\r\n{body}\r\n.\r\n"
+    );
+    (envelope, text)
 }
 
 const WORDS: [&str; 32] = [

@@ -26,6 +26,7 @@ mod processes;
 mod report;
 mod service;
 mod sink;
+mod smtp;
 
 use std::process::ExitCode;
 

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use time::format_description::well_known::Rfc3339;
 
 use super::dkim;
 use super::history;
 use super::latency;
-use super::load::{Load, Loaded, Plan, Shape};
+use super::load::{Load, Loaded, Plan, Shape, Target};
 use super::machine::{self, Machine};
 use super::meter::{Meter, Parties, Server};
 use super::metrics::{Scrape, Scraper};
@@ -19,6 +19,7 @@ use super::postgres::{Postgres, Written};
 use super::report::{self, Accept, Build, Database, Flow, Latency, Report};
 use super::service::{Home, KEY, Service};
 use super::sink::{self, SmtpSink};
+use super::smtp;
 
 /// A service, all that it needs, and all that watches it. Dropped in this order.
 pub struct Bench<'a> {
@@ -207,7 +208,7 @@ impl<'a> Bench<'a> {
     async fn load(&mut self, messages: u64, send_at: Option<String>) -> Result<Loaded> {
         let options = self.options;
         let plan = Plan {
-            target: self.service.http(),
+            target: self.target()?,
             keys: self.keys.clone(),
             messages,
             first: self.next,
@@ -217,6 +218,15 @@ impl<'a> Bench<'a> {
         };
         self.next += messages;
         Load::start(plan)?.finish().await.map_err(|error| error.context(self.service.last_words()))
+    }
+
+    /// By which door the mails come.
+    fn target(&self) -> Result<Target> {
+        if !self.options.smtp {
+            return Ok(Target::Http(self.service.http()));
+        }
+        let address = self.service.submissions().context("the submission door is shut")?;
+        Ok(Target::Smtp(address, smtp::trust(&self.service.data())?))
     }
 
     /// What is to be known when a run begins.

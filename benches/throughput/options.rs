@@ -26,6 +26,9 @@ pub struct Options {
     /// Keep-alive HTTP connections, each with one request at a time.
     #[arg(long, default_value_t = 64)]
     pub concurrency: usize,
+    /// Submits by SMTP over TLS instead of HTTP; `concurrency` counts sessions.
+    #[arg(long)]
+    pub smtp: bool,
     /// Mails in a call: above 1 it is `POST /v1/messages/batch`.
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
@@ -207,6 +210,9 @@ impl Options {
             "--dkim: a domain belongs to one tenant; use one"
         );
         ensure!(self.messages() > 0 && self.concurrency > 0 && self.load_threads > 0 && self.tenants > 0);
+        ensure!(!self.smtp || self.batch == 1, "--smtp: SMTP knows no batches");
+        ensure!(!self.smtp || !self.html, "--smtp: the mails are text alone");
+        ensure!(!(self.smtp && self.mode == Mode::Latency), "--smtp: single mails are measured over HTTP");
         ensure!((1..=1000).contains(&self.batch), "--batch: 1 to 1000 mails");
         ensure!(self.messages().is_multiple_of(self.batch as u64), "--messages: whole batches are needed");
         ensure!(self.size >= 600, "--size: the header alone takes some hundred octets; 600 or more");

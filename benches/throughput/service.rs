@@ -21,6 +21,7 @@ use super::options::Options;
 pub struct Service {
     guard: Guard,
     http: SocketAddr,
+    submissions: Option<SocketAddr>,
     home: Home,
     binary: PathBuf,
     environment: Vec<(String, String)>,
@@ -92,19 +93,29 @@ impl Service {
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut guard = Guard::spawn("postroad", &mut command, STOP)?;
         let stdout = guard.child().stdout.take().context("postroad has no output")?;
-        let http = match await_ready(stdout) {
-            Ok(http) => http,
+        let (http, submissions) = match await_ready(stdout) {
+            Ok(addresses) => addresses,
             Err(error) => {
                 guard.end();
                 return Err(error.context(last_lines(&home.log())));
             }
         };
-        Ok(Service { guard, http, home, binary, environment })
+        Ok(Service { guard, http, submissions, home, binary, environment })
     }
 
     /// Where its API listens.
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where its submission door listens; `None`: it is shut.
+    pub fn submissions(&self) -> Option<SocketAddr> {
+        self.submissions
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.home.data()
     }
 
     /// Its process.
@@ -190,7 +201,9 @@ fn environment(options: &Options, home: &Home, relay: SocketAddr) -> Vec<(String
     .map(|(name, value)| (name.to_owned(), value))
     .into();
     for port in ["SUBMISSION", "SUBMISSIONS", "MX"] {
-        environment.push((format!("POSTROAD_{port}_ADDR"), "off".to_owned()));
+        let open = options.smtp && port == "SUBMISSIONS";
+        let address = if open { "127.0.0.1:0" } else { "off" };
+        environment.push((format!("POSTROAD_{port}_ADDR"), address.to_owned()));
     }
     if let Some(url) = &options.database_url {
         environment.push(("DATABASE_URL".to_owned(), url.clone()));
@@ -223,7 +236,7 @@ fn configure_postgres(
 }
 
 /// Reads on after the line that was waited for, so that the service never writes into a closed pipe.
-fn await_ready(stdout: ChildStdout) -> Result<SocketAddr> {
+fn await_ready(stdout: ChildStdout) -> Result<(SocketAddr, Option<SocketAddr>)> {
     let (found, ready) = mpsc::channel();
     thread::Builder::new().name("postroad-stdout".to_owned()).spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -232,8 +245,9 @@ fn await_ready(stdout: ChildStdout) -> Result<SocketAddr> {
         }
     })?;
     let line = ready.recv_timeout(START).context("postroad did not become ready")?;
-    let address = line.split(' ').find_map(|word| word.strip_prefix("http="));
-    address.and_then(|address| address.parse().ok()).with_context(|| format!("no address in {line:?}"))
+    let address = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.parse().ok());
+    let http = address("http=").with_context(|| format!("no address in {line:?}"))?;
+    Ok((http, address("submissions=")))
 }
 
 fn last_lines(log: &Path) -> String {

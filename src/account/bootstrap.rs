@@ -2,10 +2,11 @@
 
 use time::OffsetDateTime;
 
+use crate::domain::access_key::AccessKey;
 use crate::domain::id::TenantId;
 use crate::domain::key::{KeyLimits, KeyMode, KeySecret, Scopes};
 use crate::domain::tenant::DEFAULT_TENANT;
-use crate::seal::{MasterKey, Secret};
+use crate::seal::{MasterKey, Purpose, Secret};
 use crate::store::installation::{self, Fact};
 use crate::store::{Database, StoreError, tenants};
 
@@ -43,6 +44,15 @@ pub enum BootstrapError {
     Store(#[from] StoreError),
 }
 
+/// The keys that the operator set.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OperatorsKeys<'a> {
+    /// One that is shown.
+    pub api_key: Option<&'a Secret>,
+    /// One that signs.
+    pub access_key: Option<&'a AccessKey>,
+}
+
 /// Makes sure that the installation can be used. Any number of processes may start at once: one of them makes
 /// the first key.
 ///
@@ -51,14 +61,18 @@ pub enum BootstrapError {
 pub async fn run(
     database: &Database,
     master: &MasterKey,
-    operators_key: Option<&Secret>,
+    operators: OperatorsKeys<'_>,
     now: OffsetDateTime,
 ) -> Result<Bootstrap, BootstrapError> {
     let mut connection = database.serve().acquire().await.map_err(StoreError::from)?;
     check_master_key(&mut connection, master).await?;
     let (tenant, is_new) = tenants::ensure(&mut connection, TenantId::new(now), DEFAULT_TENANT, now).await?;
     drop(connection);
-    if let Some(key) = operators_key {
+    if let Some(key) = operators.access_key {
+        let new = full_key(tenant, "POSTROAD_AWS_ACCESS_KEY_ID");
+        keys::ensure_access_key(database, &master.derive(Purpose::Seal), new, key, now).await?;
+    }
+    if let Some(key) = operators.api_key {
         ensure_key(database, tenant, &KeySecret::given(key.reveal()), now).await?;
         return Ok(Bootstrap { tenant, first_key: None });
     }
@@ -69,7 +83,11 @@ pub async fn run(
     Ok(Bootstrap { tenant, first_key })
 }
 
-async fn check_master_key(
+/// Whether this is the master key that the database is used with.
+///
+/// # Errors
+/// It is another one, or the database does not answer.
+pub async fn check_master_key(
     connection: &mut crate::store::PgConnection,
     master: &MasterKey,
 ) -> Result<(), BootstrapError> {
@@ -99,5 +117,6 @@ fn full_key(tenant: TenantId, name: &str) -> NewKey {
         scopes: Scopes::all(),
         mode: KeyMode::Live,
         limits: KeyLimits::default(),
+        smtp_networks: None,
     }
 }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::domain::id::{KeyId, TenantId};
-use crate::domain::key::KeyHash;
+use crate::domain::key::KeyName;
 use crate::store::keys::{self, Credential};
 use crate::store::revisions::Known;
 use crate::store::{Database, StoreError};
@@ -50,7 +50,9 @@ pub struct Keys {
 #[derive(Debug, Default)]
 struct Kept {
     revision: i64,
-    credentials: HashMap<KeyHash, Option<Arc<Credential>>>,
+    credentials: HashMap<KeyName, Option<Arc<Credential>>>,
+    /// Those with networks that need no login; `None`: not read yet.
+    at_addresses: Option<Arc<[Arc<Credential>]>>,
 }
 
 impl Keys {
@@ -59,39 +61,109 @@ impl Keys {
         Keys { database, known, kept: Mutex::default(), used: Mutex::default() }
     }
 
-    /// The credential with this hash; `None`: there is none.
+    /// The credential of this name; `None`: there is none.
     ///
     /// # Errors
     /// It is not in memory, and the database does not answer.
-    pub async fn find(&self, hash: KeyHash) -> Result<Option<Arc<Credential>>, StoreError> {
-        let known = *self.known.borrow();
-        let revision = (known.as_of.elapsed() < FRESH).then_some(known.revisions.credentials);
+    pub async fn find(&self, name: &KeyName) -> Result<Option<Arc<Credential>>, StoreError> {
+        let revision = self.revision();
         if let Some(revision) = revision {
             let kept = self.kept();
             if kept.revision == revision
-                && let Some(credential) = kept.credentials.get(&hash)
+                && let Some(credential) = kept.credentials.get(name)
             {
                 return Ok(credential.clone());
             }
         }
-        let found = self.look_up(hash).await?.map(Arc::new);
+        let found = self.look_up(name).await?.map(Arc::new);
         if let Some(revision) = revision {
-            self.keep(revision, hash, found.clone());
+            self.keep(revision, |kept| kept.credentials.insert(name.clone(), found.clone()));
         }
         Ok(found)
     }
 
-    /// The credential with this hash, if it lets its bearer in from `ip` at this moment; and notes that it was used.
+    /// What is known now, if it can be relied upon.
+    fn revision(&self) -> Option<i64> {
+        let known = *self.known.borrow();
+        (known.as_of.elapsed() < FRESH).then_some(known.revisions.credentials)
+    }
+
+    /// The key that a client there has without a login; `None`: none. Of several networks that hold the address, the
+    /// smallest counts, and of those that are alike the older key's.
+    ///
+    /// # Errors
+    /// It is not in memory, and the database does not answer.
+    pub async fn at_address(&self, ip: IpAddr) -> Result<Option<Arc<Credential>>, StoreError> {
+        let ip = ip.to_canonical();
+        let mut found: Option<(u8, &Arc<Credential>)> = None;
+        let all = self.all_at_addresses().await?;
+        for credential in all.iter() {
+            for net in credential.key.smtp_networks.iter().flatten().filter(|net| net.contains(&ip)) {
+                if found.is_none_or(|(narrowest, _)| net.prefix_len() > narrowest) {
+                    found = Some((net.prefix_len(), credential));
+                }
+            }
+        }
+        Ok(found.map(|(_, credential)| Arc::clone(credential)))
+    }
+
+    async fn all_at_addresses(&self) -> Result<Arc<[Arc<Credential>]>, StoreError> {
+        let revision = self.revision();
+        if let Some(revision) = revision {
+            let kept = self.kept();
+            if kept.revision == revision
+                && let Some(all) = &kept.at_addresses
+            {
+                return Ok(Arc::clone(all));
+            }
+        }
+        let work = async {
+            let mut connection = self.database.serve().acquire().await?;
+            keys::with_smtp_networks(&mut connection).await
+        };
+        let read = tokio::time::timeout(LOOKUP_TIMEOUT, work)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::timed_out()))?;
+        let all: Arc<[Arc<Credential>]> = read.into_iter().map(Arc::new).collect();
+        if let Some(revision) = revision {
+            self.keep(revision, |kept| kept.at_addresses = Some(Arc::clone(&all)));
+        }
+        Ok(all)
+    }
+
+    /// The credential of this name, if it lets its bearer in from `ip` at this moment; and notes that it was used.
     ///
     /// # Errors
     /// See [`NotAdmitted`].
     pub async fn admit(
         &self,
-        hash: KeyHash,
+        name: &KeyName,
         ip: IpAddr,
         now: OffsetDateTime,
     ) -> Result<Arc<Credential>, NotAdmitted> {
-        let credential = self.find(hash).await?.ok_or(NotAdmitted::Unknown)?;
+        let credential = self.find(name).await?.ok_or(NotAdmitted::Unknown)?;
+        self.let_in(credential, ip, now)
+    }
+
+    /// The key that a client at `ip` has without a login, if it lets him in at this moment; and notes that it was used.
+    ///
+    /// # Errors
+    /// See [`NotAdmitted`].
+    pub async fn admit_at_address(
+        &self,
+        ip: IpAddr,
+        now: OffsetDateTime,
+    ) -> Result<Arc<Credential>, NotAdmitted> {
+        let credential = self.at_address(ip).await?.ok_or(NotAdmitted::Unknown)?;
+        self.let_in(credential, ip, now)
+    }
+
+    fn let_in(
+        &self,
+        credential: Arc<Credential>,
+        ip: IpAddr,
+        now: OffsetDateTime,
+    ) -> Result<Arc<Credential>, NotAdmitted> {
         let key = &credential.key;
         if key.revoked_at.is_some() || !key.limits.is_current(now) {
             return Err(NotAdmitted::Unknown);
@@ -106,23 +178,22 @@ impl Keys {
         Ok(credential)
     }
 
-    async fn look_up(&self, hash: KeyHash) -> Result<Option<Credential>, StoreError> {
+    async fn look_up(&self, name: &KeyName) -> Result<Option<Credential>, StoreError> {
         let work = async {
             let mut connection = self.database.serve().acquire().await?;
-            keys::find_by_hash(&mut connection, hash).await
+            keys::find_by_name(&mut connection, name).await
         };
         tokio::time::timeout(LOOKUP_TIMEOUT, work).await.unwrap_or_else(|_| Err(StoreError::timed_out()))
     }
 
     /// Keeps what was read under a revision that was known before it was read: a change in between has a
     /// higher revision, which will be seen.
-    fn keep(&self, revision: i64, hash: KeyHash, credential: Option<Arc<Credential>>) {
+    fn keep<T>(&self, revision: i64, note: impl FnOnce(&mut Kept) -> T) {
         let mut kept = self.kept();
         if kept.revision != revision || kept.credentials.len() >= MOST {
-            kept.credentials.clear();
-            kept.revision = revision;
+            *kept = Kept { revision, ..Kept::default() };
         }
-        kept.credentials.insert(hash, credential);
+        note(&mut kept);
     }
 
     /// A key was used.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use crate::dns::Resolver;
-use crate::domain::handling::Transport;
+use crate::domain::handling::{Tracking, Transport};
 use crate::domain::id::{DomainId, TenantId};
 use crate::domain::identity::judge::{Finding, RecordStatus};
 use crate::domain::identity::records::{KeyFacts, Places, Record, wanted};
@@ -137,6 +137,7 @@ impl Domains {
             checks: Checks::default(),
             paused_at: None,
             transport: Transport::default(),
+            tracking: Tracking::default(),
             created_at: now,
             verified_at: None,
             failing_since: None,
@@ -156,7 +157,7 @@ impl Domains {
         }
         let message = format!("{} was added. Publish its records, then verify it.", domain.name);
         domains::note(&mut transaction, (tenant, id), "created", &message, now).await?;
-        audited(&mut transaction, actor, &domain, "domain.create", json!({}), now).await?;
+        audited(&mut transaction, actor, &domain, "domain.create", audit::made(shown(&domain)), now).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         Ok(self.view(domain, made.into_iter().map(|made| made.key).collect()))
     }
@@ -170,6 +171,13 @@ impl Domains {
         let domain = domains::find(&mut connection, tenant, id).await?.ok_or(DomainError::NotFound)?;
         let keys = domain_keys::of_domains(&mut connection, tenant, &[id]).await?;
         Ok(self.view(domain, keys))
+    }
+
+    /// Where a domain's owner may have aggregate reports sent (RFC 9990): at its own return-path domain where bounces
+    /// to that reach us, since receivers then need no other proof that we want them.
+    pub fn reports_to(&self, domain: &StoredDomain) -> String {
+        let host = if domain.returns { &domain.return_path } else { &self.places.bounce };
+        format!("dmarc@{host}")
     }
 
     /// What happened to a domain, newest first.
@@ -202,6 +210,31 @@ impl Domains {
             views.push(self.view(domain, own));
         }
         Ok(views)
+    }
+
+    /// Decides what is watched of a domain's mail that does not say, in streams that do not either.
+    ///
+    /// # Errors
+    /// [`DomainError::NotFound`].
+    pub async fn set_tracking(
+        &self,
+        actor: &Actor,
+        (tenant, id): (TenantId, DomainId),
+        tracking: Tracking,
+        now: OffsetDateTime,
+    ) -> Result<DomainView, DomainError> {
+        let mut transaction = self.database.serve().begin().await.map_err(StoreError::from)?;
+        let mut domain = locked(&mut transaction, tenant, id).await?;
+        if tracking != domain.tracking {
+            let before = shown(&domain);
+            domain.tracking = tracking;
+            domains::update(&mut transaction, &domain).await?;
+            let change = audit::changed(before, shown(&domain));
+            audited(&mut transaction, actor, &domain, "domain.update", change, now).await?;
+        }
+        transaction.commit().await.map_err(StoreError::from)?;
+        self.known().await;
+        self.find(tenant, id).await
     }
 
     /// Stops a domain, or lets it go on; and says how the way of its mail is protected.
@@ -239,14 +272,15 @@ impl Domains {
             _ => {}
         }
         if !notes.is_empty() {
+            let before = shown(&domain);
             (domain.paused_at, domain.transport) = (paused_at, transport);
             domains::update(&mut transaction, &domain).await?;
             for (kind, message) in notes {
                 let message = format!("{} {message}.", domain.name);
                 domains::note(&mut transaction, (tenant, id), kind, &message, now).await?;
             }
-            let details = json!({ "paused": paused_at.is_some(), "require_tls": transport.is_required() });
-            audited(&mut transaction, actor, &domain, "domain.update", details, now).await?;
+            let change = audit::changed(before, shown(&domain));
+            audited(&mut transaction, actor, &domain, "domain.update", change, now).await?;
         }
         transaction.commit().await.map_err(StoreError::from)?;
         self.known().await;
@@ -266,7 +300,8 @@ impl Domains {
         let mut transaction = self.database.serve().begin().await.map_err(StoreError::from)?;
         let domain = locked(&mut transaction, tenant, id).await?;
         domains::delete(&mut transaction, tenant, id).await?;
-        audited(&mut transaction, actor, &domain, "domain.delete", json!({}), now).await?;
+        audited(&mut transaction, actor, &domain, "domain.delete", audit::removed(shown(&domain)), now)
+            .await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.known().await;
         Ok(())
@@ -315,16 +350,25 @@ async fn locked(
     of_name.into_iter().find(|domain| domain.tenant == tenant && domain.id == id).ok_or(DomainError::NotFound)
 }
 
+/// As the audit log tells it.
+fn shown(domain: &StoredDomain) -> Value {
+    json!({
+        "name": domain.name,
+        "status": domain.status.as_str(),
+        "paused": domain.paused_at.is_some(),
+        "tracking": { "opens": domain.tracking.opens, "clicks": domain.tracking.clicks },
+        "require_tls": domain.transport.is_required(),
+    })
+}
+
 async fn audited(
     connection: &mut PgConnection,
     actor: &Actor,
     domain: &StoredDomain,
     action: &'static str,
-    mut details: Value,
+    details: Value,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    details["name"] = domain.name.as_str().into();
-    details["status"] = domain.status.as_str().into();
     let target = domain.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, domain.tenant, entry, now).await

@@ -1,16 +1,19 @@
-//! Tenants' inbound routes: made and deleted, and opened for the door. A tenant has routes for domains that it
+//! Tenants' inbound routes: made, changed and deleted, and opened for the door. A tenant has routes for domains that it
 //! holds, or, where this installation asks for no proof, for domains that nobody else has.
 
 use std::collections::HashMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use crate::domain::filter::Filter;
 use crate::domain::id::{InboundRouteId, TenantId};
 use crate::domain::inbound::{Action, InboundRoute, Pattern};
 use crate::domain::webhook::WebhookSecret;
+use crate::mail::EmailAddress;
 use crate::seal::{NoRandomness, Subkey};
 use crate::store::audit::{self, Entry};
+use crate::store::filters::filters_value;
 use crate::store::inbound_routes::{self, StoredInboundRoute};
 use crate::store::revisions::{self, Revised};
 use crate::store::{Database, PgConnection, StoreError};
@@ -27,6 +30,21 @@ pub struct NewInboundRoute {
     pub priority: i32,
     /// What is done.
     pub action: Action,
+    /// What its mail is looked at for.
+    pub filters: Vec<Filter>,
+}
+
+/// What is to be changed of a route; `None`: nothing.
+#[derive(Debug, Clone, Default)]
+pub struct RouteChange {
+    /// For which recipients.
+    pub pattern: Option<Pattern>,
+    /// Before or after others.
+    pub priority: Option<i32>,
+    /// What is done.
+    pub action: Option<Action>,
+    /// What its mail is looked at for.
+    pub filters: Option<Vec<Filter>>,
 }
 
 /// Why there is no route.
@@ -69,35 +87,95 @@ pub async fn create(
     now: OffsetDateTime,
 ) -> Result<StoredInboundRoute, InboundRouteError> {
     let id = InboundRouteId::new(now);
-    let (url, secret_sealed) = match &new.action {
-        Action::Webhook { url, secret } => {
-            (Some(url.clone()), Some(means.seal.seal(&id.to_string(), secret.octets())?))
-        }
-        Action::Store | Action::Reject => (None, None),
-    };
-    let stored = StoredInboundRoute {
+    let mut stored = StoredInboundRoute {
         id,
         tenant,
         local_pattern: new.pattern.local().to_owned(),
         domain: new.pattern.domain().to_owned(),
         priority: new.priority,
-        action: new.action.as_str().to_owned(),
-        url,
-        secret_sealed,
+        action: String::new(),
+        url: None,
+        secret_sealed: None,
+        forward_to: None,
+        filters: new.filters,
         created_at: now,
     };
+    set_action(&mut stored, &new.action, means.seal)?;
     let mut transaction = means.database.serve().begin().await.map_err(StoreError::from)?;
-    inbound_routes::lock_domain(&mut transaction, &stored.domain).await?;
-    if !may_take(&mut transaction, means.policy, tenant, &stored.domain).await? {
-        return Err(InboundRouteError::NotHeld);
-    }
+    claim_domain(&mut transaction, means.policy, tenant, &stored.domain).await?;
     match inbound_routes::insert(&mut transaction, &stored).await {
         Err(StoreError::Conflict(_)) => return Err(InboundRouteError::Exists),
         other => other?,
     }
-    changed(&mut transaction, actor, &stored, "inbound_route.create", now).await?;
+    changed(&mut transaction, actor, &stored, "inbound_route.create", audit::made(shown(&stored)), now)
+        .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(stored)
+}
+
+/// Changes a route. `None`: the tenant has no such route.
+///
+/// # Errors
+/// See [`InboundRouteError`].
+pub async fn update(
+    means: Means<'_>,
+    actor: &Actor,
+    (tenant, id): (TenantId, InboundRouteId),
+    change: RouteChange,
+    now: OffsetDateTime,
+) -> Result<Option<StoredInboundRoute>, InboundRouteError> {
+    let mut transaction = means.database.serve().begin().await.map_err(StoreError::from)?;
+    let Some(mut stored) = inbound_routes::find_to_change(&mut transaction, tenant, id).await? else {
+        return Ok(None);
+    };
+    let before = shown(&stored);
+    if let Some(pattern) = change.pattern {
+        stored.local_pattern = pattern.local().to_owned();
+        if stored.domain != pattern.domain() {
+            stored.domain = pattern.domain().to_owned();
+            claim_domain(&mut transaction, means.policy, tenant, &stored.domain).await?;
+        }
+    }
+    if let Some(action) = &change.action {
+        set_action(&mut stored, action, means.seal)?;
+    }
+    stored.priority = change.priority.unwrap_or(stored.priority);
+    stored.filters = change.filters.unwrap_or(stored.filters);
+    match inbound_routes::update(&mut transaction, &stored).await {
+        Err(StoreError::Conflict(_)) => return Err(InboundRouteError::Exists),
+        other => other?,
+    }
+    let details = audit::changed(before, shown(&stored));
+    changed(&mut transaction, actor, &stored, "inbound_route.update", details, now).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(Some(stored))
+}
+
+/// Gives a stored route an action, and takes from it what belonged to the one before.
+fn set_action(
+    stored: &mut StoredInboundRoute,
+    action: &Action,
+    seal: &Subkey,
+) -> Result<(), InboundRouteError> {
+    stored.action = action.as_str().to_owned();
+    (stored.url, stored.secret_sealed, stored.forward_to) = match action {
+        Action::Webhook { url, secret } => {
+            (Some(url.clone()), Some(seal.seal(&stored.id.to_string(), secret.octets())?), None)
+        }
+        Action::Forward(to) => (None, None, Some(to.as_str().to_owned())),
+        Action::Store | Action::Reject => (None, None, None),
+    };
+    Ok(())
+}
+
+async fn claim_domain(
+    connection: &mut PgConnection,
+    policy: SenderPolicy,
+    tenant: TenantId,
+    domain: &str,
+) -> Result<(), InboundRouteError> {
+    inbound_routes::lock_domain(connection, domain).await?;
+    if may_take(connection, policy, tenant, domain).await? { Ok(()) } else { Err(InboundRouteError::NotHeld) }
 }
 
 /// Deletes a route. False: the tenant has no such route.
@@ -114,7 +192,8 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(stored) = inbound_routes::find(&mut transaction, tenant, id).await? else { return Ok(false) };
     inbound_routes::delete(&mut transaction, tenant, id).await?;
-    changed(&mut transaction, actor, &stored, "inbound_route.delete", now).await?;
+    changed(&mut transaction, actor, &stored, "inbound_route.delete", audit::removed(shown(&stored)), now)
+        .await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -166,6 +245,7 @@ fn open(seal: &Subkey, stored: StoredInboundRoute) -> Option<InboundRoute> {
             Action::Webhook { url: stored.url?, secret }
         }
         "store" => Action::Store,
+        "forward" => Action::Forward(EmailAddress::parse(stored.forward_to.as_deref()?).ok()?),
         "reject" => Action::Reject,
         // Of a newer version, during an upgrade.
         _ => return None,
@@ -176,6 +256,7 @@ fn open(seal: &Subkey, stored: StoredInboundRoute) -> Option<InboundRoute> {
         pattern: Pattern::parse(&format!("{}@{}", stored.local_pattern, stored.domain)).ok()?,
         priority: stored.priority,
         action,
+        filters: stored.filters,
     })
 }
 
@@ -198,19 +279,26 @@ fn holder_of(holders: &HashMap<String, TenantId>, domain: &str) -> Option<Tenant
     with_parents(domain).iter().find_map(|name| holders.get(name).copied())
 }
 
+/// As the audit log tells it.
+fn shown(route: &StoredInboundRoute) -> Value {
+    json!({
+        "match": format!("{}@{}", route.local_pattern, route.domain),
+        "priority": route.priority,
+        "action": route.action,
+        "url": route.url,
+        "to": route.forward_to,
+        "filters": filters_value(&route.filters),
+    })
+}
+
 async fn changed(
     connection: &mut PgConnection,
     actor: &Actor,
     route: &StoredInboundRoute,
     action: &'static str,
+    details: Value,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let details = json!({
-        "match": format!("{}@{}", route.local_pattern, route.domain),
-        "priority": route.priority,
-        "action": route.action,
-        "url": route.url,
-    });
     let target = route.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, route.tenant, entry, now).await?;

@@ -52,7 +52,7 @@ pub async fn create(
 ) -> Result<(), StoreError> {
     let mut transaction = database.serve().begin().await?;
     ips::insert(&mut transaction, ip).await?;
-    changed(&mut transaction, actor, by, (&ip.id.to_string(), "ip.create", details(ip)), now).await?;
+    changed(&mut transaction, actor, by, (&ip.id.to_string(), "ip.create", audit::made(details(ip))), now).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -71,9 +71,10 @@ pub async fn update(
 ) -> Result<Option<Ip>, StoreError> {
     let mut transaction = database.serve().begin().await?;
     let Some(before) = ips::find(&mut transaction, id).await? else { return Ok(None) };
+    let told = details(&before);
     let ip = change.apply(before, now);
     ips::update(&mut transaction, &ip).await?;
-    changed(&mut transaction, actor, by, (&id.to_string(), "ip.update", details(&ip)), now).await?;
+    changed(&mut transaction, actor, by, (&id.to_string(), "ip.update", audit::changed(told, details(&ip))), now).await?;
     transaction.commit().await?;
     Ok(Some(ip))
 }
@@ -92,7 +93,7 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(ip) = ips::find(&mut transaction, id).await? else { return Ok(false) };
     ips::delete(&mut transaction, id).await?;
-    changed(&mut transaction, actor, by, (&id.to_string(), "ip.delete", details(&ip)), now).await?;
+    changed(&mut transaction, actor, by, (&id.to_string(), "ip.delete", audit::removed(details(&ip))), now).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -132,7 +133,7 @@ pub async fn create_rule(
         Err(StoreError::Conflict(_)) => return Err(RuleError::Conflict),
         other => other?,
     }
-    let (target, details) = (rule.id.to_string(), rule_details(rule));
+    let (target, details) = (rule.id.to_string(), audit::made(rule_details(rule)));
     changed(&mut transaction, actor, by, (&target, "ip_rule.create", details), now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(())
@@ -152,7 +153,7 @@ pub async fn delete_rule(
     let mut transaction = database.serve().begin().await?;
     let Some(rule) = ips::find_rule(&mut transaction, id).await? else { return Ok(false) };
     ips::delete_rule(&mut transaction, id).await?;
-    let (target, details) = (id.to_string(), rule_details(&rule));
+    let (target, details) = (id.to_string(), audit::removed(rule_details(&rule)));
     changed(&mut transaction, actor, by, (&target, "ip_rule.delete", details), now).await?;
     transaction.commit().await?;
     Ok(true)

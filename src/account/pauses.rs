@@ -1,6 +1,6 @@
 //! Pauses: mail that is held, by its tenant or, for a site, by an operator.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::id::{PauseId, TenantId};
@@ -40,7 +40,7 @@ pub(super) async fn write(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     pauses::insert(connection, pause).await?;
-    changed(connection, actor, by, pause, "pause.create", now).await
+    changed(connection, actor, (by, pause), "pause.create", audit::made(shown(pause)), now).await
 }
 
 /// Lets mail go on. `of`: whose pause it is, `None`: a site's. False: there is no such pause.
@@ -58,7 +58,8 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(pause) = pauses::find(&mut transaction, of, id).await? else { return Ok(false) };
     pauses::delete(&mut transaction, of, id).await?;
-    changed(&mut transaction, actor, by, &pause, "pause.delete", now).await?;
+    changed(&mut transaction, actor, (by, &pause), "pause.delete", audit::removed(shown(&pause)), now)
+        .await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -79,28 +80,32 @@ pub async fn lift(
     if !sites::lift(&mut transaction, key, now).await? {
         return Ok(false);
     }
-    let details = json!({ "site": key.site, "source": key.source });
+    let details = audit::made(json!({ "site": key.site, "source": key.source }));
     let entry = Entry { actor: &actor.name, ip: actor.ip, action: "site.resume", target: &key.site, details };
     audit::append(&mut transaction, by, entry, now).await?;
     transaction.commit().await?;
     Ok(true)
 }
 
+/// As the audit log tells it.
+fn shown(pause: &Pause) -> Value {
+    match &pause.held {
+        Held::Mail { stream, domain, sender, kinds, .. } => json!({
+            "stream": stream, "domain": domain, "sender_domain": sender,
+            "broadcast_only": *kinds == Kinds::Broadcast, "reason": pause.reason,
+        }),
+        Held::Site(site) => json!({ "site": site, "reason": pause.reason }),
+    }
+}
+
 async fn changed(
     connection: &mut PgConnection,
     actor: &Actor,
-    by: TenantId,
-    pause: &Pause,
+    (by, pause): (TenantId, &Pause),
     action: &'static str,
+    details: Value,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let details = match &pause.held {
-        Held::Mail { stream, domain, sender, kinds, .. } => json!({
-            "stream": stream, "domain": domain, "sender_domain": sender, "broadcast_only": *kinds == Kinds::Broadcast,
-            "reason": pause.reason,
-        }),
-        Held::Site(site) => json!({ "site": site, "reason": pause.reason }),
-    };
     let target = pause.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, by, entry, now).await?;

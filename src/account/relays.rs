@@ -74,7 +74,7 @@ pub async fn create(
         Err(StoreError::Conflict(_)) => return Err(RelayError::Conflict),
         other => other?,
     }
-    changed(&mut transaction, actor, &stored, "relay.create", now).await?;
+    changed(&mut transaction, actor, &stored, "relay.create", audit::made(shown(&stored)), now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(stored)
 }
@@ -93,7 +93,7 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(stored) = relays::find(&mut transaction, tenant, id).await? else { return Ok(false) };
     relays::delete(&mut transaction, tenant, id).await?;
-    changed(&mut transaction, actor, &stored, "relay.delete", now).await?;
+    changed(&mut transaction, actor, &stored, "relay.delete", audit::removed(shown(&stored)), now).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -231,16 +231,21 @@ fn auth_from_json(clear: &[u8]) -> Option<Auth> {
     }))
 }
 
+/// As the audit log tells it.
+fn shown(relay: &StoredRelay) -> Value {
+    json!({
+        "name": relay.name, "route": relay.route, "host": relay.host, "port": relay.port, "tls": relay.tls
+    })
+}
+
 async fn changed(
     connection: &mut PgConnection,
     actor: &Actor,
     relay: &StoredRelay,
     action: &'static str,
+    details: Value,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let details = json!({
-        "name": relay.name, "route": relay.route, "host": relay.host, "port": relay.port, "tls": relay.tls
-    });
     let target = relay.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, relay.tenant, entry, now).await?;

@@ -161,10 +161,10 @@ impl Look<'_> {
             _ => ("reputation.recovered", "reputation_recovered"),
         };
         let Figures { delivered, bounced, complained } = after.figures;
-        let details = json!({
+        let details = audit::made(json!({
             "subject": kind.as_str(), "delivered": delivered, "bounced": bounced, "complained": complained,
             "message": format!("{name} {words}."),
-        });
+        }));
         let entry = Entry { actor: "postroad", ip: None, action, target: name, details };
         audit::append(connection, *tenant, entry, self.now).await?;
         tracing::warn!(tenant.id = %tenant, subject = kind.as_str(), standing = what, "a sender's reputation");

@@ -1,6 +1,6 @@
 //! Tenants' streams. Each change is one transaction that also writes the audit log.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::id::{StreamId, TenantId};
@@ -23,7 +23,7 @@ pub async fn create(
 ) -> Result<(), StoreError> {
     let mut transaction = database.serve().begin().await?;
     streams::insert(&mut transaction, stream).await?;
-    changed(&mut transaction, actor, stream, "stream.create", now).await?;
+    changed(&mut transaction, actor, stream, "stream.create", audit::made(shown(stream)), now).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -42,9 +42,11 @@ pub async fn update(
 ) -> Result<Option<Stream>, StoreError> {
     let mut transaction = database.serve().begin().await?;
     let Some(before) = streams::find(&mut transaction, tenant, id).await? else { return Ok(None) };
+    let known = shown(&before);
     let stream = change(before);
     streams::update(&mut transaction, &stream).await?;
-    changed(&mut transaction, actor, &stream, "stream.update", now).await?;
+    let change = audit::changed(known, shown(&stream));
+    changed(&mut transaction, actor, &stream, "stream.update", change, now).await?;
     transaction.commit().await?;
     Ok(Some(stream))
 }
@@ -63,7 +65,7 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(stream) = streams::find(&mut transaction, tenant, id).await? else { return Ok(false) };
     streams::delete(&mut transaction, tenant, id).await?;
-    changed(&mut transaction, actor, &stream, "stream.delete", now).await?;
+    changed(&mut transaction, actor, &stream, "stream.delete", audit::removed(shown(&stream)), now).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -80,8 +82,10 @@ pub async fn set_policy(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let mut transaction = database.serve().begin().await?;
+    let before = streams::policy(&mut transaction, tenant).await?;
     streams::set_policy(&mut transaction, tenant, policy).await?;
-    let details = json!({ "unknown": policy.as_str() });
+    let known = |policy: UnknownStreams| json!({ "unknown": policy.as_str() });
+    let details = audit::changed(known(before), known(policy));
     let entry = Entry { actor: &actor.name, ip: actor.ip, action: "stream.policy", target: "", details };
     audit::append(&mut transaction, tenant, entry, now).await?;
     revisions::raise(&mut transaction, Revised::Streams).await?;
@@ -89,19 +93,24 @@ pub async fn set_policy(
     Ok(())
 }
 
+/// As the audit log tells it.
+fn shown(stream: &Stream) -> Value {
+    json!({
+        "name": stream.name.as_str(),
+        "title": stream.title,
+        "kind": stream.kind.as_str(),
+        "priority": stream.priority.as_str(),
+    })
+}
+
 async fn changed(
     connection: &mut PgConnection,
     actor: &Actor,
     stream: &Stream,
     action: &'static str,
+    details: Value,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let details = json!({
-        "name": stream.name.as_str(),
-        "title": stream.title,
-        "kind": stream.kind.as_str(),
-        "priority": stream.priority.as_str(),
-    });
     let target = stream.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, stream.tenant, entry, now).await?;

@@ -1,7 +1,7 @@
 //! A tenant's suppressions, changed by its own hand. What bounces, complaints and unsubscribing add is written
 //! where those are recorded.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::id::{SuppressionId, TenantId};
@@ -66,7 +66,8 @@ pub async fn create(
         // It may have been deleted at this very moment: then the caller's word came first.
         return Ok(Added::Already(known.unwrap_or(born)));
     }
-    tell(&mut transaction, actor, tenant, "suppression.create", &born, now).await?;
+    let change = audit::made(shown(&born));
+    tell(&mut transaction, actor, (tenant, born.id), "suppression.create", change, now).await?;
     transaction.commit().await?;
     Ok(Added::New(born))
 }
@@ -89,7 +90,7 @@ pub async fn create_many(
     let mut transaction = database.serve().begin().await?;
     let added = suppressions::add(&mut transaction, tenant, &born).await?;
     if added > 0 {
-        let details = json!({ "given": born.len(), "added": added });
+        let details = audit::made(json!({ "given": born.len(), "added": added }));
         let entry =
             Entry { actor: &actor.name, ip: actor.ip, action: "suppression.import", target: "", details };
         audit::append(&mut transaction, tenant, entry, now).await?;
@@ -112,7 +113,8 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(known) = suppressions::find(&mut transaction, tenant, id).await? else { return Ok(false) };
     suppressions::delete(&mut transaction, tenant, id).await?;
-    tell(&mut transaction, actor, tenant, "suppression.delete", &known, now).await?;
+    let change = audit::removed(shown(&known));
+    tell(&mut transaction, actor, (tenant, id), "suppression.delete", change, now).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -133,7 +135,7 @@ pub async fn delete_many(
     let mut transaction = database.serve().begin().await?;
     let deleted = suppressions::delete_addresses(&mut transaction, tenant, addresses, stream).await?;
     if deleted > 0 {
-        let details = json!({ "addresses": addresses, "stream": stream, "deleted": deleted });
+        let details = audit::removed(json!({ "addresses": addresses, "stream": stream, "deleted": deleted }));
         let entry =
             Entry { actor: &actor.name, ip: actor.ip, action: "suppression.delete", target: "", details };
         audit::append(&mut transaction, tenant, entry, now).await?;
@@ -142,20 +144,24 @@ pub async fn delete_many(
     Ok(deleted)
 }
 
-async fn tell(
-    connection: &mut PgConnection,
-    actor: &Actor,
-    tenant: TenantId,
-    action: &'static str,
-    suppression: &Suppression,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    let target = suppression.id.to_string();
-    let details = json!({
+/// As the audit log tells it.
+fn shown(suppression: &Suppression) -> Value {
+    json!({
         "email": suppression.address,
         "stream": suppression.stream,
         "reason": suppression.reason.as_str(),
-    });
+    })
+}
+
+async fn tell(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    (tenant, id): (TenantId, SuppressionId),
+    action: &'static str,
+    details: Value,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let target = id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, tenant, entry, now).await
 }

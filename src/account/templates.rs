@@ -1,7 +1,7 @@
 //! Tenants' templates: made, changed, published and deleted. A change of the sources is a new version; which version
 //! sends use is a decision of its own.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::id::{TemplateId, TenantId};
@@ -97,7 +97,8 @@ pub async fn create(
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
     templates::insert(&mut transaction, tenant, &stored).await?;
     templates::insert_version(&mut transaction, tenant, stored.id, &version).await?;
-    changed(&mut transaction, actor, tenant, &stored, "template.create", now).await?;
+    let change = audit::made(shown(&stored));
+    changed(&mut transaction, actor, (tenant, &stored), "template.create", change, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok((stored, version))
 }
@@ -122,6 +123,7 @@ pub async fn update<E: From<TemplateError>>(
     let newest =
         templates::version(&mut transaction, tenant, stored.id, stored.latest).await.map_err(store)?;
     let mut version = newest.ok_or(TemplateError::NoVersion)?;
+    let before = shown(&stored);
     let change = change(&version.contents)?;
     if let Some(contents) = change.contents.clone() {
         stored.latest += 1;
@@ -130,7 +132,10 @@ pub async fn update<E: From<TemplateError>>(
     }
     apply(&mut stored, change, now);
     templates::update(&mut transaction, tenant, &stored).await.map_err(store)?;
-    changed(&mut transaction, actor, tenant, &stored, "template.update", now).await.map_err(store)?;
+    let change = audit::changed(before, shown(&stored));
+    changed(&mut transaction, actor, (tenant, &stored), "template.update", change, now)
+        .await
+        .map_err(store)?;
     transaction.commit().await.map_err(|error| store(error.into()))?;
     Ok((stored, version))
 }
@@ -168,10 +173,12 @@ pub async fn publish(
     let number = version.unwrap_or(stored.latest);
     let found = templates::version(&mut transaction, tenant, stored.id, number).await?;
     let version = found.ok_or(TemplateError::NoVersion)?;
+    let before = shown(&stored);
     stored.published = Some(number);
     stored.updated_at = now;
     templates::update(&mut transaction, tenant, &stored).await?;
-    changed(&mut transaction, actor, tenant, &stored, "template.publish", now).await?;
+    let change = audit::changed(before, shown(&stored));
+    changed(&mut transaction, actor, (tenant, &stored), "template.publish", change, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok((stored, version))
 }
@@ -190,21 +197,30 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(stored) = templates::lock(&mut transaction, tenant, name).await? else { return Ok(false) };
     templates::delete(&mut transaction, tenant, stored.id).await?;
-    changed(&mut transaction, actor, tenant, &stored, "template.delete", now).await?;
+    let change = audit::removed(shown(&stored));
+    changed(&mut transaction, actor, (tenant, &stored), "template.delete", change, now).await?;
     transaction.commit().await?;
     Ok(true)
+}
+
+/// As the audit log tells it.
+fn shown(template: &StoredTemplate) -> Value {
+    json!({
+        "alias": template.alias,
+        "name": template.name,
+        "version": template.latest,
+        "published": template.published,
+    })
 }
 
 async fn changed(
     connection: &mut PgConnection,
     actor: &Actor,
-    tenant: TenantId,
-    template: &StoredTemplate,
+    (tenant, template): (TenantId, &StoredTemplate),
     action: &'static str,
+    details: Value,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let details =
-        json!({ "alias": template.alias, "version": template.latest, "published": template.published });
     let target = template.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, tenant, entry, now).await

@@ -1,6 +1,6 @@
 //! Making, changing and deleting tenants: operators' work.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::handling::Transport;
@@ -44,7 +44,7 @@ pub async fn create(
     let tenant = Tenant { id: TenantId::new(now), name, created_at: now, suspended_at: None, dsn, transport };
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
     named(tenants::insert(&mut transaction, tenant.id, &tenant.name, now).await)?;
-    changed(&mut transaction, actor, &tenant, "tenant.create", now).await?;
+    changed(&mut transaction, actor, &tenant, "tenant.create", audit::made(shown(&tenant)), now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(tenant)
 }
@@ -84,6 +84,7 @@ pub async fn update(
 ) -> Result<Tenant, TenantError> {
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
     let mut tenant = tenants::find(&mut transaction, id).await?.ok_or(TenantError::NotFound)?;
+    let before = shown(&tenant);
     tenant.name = changes.name.unwrap_or(tenant.name);
     tenant.dsn = changes.dsn.unwrap_or(tenant.dsn);
     tenant.transport = changes.transport.unwrap_or(tenant.transport);
@@ -95,7 +96,8 @@ pub async fn update(
     named(tenants::update(&mut transaction, &tenant).await)?;
     // What accept keeps in memory of tenants is read with their streams.
     revisions::raise(&mut transaction, Revised::Streams).await?;
-    changed(&mut transaction, actor, &tenant, "tenant.update", now).await?;
+    let change = audit::changed(before, shown(&tenant));
+    changed(&mut transaction, actor, &tenant, "tenant.update", change, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(tenant)
 }
@@ -115,7 +117,7 @@ pub async fn delete(
     if !tenants::delete(&mut transaction, id).await? {
         return Err(TenantError::HasMail);
     }
-    changed(&mut transaction, actor, &tenant, "tenant.delete", now).await?;
+    changed(&mut transaction, actor, &tenant, "tenant.delete", audit::removed(shown(&tenant)), now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(())
 }
@@ -127,19 +129,24 @@ fn named<T>(result: Result<T, StoreError>) -> Result<T, TenantError> {
     })
 }
 
+/// As the audit log tells it.
+fn shown(tenant: &Tenant) -> Value {
+    json!({
+        "name": tenant.name.as_str(),
+        "suspended": tenant.suspended_at.is_some(),
+        "dsn": tenant.dsn.as_str(),
+        "require_tls": tenant.transport.is_required(),
+    })
+}
+
 async fn changed(
     connection: &mut PgConnection,
     actor: &Actor,
     tenant: &Tenant,
     action: &'static str,
+    details: Value,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let details = json!({
-        "name": tenant.name.as_str(),
-        "suspended": tenant.suspended_at.is_some(),
-        "dsn": tenant.dsn.as_str(),
-        "require_tls": tenant.transport.is_required(),
-    });
     let target = tenant.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, tenant.id, entry, now).await?;

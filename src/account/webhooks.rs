@@ -1,10 +1,11 @@
 //! Tenants' webhooks. Secrets are sealed before they are stored, and shown once. Posting is in `webhooks`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::id::{TenantId, WebhookId};
 use crate::domain::webhook::WebhookSecret;
+use crate::domain::webhook_format::Format;
 use crate::seal::{NoRandomness, Subkey};
 use crate::store::audit::{self, Entry};
 use crate::store::calls::{self, Again};
@@ -22,6 +23,8 @@ pub struct Wishes {
     pub url: String,
     /// What its owner says of it.
     pub description: String,
+    /// In whose shape its events are posted.
+    pub format: Format,
     /// Only these types; `None`: all.
     pub types: Option<Vec<String>>,
     /// Only of mail of these streams; `None`: all.
@@ -73,7 +76,7 @@ pub async fn create(
         tenant,
         url: wishes.url,
         description: wishes.description,
-        format: "postroad".to_owned(),
+        format: wishes.format.as_str().to_owned(),
         types: wishes.types,
         streams: wishes.streams,
         tags: wishes.tags,
@@ -86,7 +89,7 @@ pub async fn create(
     };
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
     webhooks::insert(&mut transaction, &stored).await?;
-    changed(&mut transaction, actor, &stored, "webhook.create", now).await?;
+    changed(&mut transaction, actor, &stored, "webhook.create", audit::made(shown(&stored)), now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(stored)
 }
@@ -107,6 +110,7 @@ pub async fn update(
     let Some(mut stored) = webhooks::find_to_change(&mut transaction, tenant, id).await? else {
         return Ok(None);
     };
+    let before = shown(&stored);
     let wishes = change(Wishes::of(&stored));
     let was_enabled = stored.disabled.is_none();
     stored.url = wishes.url;
@@ -119,7 +123,8 @@ pub async fn update(
         State::Enabled | State::Disabled => {}
     }
     webhooks::update(&mut transaction, &stored).await?;
-    changed(&mut transaction, actor, &stored, "webhook.update", now).await?;
+    let change = audit::changed(before, shown(&stored));
+    changed(&mut transaction, actor, &stored, "webhook.update", change, now).await?;
     transaction.commit().await?;
     Ok(Some(stored))
 }
@@ -130,6 +135,8 @@ impl Wishes {
         Wishes {
             url: stored.url.clone(),
             description: stored.description.clone(),
+            // One of a newer binary stays what it is, since it is not written.
+            format: stored.format.parse().unwrap_or(Format::Postroad),
             types: stored.types.clone(),
             streams: stored.streams.clone(),
             tags: stored.tags.clone(),
@@ -159,8 +166,9 @@ pub async fn rotate(
     let sealed = seal.seal(&id.to_string(), secret.octets())?;
     let before = std::mem::replace(&mut stored.secret_sealed, sealed);
     stored.previous = (overlap > Duration::ZERO).then(|| (before, now + overlap));
+    let change = json!({ "before": null, "after": { "overlap_seconds": overlap.whole_seconds() } });
     webhooks::update(&mut transaction, &stored).await?;
-    changed(&mut transaction, actor, &stored, "webhook.rotate", now).await?;
+    changed(&mut transaction, actor, &stored, "webhook.rotate", change, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(Some(stored))
 }
@@ -181,7 +189,7 @@ pub async fn delete(
         return Ok(false);
     };
     webhooks::delete(&mut transaction, tenant, id).await?;
-    changed(&mut transaction, actor, &stored, "webhook.delete", now).await?;
+    changed(&mut transaction, actor, &stored, "webhook.delete", audit::removed(shown(&stored)), now).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -229,7 +237,7 @@ pub async fn replay(
     };
     if done.queued > 0 {
         let target = id.to_string();
-        let details = json!({ "queued": done.queued });
+        let details = audit::made(json!({ "queued": done.queued }));
         let entry =
             Entry { actor: &actor.name, ip: actor.ip, action: "webhook.replay", target: &target, details };
         audit::append(&mut transaction, tenant, entry, now).await?;
@@ -238,21 +246,27 @@ pub async fn replay(
     Ok(done)
 }
 
-async fn changed(
-    connection: &mut PgConnection,
-    actor: &Actor,
-    webhook: &StoredWebhook,
-    action: &'static str,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    let details = json!({
+/// As the audit log tells it.
+fn shown(webhook: &StoredWebhook) -> Value {
+    json!({
         "url": webhook.url,
+        "format": webhook.format,
         "types": webhook.types,
         "streams": webhook.streams,
         "tags": webhook.tags,
         "batch_size": webhook.batch_size,
         "enabled": webhook.disabled.is_none(),
-    });
+    })
+}
+
+async fn changed(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    webhook: &StoredWebhook,
+    action: &'static str,
+    details: Value,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let target = webhook.id.to_string();
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, webhook.tenant, entry, now).await?;

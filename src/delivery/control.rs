@@ -1,10 +1,14 @@
 //! What a sender may still do with mail that is on its way: take it back, or move its time.
 
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
+use crate::domain::actor::Actor;
 use crate::domain::id::{DeliveryId, MessageId, TenantId};
+use crate::store::audit::{self, Entry};
 use crate::store::messages::{self, DeliveryRow};
-use crate::store::{Database, StoreError, queue};
+use crate::store::{Database, PgConnection, StoreError, queue};
 
 /// What became of a cancellation.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub enum Canceled {
 /// See [`StoreError`].
 pub async fn cancel(
     database: &Database,
+    actor: &Actor,
     tenant: TenantId,
     message: MessageId,
     now: OffsetDateTime,
@@ -42,6 +47,8 @@ pub async fn cancel(
     if ended.is_empty() && stopping.is_empty() {
         return Ok(Canceled::TooLate);
     }
+    let details = audit::made(json!({ "canceled": ended.len(), "stopping": stopping.len() }));
+    tell(&mut transaction, actor, (tenant, message), "message.cancel", details, now).await?;
     transaction.commit().await?;
     Ok(Canceled::Now { deliveries, stopping })
 }
@@ -63,9 +70,10 @@ pub enum Rescheduled {
 /// See [`StoreError`].
 pub async fn reschedule(
     database: &Database,
-    tenant: TenantId,
-    message: MessageId,
+    actor: &Actor,
+    (tenant, message): (TenantId, MessageId),
     send_at: OffsetDateTime,
+    now: OffsetDateTime,
 ) -> Result<Rescheduled, StoreError> {
     let mut transaction = database.serve().begin().await?;
     let Some(row) = messages::find(&mut transaction, tenant, message).await? else {
@@ -73,6 +81,26 @@ pub async fn reschedule(
     };
     let expires_at = send_at + Duration::seconds(row.ttl_seconds.into());
     let moved = queue::reschedule(&mut transaction, tenant, message, send_at, expires_at).await?;
+    if moved == 0 {
+        return Ok(Rescheduled::TooLate);
+    }
+    // Fails only for years that no clock here reaches.
+    let at = send_at.format(&Rfc3339).unwrap_or_default();
+    let details = audit::made(json!({ "send_at": at, "deliveries": moved }));
+    tell(&mut transaction, actor, (tenant, message), "message.reschedule", details, now).await?;
     transaction.commit().await?;
-    Ok(if moved == 0 { Rescheduled::TooLate } else { Rescheduled::Done })
+    Ok(Rescheduled::Done)
+}
+
+async fn tell(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    (tenant, message): (TenantId, MessageId),
+    action: &'static str,
+    details: Value,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let target = message.to_string();
+    let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
+    audit::append(connection, tenant, entry, now).await
 }

@@ -40,8 +40,7 @@ pub async fn claim_lane(
     terms: Terms,
 ) -> Result<Loaded, StoreError> {
     let mut connection = database.claim().acquire().await?;
-    let closed = delivery.closed.now(terms.now);
-    let claimed = claim::claim(&mut connection, lane, terms, &closed).await?;
+    let claimed = claim::claim(&mut connection, lane, terms).await?;
     let count = claimed.len();
     if count > 0 {
         load(delivery, &mut connection, ledger, claimed, terms).await?;
@@ -127,7 +126,9 @@ async fn read(
     let messages = claim::load_messages(connection, &ids).await?;
     let messages: HashMap<MessageId, Message> =
         messages.into_iter().map(|message| (message.id, Message::from(message))).collect();
-    let deliveries = claim::load_deliveries(connection, &claimed).await?;
+    let stream = |row: &Claimed| messages.get(&row.delivery.message()).map(|m| m.outgoing.stream.as_str());
+    let known: Vec<_> = claimed.iter().filter_map(|row| Some((row.delivery, stream(row)?))).collect();
+    let deliveries = claim::load_deliveries(connection, &known).await?;
     let deliveries: HashMap<_, LoadedDelivery> = deliveries.into_iter().map(|row| (row.id, row)).collect();
 
     let mut read =
@@ -177,7 +178,8 @@ impl From<LoadedMessage> for Message {
     fn from(loaded: LoadedMessage) -> Message {
         let is_blueprint = loaded.handling.form == Form::Blueprint;
         let blueprint = loaded.raw.as_deref().filter(|_| is_blueprint).and_then(blueprint).map(Arc::new);
-        let sender_domain = loaded.sender.rsplit_once('@').map_or("", |(_, domain)| domain).to_owned();
+        let author = loaded.sender.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let sender_domain = loaded.handling.passed_on_by.clone().unwrap_or_else(|| author.to_owned());
         Message {
             ttl: Duration::seconds(loaded.ttl_seconds.into()),
             readable: loaded.raw.is_some() && is_blueprint == blueprint.is_some(),

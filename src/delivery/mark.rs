@@ -7,6 +7,7 @@
 use crate::domain::handling::Tracking;
 use crate::domain::handoff::Outgoing;
 use crate::domain::id::DeliveryId;
+use crate::domain::identity::senders::SenderDomain;
 use crate::domain::tracking::{Target, TrackingBase, TrackingTokens};
 use crate::mail::{html_part, links, trace};
 
@@ -20,20 +21,29 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// The content for one delivery; `None`: as it is.
-    pub fn mark(&self, message: &Outgoing, delivery: DeliveryId, content: &[u8]) -> Option<Vec<u8>> {
+    /// The content for one delivery; `None`: as it is. Links lead over the sender's own host, if it has one.
+    pub fn mark(
+        &self,
+        message: &Outgoing,
+        sender: Option<&SenderDomain>,
+        delivery: DeliveryId,
+        content: &[u8],
+    ) -> Option<Vec<u8>> {
         let wanted = message.handling.tracking;
         if wanted == Tracking::default() || message.protected {
             return None;
         }
+        let host = sender.and_then(|sender| sender.tracking_host.as_deref());
+        let base = host.map_or_else(|| self.base.clone(), |host| self.base.at(host));
         let leave = trace::value(content, "List-Unsubscribe").unwrap_or_default();
         let link = |href: &str| {
             let target = Target::parse(href).filter(|_| wanted.clicks)?;
-            let is_exempt = target.is_unsubscribe() || self.base.owns(&target) || leave.contains(href);
-            (!is_exempt).then(|| self.base.link(&self.tokens.click(delivery, &target)))
+            let is_ours = self.base.owns(&target) || base.owns(&target);
+            let is_exempt = target.is_unsubscribe() || is_ours || leave.contains(href);
+            (!is_exempt).then(|| base.link(&self.tokens.click(delivery, &target)))
         };
         let pixel = wanted.opens.then(|| {
-            let url = self.base.pixel(&self.tokens.open(delivery));
+            let url = base.pixel(&self.tokens.open(delivery));
             format!("<img src=\"{url}\" width=\"1\" height=\"1\" alt=\"\" style=\"display:block;border:0\">")
         });
         // The pixel stands once, in the first HTML part.

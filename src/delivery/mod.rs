@@ -6,7 +6,6 @@
 //! and leaves as a result to the [`record::Recorder`].
 
 pub mod apportion;
-pub mod closed;
 mod conclude;
 pub mod control;
 mod courier;
@@ -59,7 +58,6 @@ pub use list_fields::Leave;
 pub use load::{Loaded, claim_lane, claim_suspect, terms};
 pub use oauth::Tokens;
 
-use closed::Closed;
 use direct::{Bundling, Direct};
 use fence::{Cancels, Fence, Suspended};
 use mark::Marker;
@@ -123,8 +121,6 @@ pub struct Delivery {
     pub sources: Sources,
     /// How many of each site's connections are ours.
     pub shares: Arc<Shares>,
-    /// Where mail has just been refused by its site.
-    pub closed: Closed,
     /// The couriers that run.
     pub couriers: TaskTracker,
     /// How they are cut off.
@@ -207,7 +203,6 @@ impl Delivery {
 
     /// Gives refused mail back, each to come again at its moment.
     fn refuse(&self, refused: Vec<Refused>) {
-        self.closed.note(&refused, self.clock.now());
         for Refused { leased, due_at } in refused {
             self.hand_back(vec![leased], due_at);
         }

@@ -13,6 +13,7 @@ use crate::domain::handling::Bounces;
 use crate::domain::handoff::{Leased, Outgoing};
 use crate::domain::identity::senders::SenderDomain;
 use crate::domain::return_path::ReturnPaths;
+use crate::mail::EmailAddress;
 
 use super::list_fields::Leave;
 use super::mark::Marker;
@@ -63,12 +64,22 @@ pub fn prepare<'a>(
     leave: &Leave,
 ) -> Result<Prepared<'a>, Failure> {
     let own = sender.as_ref().and_then(|sender| sender.return_path.as_deref());
-    let return_path = match (leased.message.handling.bounces, own) {
-        (Bounces::ToNobody, _) => String::new(),
-        (Bounces::ToUs, Some(domain)) => return_paths.at(leased.id, domain),
-        (Bounces::ToUs, None) => return_paths.of(leased.id),
-    };
+    let return_path = return_path(leased, return_paths, own.unwrap_or(return_paths.domain()));
     Ok(Prepared { return_path, sender, body: body(leased, leave)?, leased, head: Bytes::new() })
+}
+
+/// Of mail that is passed on: what stands for its own sender, if that can be written; else what leads to the
+/// delivery.
+fn return_path(leased: &Leased, return_paths: &ReturnPaths, domain: &str) -> String {
+    let handling = &leased.message.handling;
+    if handling.bounces == Bounces::ToNobody {
+        return String::new();
+    }
+    let envelope = handling.passed_on_by.as_ref().and(handling.envelope.as_ref());
+    let stranger = envelope.and_then(|envelope| EmailAddress::parse(envelope.sender.as_deref()?).ok());
+    let at = leased.message.id.born();
+    let rewritten = stranger.and_then(|sender| return_paths.of_stranger(&sender, at, domain));
+    rewritten.unwrap_or_else(|| return_paths.at(leased.id, domain))
 }
 
 /// What this recipient gets: a mail of its own where each has one, with its own way to leave its stream in the header,
@@ -85,7 +96,8 @@ fn body(leased: &Leased, leave: &Leave) -> Result<Body, Failure> {
 impl Prepared<'_> {
     /// Leads links through us and adds a pixel, if that is watched.
     pub fn mark(&mut self, marker: &Marker) {
-        if let Some(octets) = marker.mark(&self.leased.message, self.leased.id, self.body.octets()) {
+        let (message, sender) = (&self.leased.message, self.sender.as_deref());
+        if let Some(octets) = marker.mark(message, sender, self.leased.id, self.body.octets()) {
             self.body = Body::Own(octets.into());
         }
     }

@@ -4,13 +4,16 @@
 //! Invariant: a recipient's mail is a pure function of the blueprint, the delivery's id and its particulars, so that a
 //! second copy is byte-identical. Date and ids are stored or derived, never taken from a clock or from chance.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::mail::compose::{self, ComposeError, Draft};
+use crate::mail::headers::HeaderError;
 use crate::mail::{Attachment, Header, Mailbox};
+use crate::render::tokens::Tokens;
 use crate::render::{self, Compiled, Fault, Filled, Rendered, Source};
 
 use super::handling::{OwnMail, Particulars};
@@ -38,8 +41,26 @@ pub struct Blueprint {
 pub enum Wording {
     /// The same to all.
     Verbatim(Rendered),
+    /// To each with its own values in place of tokens, in header fields too.
+    Tokens(Box<Marked>),
     /// To each with its own variables.
     Template(Box<Template>),
+}
+
+/// Contents with tokens in them, and the values that all recipients have in common.
+#[derive(Debug)]
+pub struct Marked {
+    /// With the tokens.
+    pub contents: Rendered,
+    /// Below each recipient's own.
+    pub variables: Map<String, Value>,
+}
+
+impl Marked {
+    /// With a recipient's own values.
+    pub fn tokens(&self, own: &Map<String, Value>) -> Tokens {
+        Tokens::new(&render::over(&self.variables, own))
+    }
 }
 
 /// A source and the variables that all recipients have in common.
@@ -84,6 +105,9 @@ pub enum BlueprintError {
     /// It cannot be written.
     #[error(transparent)]
     Compose(#[from] ComposeError),
+    /// A header field cannot be as its tokens make it.
+    #[error("the header {0} cannot be filled in: {1}")]
+    Header(String, HeaderError),
     /// The delivery does not say whose mail it is.
     #[error("the delivery does not say whose mail it is")]
     NotPersonal,
@@ -102,6 +126,10 @@ impl Blueprint {
         let own = particulars.own.as_ref().ok_or(BlueprintError::NotPersonal)?;
         match &self.wording {
             Wording::Verbatim(contents) => self.write(delivery.message(), own, contents),
+            Wording::Tokens(marked) => {
+                let tokens = marked.tokens(&particulars.variables);
+                self.write_with(delivery.message(), own, &tokens.fill_all(&marked.contents), &tokens)
+            }
             Wording::Template(template) => {
                 let filled = template.fill(&particulars.variables).map_err(BlueprintError::Render)?;
                 let contents = filled.finish().map_err(|fault| BlueprintError::Render(vec![fault]))?;
@@ -120,6 +148,46 @@ impl Blueprint {
         own: &OwnMail,
         contents: &Rendered,
     ) -> Result<Vec<u8>, BlueprintError> {
+        self.write_fields(message, own, contents, &self.headers)
+    }
+
+    /// The same, with values in the header fields.
+    ///
+    /// # Errors
+    /// See [`BlueprintError`].
+    pub fn write_with(
+        &self,
+        message: MessageId,
+        own: &OwnMail,
+        contents: &Rendered,
+        tokens: &Tokens,
+    ) -> Result<Vec<u8>, BlueprintError> {
+        self.write_fields(message, own, contents, &self.headers_with(tokens)?)
+    }
+
+    /// The further header fields with values in them; one that becomes empty is left out.
+    ///
+    /// # Errors
+    /// A field cannot be as its tokens make it.
+    pub fn headers_with(&self, tokens: &Tokens) -> Result<Vec<Header>, BlueprintError> {
+        let fill = |header: &Header| match tokens.fill(header.value()) {
+            Cow::Borrowed(_) => Some(Ok(header.clone())),
+            Cow::Owned(value) if value.trim().is_empty() => None,
+            Cow::Owned(value) => Some(
+                Header::new(header.name(), &value)
+                    .map_err(|error| BlueprintError::Header(header.name().to_owned(), error)),
+            ),
+        };
+        self.headers.iter().filter_map(fill).collect()
+    }
+
+    fn write_fields(
+        &self,
+        message: MessageId,
+        own: &OwnMail,
+        contents: &Rendered,
+        headers: &[Header],
+    ) -> Result<Vec<u8>, BlueprintError> {
         let mail = message.delivery(own.ordinal);
         let message_id = own_message_id(mail, self.from.address.domain());
         let draft = Draft {
@@ -132,7 +200,7 @@ impl Blueprint {
             html: contents.html.as_deref(),
             amp: contents.amp.as_deref(),
             attachments: &self.attachments,
-            headers: &self.headers,
+            headers,
             message_id: &message_id,
             date: self.date,
             boundary_seed: mail.uuid().as_u128(),

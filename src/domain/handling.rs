@@ -27,6 +27,21 @@ pub struct Handling {
     pub envelope: Option<SubmittedEnvelope>,
     /// Whom a peer may tell about it.
     pub bounces: Bounces,
+    /// The domain that passes it on for its owner, and answers for it; `None`: nobody else wrote it. Such mail is
+    /// not changed, and its return path stands for its own sender's.
+    pub passed_on_by: Option<String>,
+    /// Who may read it.
+    pub readers: Readers,
+}
+
+/// Who may read the content of a message that is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Readers {
+    /// Whoever may read the tenant's messages.
+    #[default]
+    Tenant,
+    /// Its recipients alone: it holds a secret of theirs, such as a link that sets a password.
+    Recipients,
 }
 
 /// In which form the content of a message is stored.

@@ -54,6 +54,12 @@ pub mod kind {
     pub enum Captured {}
     /// An entry of the audit log.
     pub enum Audit {}
+    /// What a tenant is told about its account.
+    pub enum AccountNotice {}
+    /// A request to erase a recipient's data.
+    pub enum Erasure {}
+    /// A report about mail of a domain.
+    pub enum DmarcReport {}
     /// A tenant's template.
     pub enum Template {}
     /// An endpoint of a tenant's.
@@ -70,6 +76,16 @@ pub mod kind {
     pub enum Ip {}
     /// Which addresses mail uses.
     pub enum IpRule {}
+    /// A person who uses the dashboard.
+    pub enum User {}
+    /// A signed-in browser.
+    pub enum Session {}
+    /// An invitation to join a tenant.
+    pub enum Invitation {}
+    /// A key of a person's authenticator.
+    pub enum Passkey {}
+    /// A try to sign in.
+    pub enum SignIn {}
 
     impl Kind for Tenant {
         const PREFIX: &'static str = "ten";
@@ -110,6 +126,15 @@ pub mod kind {
     impl Kind for Audit {
         const PREFIX: &'static str = "aud";
     }
+    impl Kind for DmarcReport {
+        const PREFIX: &'static str = "dmr";
+    }
+    impl Kind for Erasure {
+        const PREFIX: &'static str = "ers";
+    }
+    impl Kind for AccountNotice {
+        const PREFIX: &'static str = "not";
+    }
     impl Kind for Template {
         const PREFIX: &'static str = "tpl";
     }
@@ -134,6 +159,21 @@ pub mod kind {
     impl Kind for IpRule {
         const PREFIX: &'static str = "ipr";
     }
+    impl Kind for User {
+        const PREFIX: &'static str = "user";
+    }
+    impl Kind for Session {
+        const PREFIX: &'static str = "ses";
+    }
+    impl Kind for Invitation {
+        const PREFIX: &'static str = "inv";
+    }
+    impl Kind for Passkey {
+        const PREFIX: &'static str = "pky";
+    }
+    impl Kind for SignIn {
+        const PREFIX: &'static str = "sin";
+    }
 }
 
 /// Names a tenant.
@@ -150,6 +190,12 @@ pub type EventId = Id<kind::Event>;
 pub type IpId = Id<kind::Ip>;
 /// Names a rule of which addresses mail uses.
 pub type IpRuleId = Id<kind::IpRule>;
+/// Names a report about mail of a domain.
+pub type DmarcReportId = Id<kind::DmarcReport>;
+/// Names a request to erase a recipient's data.
+pub type ErasureId = Id<kind::Erasure>;
+/// Names a notice about an account.
+pub type AccountNoticeId = Id<kind::AccountNotice>;
 /// Names a suppression.
 pub type SuppressionId = Id<kind::Suppression>;
 /// Names a relay.
@@ -178,6 +224,16 @@ pub type StreamId = Id<kind::Stream>;
 pub type InboundRouteId = Id<kind::InboundRoute>;
 /// Names a mail that came in.
 pub type InboundId = Id<kind::Inbound>;
+/// Names a person who uses the dashboard.
+pub type UserId = Id<kind::User>;
+/// Names a signed-in browser.
+pub type SessionId = Id<kind::Session>;
+/// Names an invitation.
+pub type InvitationId = Id<kind::Invitation>;
+/// Names a key of a person's authenticator.
+pub type PasskeyId = Id<kind::Passkey>;
+/// Names a try to sign in.
+pub type SignInId = Id<kind::SignIn>;
 
 /// The most deliveries one message may have: the ordinal's ten bits, rounded down.
 pub const MAX_DELIVERIES: usize = 1000;

@@ -6,6 +6,7 @@
 
 use crate::mail::EmailAddress;
 
+use super::filter::Filter;
 use super::id::{InboundRouteId, TenantId};
 use super::webhook::WebhookSecret;
 
@@ -27,6 +28,8 @@ pub struct InboundRoute {
     pub priority: i32,
     /// What is done.
     pub action: Action,
+    /// What its mail is looked at for, after the tenant's own filters.
+    pub filters: Vec<Filter>,
 }
 
 /// What is done with a mail.
@@ -41,6 +44,8 @@ pub enum Action {
     },
     /// It is kept, to be read.
     Store,
+    /// It is kept, and passed on to another address.
+    Forward(EmailAddress),
     /// It is refused.
     Reject,
 }
@@ -51,6 +56,7 @@ impl Action {
         match self {
             Action::Webhook { .. } => "webhook",
             Action::Store => "store",
+            Action::Forward(_) => "forward",
             Action::Reject => "reject",
         }
     }
@@ -112,9 +118,9 @@ impl std::fmt::Display for Pattern {
     }
 }
 
-/// Whether a pattern with stars fits a text. Each star gives back one octet at a time, and only the last one
+/// Whether a pattern with stars fits a text, octet for octet. Each star gives back one octet at a time, and only the last one
 /// does: the time is bounded by the product of the lengths.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
+pub(super) fn fits(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star = None;
     while t < text.len() {
@@ -192,6 +198,7 @@ mod tests {
             pattern: Pattern::parse(pattern).expect("a pattern"),
             priority,
             action: Action::Store,
+            filters: Vec::new(),
         };
         let routes = [route("*@a.example", 100), route("help*@a.example", 100), route("help@a.example", 200)];
         let chosen = |text: &str| choose(&routes, &address(text)).map(|route| route.pattern.to_string());

@@ -12,6 +12,7 @@ use data_encoding::BASE32_NOPAD;
 use ipnet::IpNet;
 use time::OffsetDateTime;
 
+use super::access_key::AccessKeyId;
 use super::id::{KeyId, TenantId};
 
 /// One thing a key may do.
@@ -185,6 +186,15 @@ impl fmt::Debug for KeyHash {
     }
 }
 
+/// By what a caller's key is found.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum KeyName {
+    /// The key itself was shown.
+    Shown(KeyHash),
+    /// Its public half was named, and a signature made with the other.
+    Signing(AccessKeyId),
+}
+
 /// An API key as stored: everything but the secret.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
@@ -202,6 +212,10 @@ pub struct ApiKey {
     pub mode: KeyMode,
     /// Where and for what it may be used.
     pub limits: KeyLimits,
+    /// Its public half, if it signs requests instead of being shown.
+    pub access_key_id: Option<AccessKeyId>,
+    /// Networks whose SMTP sessions need no login: they have this key.
+    pub smtp_networks: Option<Vec<IpNet>>,
     /// When it was made.
     pub created_at: OffsetDateTime,
     /// When it was last used, to the minute.

@@ -55,6 +55,9 @@ pub struct NewDelivery {
     pub recipient: EmailAddress,
     /// What is this recipient's alone.
     pub particulars: Particulars,
+    /// What the suppression list knows him by, if not by his address: see
+    /// [`Pseudonyms`](super::erasure::Pseudonyms).
+    pub suppressed_as: Option<String>,
 }
 
 /// The mailboxes of a message, as texts.

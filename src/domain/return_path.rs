@@ -1,17 +1,21 @@
-//! Return paths: the MAIL FROM that brings a bounce back to its delivery.
+//! Return paths: the MAIL FROM that brings a bounce back to its delivery, or, of mail that is passed on, to who wrote it.
 //!
 //! The local part is `b+` and the delivery's token: 44 octets of the 64 that RFC 5321 allows.
+
+use time::OffsetDateTime;
 
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Purpose};
 
 use super::id::DeliveryId;
+use super::srs::{Original, Rewriter};
 use super::token::DeliveryTokens;
 
 /// Makes and reads return paths.
 #[derive(Clone)]
 pub struct ReturnPaths {
     tokens: DeliveryTokens,
+    rewriter: Rewriter,
     domain: String,
 }
 
@@ -21,7 +25,7 @@ impl ReturnPaths {
     /// For return paths at `domain`, which must be a valid domain: it came from the configuration.
     pub fn new(master: &MasterKey, domain: &str) -> ReturnPaths {
         let tokens = DeliveryTokens::new(&master.derive(Purpose::ReturnPath));
-        ReturnPaths { tokens, domain: domain.to_owned() }
+        ReturnPaths { tokens, rewriter: Rewriter::new(master), domain: domain.to_owned() }
     }
 
     /// The tokens in them.
@@ -29,9 +33,25 @@ impl ReturnPaths {
         &self.tokens
     }
 
+    /// The domain of the installation's own return paths.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
     /// The return path of a delivery: the same at every call.
     pub fn of(&self, delivery: DeliveryId) -> String {
         self.at(delivery, &self.domain)
+    }
+
+    /// The return path of mail of somebody else, passed on `at` that moment: the same at every call. `None`: it
+    /// would not fit.
+    pub fn of_stranger(&self, sender: &EmailAddress, at: OffsetDateTime, domain: &str) -> Option<String> {
+        Some(format!("{}@{domain}", self.rewriter.rewrite(sender, at)?))
+    }
+
+    /// Whose mail was passed on under an address of ours; `None` for every other address.
+    pub fn stranger(&self, address: &EmailAddress) -> Option<Original> {
+        self.rewriter.read(address.local())
     }
 
     /// The return path of a delivery at another domain, whose mail reaches us too.

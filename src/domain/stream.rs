@@ -64,8 +64,26 @@ pub struct Stream {
     pub priority: Priority,
     /// Of mail that asks for none.
     pub tracking: Tracking,
+    /// Who decides what is watched.
+    pub watched: Watched,
     /// When it was described.
     pub created_at: OffsetDateTime,
+}
+
+/// Who decides what is watched of a stream's mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    /// The stream.
+    ByStream,
+    /// The sender domain.
+    ByDomain,
+}
+
+impl Stream {
+    /// Whether it says what is watched of its mail.
+    pub fn decides_tracking(&self) -> bool {
+        self.watched == Watched::ByStream || self.tracking != Tracking::default()
+    }
 }
 
 /// What becomes of mail of a stream that the tenant has not described.

@@ -136,6 +136,9 @@ pub enum Words {
     /// The subject, text and HTML of the mail itself.
     #[default]
     Inline,
+    /// The same, with the variables' names for literal tokens: see [`Tokens`](crate::render::tokens::Tokens). The
+    /// values of header fields are filled in too.
+    Tokens,
     /// A template of the tenant.
     Template(Selection),
     /// What a mail was made of before.
@@ -161,6 +164,8 @@ pub struct Options {
     pub sending: Sending,
     /// What is asked of delivery beyond carrying it.
     pub handling: Handling,
+    /// Whether what is watched was said.
+    pub watch: Watch,
     /// A trace field (RFC 5321 §4.4), with its CRLF, that goes before raw content.
     pub trace: Option<String>,
 }
@@ -176,9 +181,19 @@ impl Default for Options {
             ttl: DEFAULT_TTL,
             sending: Sending::Real,
             handling: Handling::default(),
+            watch: Watch::ByDefault,
             trace: None,
         }
     }
+}
+
+/// Who decides what is watched of a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Its stream or its sender domain, unless the mail asks for something.
+    ByDefault,
+    /// The mail itself, also if it asks for nothing.
+    AsSaid,
 }
 
 /// Whether a mail leaves the house.

@@ -30,6 +30,12 @@ impl Alias {
         }
     }
 
+    /// The alias that is like a name from elsewhere: in lower case, with `-` for dots and spaces. Imported templates are
+    /// known by it. `None`: there is none.
+    pub fn like(text: &str) -> Option<Alias> {
+        Alias::parse(&text.trim().to_ascii_lowercase().replace(['.', ' '], "-")).ok()
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -133,6 +133,15 @@ impl TrackingBase {
         TrackingBase(url.trim_end_matches('/').to_owned())
     }
 
+    /// The same on another host that leads here too; as it is, if the host cannot stand in a URL.
+    pub fn at(&self, host: &str) -> TrackingBase {
+        let moved = Url::parse(&self.0).ok().and_then(|mut url| {
+            url.set_host(Some(host)).ok()?;
+            Some(TrackingBase::new(url.as_str()))
+        });
+        moved.unwrap_or_else(|| self.clone())
+    }
+
     /// Of a pixel.
     pub fn pixel(&self, token: &str) -> String {
         format!("{}/t/o/{token}.gif", self.0)
@@ -233,5 +242,9 @@ mod tests {
         assert!(target("https://a.example/Unsubscribe?x").is_unsubscribe());
         let base = TrackingBase::new("https://m.example/");
         assert!(base.owns(&target("https://m.example/u/abc")) && !base.owns(&target("https://m.example/up")));
+        assert_eq!(base.at("track.acme.example").link("x"), "https://track.acme.example/t/c/x");
+        let local = TrackingBase::new("http://127.0.0.1:8080");
+        assert_eq!(local.at("track.acme.example").pixel("x"), "http://track.acme.example:8080/t/o/x.gif");
+        assert_eq!(local.at("no host"), local);
     }
 }

@@ -9,10 +9,8 @@ use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
 use crate::seal::NoRandomness;
 
+use super::account_notice::Kind;
 use super::event::EventType;
-
-/// What is posted besides events of mail, when something befalls the account.
-pub const NOTICES: [&str; 1] = ["webhook.disabled"];
 
 /// The most types, streams or tags an endpoint may be narrowed to.
 pub const MAX_FILTER: usize = 50;
@@ -25,7 +23,7 @@ pub const PATIENCE: Duration = Duration::days(5);
 
 /// Whether this is the name of something that is posted.
 pub fn is_type(name: &str) -> bool {
-    name.parse::<EventType>().is_ok() || NOTICES.contains(&name)
+    name.parse::<EventType>().is_ok() || Kind::ALL.iter().any(|kind| kind.as_str() == name)
 }
 
 /// What signs the requests to an endpoint: 24 to 64 octets. Its `Debug` prints nothing.

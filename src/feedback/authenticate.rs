@@ -12,9 +12,13 @@ use mail_auth::common::headers::HeaderWriter;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
-    AuthenticatedMessage, AuthenticationResults, DkimResult, DmarcResult, MessageAuthenticator, SpfResult,
+    ArcOutput, AuthenticatedMessage, AuthenticationResults, DkimOutput, DkimResult, DmarcOutput, DmarcResult,
+    MessageAuthenticator, SpfOutput, SpfResult,
 };
 use serde_json::{Value, json};
+
+use crate::mail::arc;
+use crate::mail::dkim::Signer;
 
 /// For everything together. A client waits five minutes and more for the reply to its text.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,21 +59,25 @@ impl Authenticator {
         checked.ok().flatten().unwrap_or_else(|| self.unknown())
     }
 
+    /// The ARC set that says what was found, for a mail that is passed on; `None`: it is not to be sealed, or nothing
+    /// could be found out in time.
+    pub async fn seal(&self, claim: Claim<'_>, raw: &[u8], signer: &Signer) -> Option<String> {
+        let message = AuthenticatedMessage::parse(raw)?;
+        let found = tokio::time::timeout(PATIENCE, self.findings(claim, &message)).await.ok()?;
+        // Whether a chain holds is told only where that is known.
+        if !matches!(found.arc.result(), DkimResult::Pass | DkimResult::None | DkimResult::Fail(_)) {
+            return None;
+        }
+        arc::seal(signer, raw, &message, &self.results(claim, &message, &found), &found.arc)
+    }
+
     async fn ask(&self, claim: Claim<'_>, raw: &[u8]) -> Option<Verdicts> {
         let message = AuthenticatedMessage::parse(raw)?;
-        let peer = claim.peer.to_canonical();
-        let spf = self.records.verify_spf(identity(claim, peer, &self.name)).await;
-        let dkim = self.records.verify_dkim(&message).await;
-        let arc = self.records.verify_arc(&message).await;
-        let domain = claim.sender.rsplit_once('@').map_or(claim.helo, |(_, domain)| domain);
-        let dmarc = self.records.verify_dmarc(DmarcParameters::new(&message, &dkim, domain, &spf)).await;
-        let author = message.from.first().map_or("", String::as_str);
-        let results = AuthenticationResults::new(&self.name).with_dkim_results(&dkim, author);
-        let results = results.with_spf_mailfrom_result(&spf, peer, claim.sender, claim.helo);
-        let results = results.with_dmarc_result(&dmarc).with_arc_result(&arc, peer);
+        let found = self.findings(claim, &message).await;
         let mut field = Vec::new();
-        results.write_header(&mut field);
-        let signatures: Vec<Value> = dkim
+        self.results(claim, &message, &found).write_header(&mut field);
+        let signatures: Vec<Value> = found
+            .dkim
             .iter()
             .filter_map(|output| {
                 let signature = output.signature()?;
@@ -78,14 +86,37 @@ impl Authenticator {
             .collect();
         Some(Verdicts {
             json: json!({
-                "spf": of_spf(spf.result()),
+                "spf": of_spf(found.spf.result()),
                 "dkim": best(&signatures),
                 "signatures": signatures,
-                "dmarc": of_dmarc(&dmarc.result()),
-                "arc": of_dkim(arc.result()),
+                "dmarc": of_dmarc(&found.dmarc.result()),
+                "arc": of_dkim(found.arc.result()),
             }),
             field: String::from_utf8_lossy(&field).into_owned(),
         })
+    }
+
+    async fn findings<'m>(&self, claim: Claim<'_>, message: &'m AuthenticatedMessage<'m>) -> Findings<'m> {
+        let peer = claim.peer.to_canonical();
+        let spf = self.records.verify_spf(identity(claim, peer, &self.name)).await;
+        let dkim = self.records.verify_dkim(message).await;
+        let arc = self.records.verify_arc(message).await;
+        let domain = claim.sender.rsplit_once('@').map_or(claim.helo, |(_, domain)| domain);
+        let dmarc = self.records.verify_dmarc(DmarcParameters::new(message, &dkim, domain, &spf)).await;
+        Findings { spf, dkim, arc, dmarc }
+    }
+
+    fn results(
+        &self,
+        claim: Claim<'_>,
+        message: &AuthenticatedMessage<'_>,
+        found: &Findings<'_>,
+    ) -> AuthenticationResults<'_> {
+        let peer = claim.peer.to_canonical();
+        let author = message.from.first().map_or("", String::as_str);
+        let results = AuthenticationResults::new(&self.name).with_dkim_results(&found.dkim, author);
+        let results = results.with_spf_mailfrom_result(&found.spf, peer, claim.sender, claim.helo);
+        results.with_dmarc_result(&found.dmarc).with_arc_result(&found.arc, peer)
     }
 
     /// Nothing could be found out in time, or there is nothing to check.
@@ -100,6 +131,14 @@ impl Authenticator {
             ),
         }
     }
+}
+
+/// What each check gave.
+struct Findings<'m> {
+    spf: SpfOutput,
+    dkim: Vec<DkimOutput<'m>>,
+    arc: ArcOutput<'m>,
+    dmarc: DmarcOutput,
 }
 
 /// RFC 7208 §2.4: with the null path it is the HELO name that is checked.

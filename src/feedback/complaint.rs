@@ -97,7 +97,8 @@ async fn forgive(
 ) -> Result<(), StoreError> {
     let Some(lifted) = feedback::lift_complaint(connection, subject).await? else { return Ok(()) };
     let target = lifted.to_string();
-    let details = json!({ "feedback_type": "not-spam", "delivery_id": subject.delivery.to_string() });
+    let details =
+        audit::removed(json!({ "feedback_type": "not-spam", "delivery_id": subject.delivery.to_string() }));
     let entry = Entry { actor: "feedback", ip: None, action: "suppression.delete", target: &target, details };
     audit::append(connection, subject.tenant, entry, now).await
 }

@@ -6,10 +6,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::domain::id::{DeliveryId, InboundRouteId};
+use time::OffsetDateTime;
+
+use crate::domain::filter::Filter;
+use crate::domain::id::{DeliveryId, InboundRouteId, TenantId};
 use crate::domain::identity::senders::Senders;
 use crate::domain::inbound::{self, Action, InboundRoute};
 use crate::domain::return_path::ReturnPaths;
+use crate::domain::srs::Original;
 use crate::domain::unsubscribe::Unsubscribes;
 use crate::mail::EmailAddress;
 
@@ -24,6 +28,10 @@ pub enum Addressee {
     Feedback(Mailroom),
     /// `postmaster@` (RFC 5321 §4.5.1).
     Postmaster,
+    /// Whose mail was passed on: notices about it go back to him.
+    Stranger(EmailAddress),
+    /// `dmarc@`: for aggregate reports (RFC 9990).
+    Reports,
     /// Somebody at a tenant's domain.
     Routed(Arc<InboundRoute>),
 }
@@ -58,7 +66,14 @@ struct Parts {
     return_paths: ReturnPaths,
     unsubscribes: Unsubscribes,
     senders: Senders,
-    routes: RwLock<Arc<HashMap<String, Vec<Arc<InboundRoute>>>>>,
+    wishes: RwLock<Arc<Wishes>>,
+}
+
+/// What tenants want.
+#[derive(Default)]
+struct Wishes {
+    routes: HashMap<String, Vec<Arc<InboundRoute>>>,
+    filters: HashMap<TenantId, Vec<Filter>>,
 }
 
 impl Directory {
@@ -77,37 +92,53 @@ impl Directory {
             return_paths,
             unsubscribes,
             senders,
-            routes: RwLock::default(),
+            wishes: RwLock::default(),
         }))
     }
 
-    /// Takes over the routes of all tenants.
-    pub fn replace_routes(&self, routes: Vec<InboundRoute>) {
+    /// Takes over the routes and filters of all tenants.
+    pub fn replace(&self, routes: Vec<InboundRoute>, filters: HashMap<TenantId, Vec<Filter>>) {
         let mut by_domain: HashMap<String, Vec<Arc<InboundRoute>>> = HashMap::new();
         for route in routes {
             by_domain.entry(route.pattern.domain().to_owned()).or_default().push(Arc::new(route));
         }
-        *self.0.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(by_domain);
+        let wishes = Arc::new(Wishes { routes: by_domain, filters });
+        *self.0.wishes.write().unwrap_or_else(PoisonError::into_inner) = wishes;
+    }
+
+    fn wishes(&self) -> Arc<Wishes> {
+        Arc::clone(&self.0.wishes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A route that is in force.
     pub fn route(&self, id: InboundRouteId) -> Option<Arc<InboundRoute>> {
-        let routes = Arc::clone(&self.0.routes.read().unwrap_or_else(PoisonError::into_inner));
-        routes.values().flatten().find(|route| route.id == id).map(Arc::clone)
+        self.wishes().routes.values().flatten().find(|route| route.id == id).map(Arc::clone)
+    }
+
+    /// What mail for a route is looked at for: the tenant's own filters first.
+    pub fn filters(&self, route: &InboundRoute) -> Vec<Filter> {
+        let wishes = self.wishes();
+        let own = wishes.filters.get(&route.tenant).into_iter().flatten();
+        own.chain(&route.filters).cloned().collect()
+    }
+
+    /// Whose mail was passed on under an address of ours, long ago or not.
+    pub fn stranger(&self, address: &EmailAddress) -> Option<Original> {
+        self.0.return_paths.stranger(address)
     }
 
     /// Who a recipient is.
     ///
     /// # Errors
     /// There is no such recipient here.
-    pub fn find(&self, address: &EmailAddress) -> Result<Addressee, Unwelcome> {
+    pub fn find(&self, address: &EmailAddress, now: OffsetDateTime) -> Result<Addressee, Unwelcome> {
         let is_own = self.0.names.iter().any(|name| name == address.domain())
             || self.0.senders.of_return_path(address.domain()).is_some();
         if is_own {
-            return self.own(address).ok_or(Unwelcome::Unknown);
+            return self.own(address, now).ok_or(Unwelcome::Unknown);
         }
-        let routes = Arc::clone(&self.0.routes.read().unwrap_or_else(PoisonError::into_inner));
-        let Some(of_domain) = routes.get(address.domain()) else { return Err(Unwelcome::Foreign) };
+        let wishes = self.wishes();
+        let Some(of_domain) = wishes.routes.get(address.domain()) else { return Err(Unwelcome::Foreign) };
         let chosen = inbound::choose(of_domain.iter().map(AsRef::as_ref), address);
         match chosen.and_then(|chosen| of_domain.iter().find(|route| route.id == chosen.id)) {
             Some(route) if matches!(route.action, Action::Reject) => Err(Unwelcome::Refused),
@@ -125,16 +156,25 @@ impl Directory {
         found.or_else(|| self.0.unsubscribes.tokens().find(text, LOOKED_AT).into_iter().next())
     }
 
-    fn own(&self, address: &EmailAddress) -> Option<Addressee> {
+    fn own(&self, address: &EmailAddress, now: OffsetDateTime) -> Option<Addressee> {
         if let Some(delivery) = self.0.return_paths.delivery(address) {
             return Some(Addressee::ReturnPath(delivery));
         }
         if let Some(delivery) = self.0.unsubscribes.delivery(address) {
             return Some(Addressee::Unsubscribe(delivery));
         }
+        if let Some(original) = self.stranger(address).filter(|original| original.is_good(now)) {
+            return Some(Addressee::Stranger(original.address));
+        }
+        if address.local().eq_ignore_ascii_case(REPORTS) {
+            return Some(Addressee::Reports);
+        }
         mailbox_of_every_host(address.local())
     }
 }
+
+/// Who takes aggregate reports, at the installation's own domains and at tenants' return-path domains.
+pub const REPORTS: &str = "dmarc";
 
 /// RFC 2142: what every host that takes mail has.
 fn mailbox_of_every_host(local: &str) -> Option<Addressee> {

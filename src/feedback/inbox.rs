@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use time::OffsetDateTime;
 
+use crate::domain::filter::Measure;
 use crate::domain::id::TenantId;
 use crate::mail::EmailAddress;
+use crate::mail::dmarc_report::AggregateReport;
 use crate::mail::returned::{self, Envelope, Returned};
 use crate::mail::trace::{self, Hop};
 use crate::store::{Database, PgConnection, StoreError};
@@ -14,7 +16,9 @@ use super::authenticate::{Authenticator, Claim, Verdicts};
 use super::bounce::{self, Effect};
 use super::complaint::{self, Matched};
 use super::directory::{Addressee, Directory, Mailroom};
+use super::dmarc;
 use super::kept::{self, Owner};
+use super::screen::{Screen, Screened};
 use super::unsubscribe;
 
 /// Takes mail.
@@ -30,6 +34,8 @@ pub struct Inbox {
     pub hostname: String,
     /// Finds out who mail is from.
     pub authenticator: Authenticator,
+    /// Looks at mail before a route takes it.
+    pub screen: Screen,
 }
 
 /// A mail as it came over SMTP.
@@ -64,7 +70,13 @@ pub(super) struct Examined<'a> {
 
 impl Examined<'_> {
     /// The mail with the fields we put before it.
-    pub(super) fn with_trace(&self, id: &str, recipient: &str, at: OffsetDateTime) -> Vec<u8> {
+    pub(super) fn with_trace(
+        &self,
+        id: &str,
+        recipient: &str,
+        screened: &Screened,
+        at: OffsetDateTime,
+    ) -> Vec<u8> {
         let mail = self.mail;
         let hop = Hop {
             helo: mail.helo,
@@ -78,13 +90,14 @@ impl Examined<'_> {
         };
         // RFC 5321 §4.4: the final host adds what the envelope said.
         let return_path = format!("Return-Path: <{}>\r\n", mail.sender);
-        let fields = [return_path.as_str(), &trace::received(&hop), &self.verdicts.field].concat();
+        let (received, tags) = (trace::received(&hop), screened.fields());
+        let fields = [return_path.as_str(), &received, &tags, &self.verdicts.field].concat();
         [fields.as_bytes(), &self.clean].concat()
     }
 }
 
 impl Arrived<'_> {
-    fn envelope(&self) -> Envelope {
+    pub(super) fn envelope(&self) -> Envelope {
         if self.sender.is_empty() { Envelope::Null } else { Envelope::Named }
     }
 }
@@ -96,6 +109,8 @@ pub enum Taken {
     Done,
     /// It is a notice about a delivery whose end we have not recorded yet. Nothing was stored.
     TooEarly,
+    /// A filter of every recipient refuses it. Nothing was stored.
+    Refused,
 }
 
 impl Inbox {
@@ -114,16 +129,43 @@ impl Inbox {
             true => Some(self.examine(mail).await),
             false => None,
         };
+        let report = match recipients.iter().any(|(_, addressee)| matches!(addressee, Addressee::Reports)) {
+            true => dmarc::read(mail.raw).await,
+            false => None,
+        };
+        let ordered = in_order(recipients);
+        let screened = self.screened(examined.as_ref(), &ordered).await;
+        if screened.iter().all(|screened| screened.fate == Some(Measure::Reject)) {
+            return Ok(Taken::Refused);
+        }
         let mut transaction = self.database.serve().begin().await?;
-        for (address, addressee) in in_order(recipients) {
-            if self.one(&mut transaction, (mail, examined.as_ref()), address, addressee, now).await?
-                == Taken::TooEarly
-            {
+        for ((address, addressee), screened) in ordered.into_iter().zip(&screened) {
+            let work = Work { mail, examined: examined.as_ref(), report: report.as_ref(), screened };
+            if self.one(&mut transaction, work, address, addressee, now).await? == Taken::TooEarly {
                 return Ok(Taken::TooEarly);
             }
         }
         transaction.commit().await?;
         Ok(Taken::Done)
+    }
+
+    /// What the filters of each recipient find, in the same order.
+    async fn screened(
+        &self,
+        examined: Option<&Examined<'_>>,
+        recipients: &[&(EmailAddress, Addressee)],
+    ) -> Vec<Screened> {
+        let mut questions = examined.map(|examined| self.screen.about(examined));
+        let mut screened = Vec::with_capacity(recipients.len());
+        for (address, addressee) in recipients {
+            screened.push(match (&mut questions, addressee) {
+                (Some(questions), Addressee::Routed(route)) => {
+                    questions.answer(&self.directory.filters(route), address.as_str()).await
+                }
+                _ => Screened::default(),
+            });
+        }
+        screened
     }
 
     async fn examine<'a>(&self, mail: &'a Arrived<'a>) -> Examined<'a> {
@@ -135,11 +177,12 @@ impl Inbox {
     async fn one(
         &self,
         connection: &mut PgConnection,
-        (mail, examined): (&Arrived<'_>, Option<&Examined<'_>>),
+        work: Work<'_>,
         address: &EmailAddress,
         addressee: &Addressee,
         now: OffsetDateTime,
     ) -> Result<Taken, StoreError> {
+        let mail = work.mail;
         match addressee {
             Addressee::ReturnPath(delivery) => match returned::read(mail.raw, mail.envelope()) {
                 Returned::Notice(notices) => {
@@ -159,13 +202,22 @@ impl Inbox {
             },
             Addressee::Feedback(room) => {
                 if self.feedback(connection, mail, *room, now).await? == Matched::No {
-                    keep(connection, examined, Owner::Operator(self.operator), address, now).await?;
+                    keep(connection, work, Owner::Operator(self.operator), address, now).await?;
                 }
             }
             Addressee::Postmaster => {
-                keep(connection, examined, Owner::Operator(self.operator), address, now).await?;
+                keep(connection, work, Owner::Operator(self.operator), address, now).await?;
             }
-            Addressee::Routed(route) => keep(connection, examined, Owner::Route(route), address, now).await?,
+            Addressee::Reports => match (work.report, work.examined) {
+                (Some(report), Some(examined)) => {
+                    dmarc::apply(connection, report, &examined.verdicts, now).await?;
+                }
+                _ => keep(connection, work, Owner::Operator(self.operator), address, now).await?,
+            },
+            Addressee::Stranger(_) => {
+                keep(connection, work, Owner::Stranger(self.operator), address, now).await?;
+            }
+            Addressee::Routed(route) => keep(connection, work, Owner::Route(route), address, now).await?,
         }
         Ok(Taken::Done)
     }
@@ -195,16 +247,27 @@ fn may_keep(addressee: &Addressee) -> bool {
     !matches!(addressee, Addressee::ReturnPath(_) | Addressee::Unsubscribe(_))
 }
 
+/// A mail for one of its recipients.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    mail: &'a Arrived<'a>,
+    examined: Option<&'a Examined<'a>>,
+    report: Option<&'a AggregateReport>,
+    screened: &'a Screened,
+}
+
 /// What may be kept has been examined, by [`may_keep`].
 async fn keep(
     connection: &mut PgConnection,
-    examined: Option<&Examined<'_>>,
+    work: Work<'_>,
     owner: Owner<'_>,
     address: &EmailAddress,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    match examined {
-        Some(examined) => kept::keep(connection, examined, owner, address.as_str(), now).await.map(|_| ()),
+    match work.examined {
+        Some(examined) => {
+            kept::keep(connection, (examined, work.screened), owner, address.as_str(), now).await
+        }
         None => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use crate::mail::report::{Action, Report, Returned};
 use crate::mail::{EmailAddress, Mailbox, xtext};
 use crate::store::notices::{self, Begun, Facts};
 use crate::store::{Database, StoreError, messages};
-use crate::submission::{Accept, AcceptError, Caller, IdempotencyKey, Request};
+use crate::submission::{Accept, AcceptError, By, Caller, IdempotencyKey, Request, Unit};
 
 /// Another process may begin a notice again after so long: longer than accept ever takes.
 const AGAIN: Duration = Duration::minutes(1);
@@ -69,12 +69,15 @@ impl Teller {
         } else if let Some(submission) = self.write(notice, now).await? {
             let caller = Caller {
                 tenant: notice.tenant,
-                key: None,
+                by: By::Postroad,
                 mode: KeyMode::Live,
                 limits: KeyLimits::default(),
             };
             let key = IdempotencyKey::parse(&format!("notice {}", notice.event)).ok();
-            let answer = self.accept.accept(&caller, Request { items: vec![Ok(submission)], key }).await?;
+            let answer = self
+                .accept
+                .accept(&caller, Request { items: vec![Ok(submission)], key, unit: Unit::Each })
+                .await?;
             for rejected in answer.items.into_iter().filter_map(Result::err) {
                 tracing::warn!(event.id = %notice.event, ?rejected, "a notice to a submitter was not accepted");
             }

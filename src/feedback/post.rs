@@ -14,7 +14,7 @@ use crate::domain::webhook::{next_call, retry_after};
 use crate::mail::reading::{self, Reading};
 use crate::outbound::{Answer, Failure, Outbound};
 use crate::store::inbound::{self, InboundRow};
-use crate::store::inbound_calls::{self, CallResult, DueCall};
+use crate::store::inbound_calls::{self, CallKind, CallResult, DueCall};
 use crate::store::{Database, StoreError};
 
 use super::directory::Directory;
@@ -46,7 +46,7 @@ impl Poster {
     /// See [`StoreError`].
     pub async fn claim(&self, limit: i64, now: OffsetDateTime) -> Result<Vec<DueCall>, StoreError> {
         let mut connection = self.database.serve().acquire().await?;
-        inbound_calls::claim(&mut connection, now, now + LEASE, limit).await
+        inbound_calls::claim(&mut connection, &[CallKind::Webhook], now, now + LEASE, limit).await
     }
 
     /// Makes a call and writes what became of it.
@@ -68,7 +68,7 @@ impl Poster {
     }
 
     async fn posted(&self, call: &DueCall, row: &InboundRow, raw: &[u8], now: OffsetDateTime) -> CallResult {
-        let Some(route) = self.directory.route(call.route) else {
+        let Some(route) = call.route.and_then(|id| self.directory.route(id)) else {
             return over("the route is gone, or its domain is no longer verified");
         };
         let Action::Webhook { url, secret } = &route.action else {
@@ -105,6 +105,8 @@ impl Poster {
                 "message_id": row.message_id,
                 "client": { "ip": row.peer, "helo": row.helo, "tls": row.tls },
                 "authentication": row.verdicts,
+                "kind": row.kind,
+                "filters": row.filtered.as_ref().unwrap_or(&Value::Array(Vec::new())),
                 "size_bytes": row.size,
                 "headers": reading.headers.iter().map(|(name, value)| json!([name, value])).collect::<Vec<_>>(),
                 "text": reading.text,
@@ -135,15 +137,21 @@ fn files(reading: &Reading) -> Vec<Value> {
         .collect()
 }
 
-fn over(why: &str) -> CallResult {
-    CallResult { state: "failed", due_at: None, status: None, error: Some(why.to_owned()) }
+pub(super) fn over(why: &str) -> CallResult {
+    CallResult { state: "failed", due_at: None, status: None, error: Some(shortened(why)), message: None }
+}
+
+/// What is tried again, as long as the schedule has it.
+pub(super) fn put_off(call: &DueCall, why: &str, now: OffsetDateTime) -> CallResult {
+    later(call, None, None, why, now)
 }
 
 /// 2xx is yes; 410 says never again (Standard Webhooks); all else is tried again until the schedule ends.
 fn concluded(call: &DueCall, answer: Result<Answer, Failure>, now: OffsetDateTime) -> CallResult {
     let (status, asked, error) = match answer {
         Ok(answer) if (200..300).contains(&answer.status) => {
-            return CallResult { state: "delivered", due_at: None, status: Some(answer.status), error: None };
+            let status = Some(answer.status);
+            return CallResult { state: "delivered", due_at: None, status, error: None, message: None };
         }
         Ok(answer) => {
             let asked = answer.retry_after.as_deref().and_then(|text| retry_after(text, now));
@@ -151,10 +159,27 @@ fn concluded(call: &DueCall, answer: Result<Answer, Failure>, now: OffsetDateTim
         }
         Err(failure) => (None, None, failure.to_string()),
     };
+    if status == Some(410) {
+        return CallResult { status, ..over(&error) };
+    }
+    later(call, status, asked, &error, now)
+}
+
+fn later(
+    call: &DueCall,
+    status: Option<u16>,
+    asked: Option<time::Duration>,
+    why: &str,
+    now: OffsetDateTime,
+) -> CallResult {
     let attempts = u32::try_from(call.attempt).unwrap_or(u32::MAX);
-    let due_at = next_call(attempts, jitter(call), asked, now).filter(|_| status != Some(410));
+    let due_at = next_call(attempts, jitter(call), asked, now);
     let state = if due_at.is_some() { "pending" } else { "failed" };
-    CallResult { state, due_at, status, error: Some(error.chars().take(MAX_ERROR).collect()) }
+    CallResult { state, due_at, status, error: Some(shortened(why)), message: None }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(MAX_ERROR).collect()
 }
 
 /// From −1 to 1, the same for the same attempt.

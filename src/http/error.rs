@@ -6,9 +6,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::domain::quota::Period;
 use crate::store::StoreError;
+use crate::submission::quotas::Exceeded;
 use crate::submission::{AcceptError, Rejected, Rejection, Violation};
 
+use super::auth::limit;
 use super::request_id;
 
 /// A refusal.
@@ -18,6 +21,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<Violation>,
     retry_after: Option<u32>,
+    quota: Option<Exceeded>,
 }
 
 /// What can be refused. Codes never change.
@@ -49,6 +53,8 @@ pub enum Kind {
     KeyReused,
     /// 429.
     RateLimited,
+    /// 429: a limit of the tenant is reached.
+    QuotaExceeded,
     /// 500.
     Internal,
     /// 503: more comes in than can be stored.
@@ -61,7 +67,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for the reference.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::InvalidJson,
         Kind::InvalidRequest,
         Kind::Unauthorized,
@@ -75,6 +81,7 @@ impl Kind {
         Kind::Invalid,
         Kind::KeyReused,
         Kind::RateLimited,
+        Kind::QuotaExceeded,
         Kind::Internal,
         Kind::Overloaded,
         Kind::Unavailable,
@@ -99,6 +106,7 @@ impl Kind {
                 (422, "idempotency_key_reused", "The Idempotency-Key belongs to another request")
             }
             Kind::RateLimited => (429, "rate_limited", "Too many requests"),
+            Kind::QuotaExceeded => (429, "quota_exceeded", "A limit of this tenant is reached"),
             Kind::Internal => (500, "internal", "Something is wrong on our side"),
             Kind::Overloaded => (503, "overloaded", "More is coming in than can be stored"),
             Kind::Unavailable => (503, "unavailable", "The database does not answer"),
@@ -115,7 +123,7 @@ impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Problem {
         let retry_after =
             matches!(kind, Kind::Overloaded | Kind::Unavailable | Kind::Full).then_some(RETRY_AFTER);
-        Problem { kind, detail: detail.into(), errors: Vec::new(), retry_after }
+        Problem { kind, detail: detail.into(), errors: Vec::new(), retry_after, quota: None }
     }
 
     /// Fields that cannot be used.
@@ -137,10 +145,40 @@ impl Problem {
         Problem::new(Kind::NotFound, format!("there is no such {what}"))
     }
 
+    /// What is refused.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The sentence.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The fields that cannot be used, if that is what it is about.
+    pub fn violations(&self) -> &[Violation] {
+        &self.errors
+    }
+
     /// With a wait.
     #[must_use]
     pub fn retry_after(self, seconds: u32) -> Problem {
         Problem { retry_after: Some(seconds), ..self }
+    }
+
+    /// What kind of refusal it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The sentence.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The fields that cannot be used.
+    pub fn errors(&self) -> &[Violation] {
+        &self.errors
     }
 
     /// Its body.
@@ -204,9 +242,14 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(quota) = self.quota {
+            limit::tell_quota(headers, quota);
+        }
         if self.kind == Kind::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"postroad\""));
         }
+        // For doors that say the same in other words.
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -248,13 +291,41 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
+/// What is wrong with the mails of a call, each below its place.
+fn together(refused: Vec<(usize, Rejected)>) -> Problem {
+    let kind = refused.first().map_or(Rejection::Invalid, |(_, rejected)| rejected.rejection);
+    let at_its_place = |place: usize, violation: Violation| Violation {
+        pointer: format!("/{place}{}", violation.pointer),
+        ..violation
+    };
+    let violations = refused.into_iter().flat_map(|(place, rejected)| {
+        rejected.violations.into_iter().map(move |own| at_its_place(place, own))
+    });
+    Rejected { rejection: kind, violations: violations.collect() }.into()
+}
+
+impl From<Exceeded> for Problem {
+    fn from(exceeded: Exceeded) -> Problem {
+        let Exceeded { period, limit, left, wait_seconds } = exceeded;
+        let what = if period == Period::Second { "send" } else { "mail recipients" };
+        let detail = format!(
+            "this tenant may {what} {limit} times a {}, and {left} are left of it: fewer than this call takes",
+            period.as_str()
+        );
+        let problem = Problem::new(Kind::QuotaExceeded, detail).retry_after(wait_seconds);
+        Problem { quota: Some(exceeded), ..problem }
+    }
+}
+
 impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Problem {
         match error {
+            AcceptError::Refused(refused) => together(refused),
             AcceptError::KeyReused => Problem::new(
                 Kind::KeyReused,
                 "this Idempotency-Key was used with another request; use a new key",
             ),
+            AcceptError::Quota(exceeded) => exceeded.into(),
             AcceptError::Busy => {
                 Problem::new(Kind::Overloaded, "more mail is coming in than can be stored; try again")
                     .retry_after(1)

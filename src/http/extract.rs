@@ -8,6 +8,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -124,6 +126,15 @@ pub fn json(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
         }
     }
     strict_json::parse(body).map_err(|error| Problem::new(Kind::InvalidJson, error.to_string()))
+}
+
+/// Octets in base 64, as RFC 4648 has it; line breaks, which MIME encoders add, are passed over.
+pub fn base64(text: &str) -> Option<Bytes> {
+    if text.bytes().any(|c| c.is_ascii_whitespace()) {
+        let text: Vec<u8> = text.bytes().filter(|c| !c.is_ascii_whitespace()).collect();
+        return STANDARD.decode(text).ok().map(Bytes::from);
+    }
+    STANDARD.decode(text).ok().map(Bytes::from)
 }
 
 /// What stands in a path, as axum's own extractor reads it; but what cannot be read names nothing, in our words.

@@ -61,6 +61,11 @@ impl Fields {
         self.members.contains_key(name)
     }
 
+    /// Whether a member is given, and not null.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// Takes a member; null is as good as nothing.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.members.remove(name).filter(|value| !value.is_null())

@@ -1,7 +1,10 @@
 //! The HTTP door. Every route is on this page, with the scope it demands.
 
+mod acme;
 pub mod api;
 pub mod auth;
+mod cells;
+pub mod compat;
 pub mod error;
 pub mod extract;
 pub mod fields;
@@ -11,6 +14,7 @@ pub mod request_id;
 pub mod serve;
 mod strict_json;
 pub mod tracking;
+pub mod ui;
 mod unsubscribe;
 
 use std::panic::AssertUnwindSafe;
@@ -30,8 +34,12 @@ use tokio_util::sync::CancellationToken;
 use crate::account::credentials::Keys;
 use crate::account::domains::Domains;
 use crate::account::rates::Rates;
+use crate::account::users::Users;
+use crate::account::users::letters::Letters;
+use crate::account::users::oidc::Oidc;
 use crate::clock::Clock;
 use crate::dns::Resolver;
+use crate::domain::id::TenantId;
 use crate::domain::key::Scope;
 use crate::domain::unsubscribe_link::UnsubscribeLinks;
 use crate::live::Live;
@@ -41,8 +49,9 @@ use crate::store::Database;
 use crate::submission::Accept;
 
 use api::{
-    captured, docs, domains, events, export, health, inbound, inbound_routes, ips, keys, messages, pauses,
-    queue, relays, reputation, stats, streams, suppressions, templates, tenants, webhooks,
+    addresses, audit, captured, dmarc, docs, domains, erasures, events, export, health, inbound,
+    inbound_filters, inbound_routes, ips, keys, messages, notices, pauses, queue, relays, reputation, stats,
+    streams, suppressions, templates, tenants, usage, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -78,6 +87,18 @@ pub struct AppParts {
     pub resolver: Resolver,
     /// Events as they happen.
     pub live: Live,
+    /// People who use the dashboard.
+    pub users: Users,
+    /// Writes to them.
+    pub letters: Letters,
+    /// The OpenID provider by which they may sign in.
+    pub oidc: Option<Oidc>,
+    /// Where the dashboard is.
+    pub site: ui::Site,
+    /// What pages tell of the installation.
+    pub installation: ui::Installation,
+    /// The tenant that exists from the first start.
+    pub first_tenant: TenantId,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
     /// What this process does.
@@ -159,13 +180,14 @@ pub fn router(app: App) -> Router {
     let (send, read, manage, operate) = (Scope::Send, Scope::Read, Scope::Manage, Scope::Operate);
     Router::new()
         // Open to all.
-        .route("/", get(docs::root))
+        .route("/", get(ui::front))
         .route("/docs", get(docs::reference))
         .route("/openapi.yaml", get(docs::openapi))
         .route("/assets/docs.css", get(headers::docs_css))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/.well-known/acme-challenge/{token}", get(acme::answer))
         // Where the pixels and links of mail lead.
         .route("/t/o/{file}", get(tracking::open))
         .route("/t/c/{token}", get(tracking::click))
@@ -191,9 +213,11 @@ pub fn router(app: App) -> Router {
         // Figures.
         .route("/v1/stats", on(read, get(stats::read)))
         .route("/v1/reputation", on(read, get(reputation::read)))
+        .route("/v1/usage", on(read, get(usage::read)))
         // What the capture route kept.
         .route("/v1/captured", on(read, get(captured::list)))
         .route("/v1/captured/{id}/raw", on(read, get(captured::raw)))
+        .route("/v1/addresses/validate", on(read, post(addresses::validate)))
         // The tenant's own affairs.
         .route("/v1/keys", on(manage, post(keys::create).get(keys::list)))
         .route("/v1/keys/{id}", on(manage, get(keys::one).delete(keys::revoke)))
@@ -203,8 +227,16 @@ pub fn router(app: App) -> Router {
             on(manage, get(domains::one).patch(domains::update)).merge(on(manage, delete(domains::delete))),
         )
         .route("/v1/domains/{id}/verify", on(manage, post(domains::verify)))
+        .route("/v1/domains/{id}/dmarc", on(manage, get(dmarc::summary)))
         .route("/v1/domains/{id}/rotate", on(manage, post(domains::rotate)))
         .route("/v1/domains/{id}/keys", on(manage, post(domains::import_key)))
+        .route("/v1/notices", on(manage, get(notices::list)))
+        .route("/v1/notices/read", on(manage, post(notices::read_all)))
+        .route("/v1/notices/settings", on(manage, get(notices::settings).patch(notices::set_settings)))
+        .route("/v1/notices/{id}/read", on(manage, post(notices::read)))
+        .route("/v1/erasures", on(manage, post(erasures::create).get(erasures::list)))
+        .route("/v1/erasures/{id}", on(manage, get(erasures::one)))
+        .route("/v1/audit", on(manage, get(audit::list)))
         .route("/v1/relays", on(manage, post(relays::create).get(relays::list)))
         .route("/v1/relays/{id}", on(manage, get(relays::one).delete(relays::delete)))
         .route("/v1/pauses", on(manage, post(pauses::create).get(pauses::list)))
@@ -214,7 +246,11 @@ pub fn router(app: App) -> Router {
         .route("/v1/inbound/{id}", on(read, get(inbound::one)))
         .route("/v1/inbound/{id}/raw", on(read, get(inbound::raw)))
         .route("/v1/inbound-routes", on(manage, post(inbound_routes::create).get(inbound_routes::list)))
-        .route("/v1/inbound-routes/{id}", on(manage, get(inbound_routes::one).delete(inbound_routes::delete)))
+        .route(
+            "/v1/inbound-routes/{id}",
+            on(manage, get(inbound_routes::one).patch(inbound_routes::update).delete(inbound_routes::delete)),
+        )
+        .route("/v1/inbound-filters", on(manage, get(inbound_filters::read).patch(inbound_filters::set)))
         .route("/v1/streams", on(manage, post(streams::create).get(streams::list)))
         .route("/v1/streams/policy", on(manage, get(streams::policy).patch(streams::set_policy)))
         .route(
@@ -258,11 +294,16 @@ pub fn router(app: App) -> Router {
         )
         .route("/v1/ip-rules", on(operate, post(ips::create_rule).get(ips::list_rules)))
         .route("/v1/ip-rules/{id}", on(operate, get(ips::one_rule).delete(ips::delete_rule)))
+        .route("/v1/tenants/{id}/limits", on(operate, get(usage::limits).patch(usage::set_limits)))
         .route("/v1/queue", on(operate, get(queue::destinations)))
         .route("/v1/sites", on(operate, get(queue::sites)))
         .route("/v1/sites/resume", on(operate, post(queue::resume)))
         .route("/v1/site-pauses", on(operate, post(pauses::create_for_site).get(pauses::list_of_sites)))
         .route("/v1/site-pauses/{id}", on(operate, get(pauses::one_of_site).delete(pauses::delete_of_site)))
+        // The providers' own paths.
+        .merge(compat::doors(&app))
+        // The dashboard.
+        .merge(ui::router(&app))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(from_fn(around))

@@ -110,6 +110,11 @@ impl Signer {
         Ok(Signer { domain: domain.to_owned(), selector: selector.to_owned(), algorithm, key })
     }
 
+    /// What signs.
+    pub(super) fn key(&self) -> &DkimKey {
+        &self.key
+    }
+
     /// How it signs.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm

@@ -10,7 +10,7 @@
 //! - [`dkim`]: signatures before a mail.
 //! - [`raw`]: a message that comes composed; [`transcode`]: making one fit a narrower way.
 //! - [`html_part`]: changing the HTML of a message; [`links`]: finding what to change in it.
-//! - [`reading`]: a mail as a program wants it.
+//! - [`reading`]: a mail as a program wants it; [`preview`]: its HTML as somebody else may look at it.
 //! - [`returned`]: what a mail that comes back is: bounce, complaint, automatic answer; [`report`]: a notice about one of
 //!   ours; [`control`] and [`xtext`]: what clients say in a header and in SMTP.
 //! - `words`, `lines`, `encoding` and `structure` are what these share: encoded words and folding, line ends,
@@ -18,10 +18,12 @@
 
 pub mod address;
 mod address_error;
+pub mod arc;
 pub mod attachment;
 pub mod compose;
 pub mod control;
 pub mod dkim;
+pub mod dmarc_report;
 mod encoding;
 pub mod headers;
 pub mod html_part;
@@ -30,6 +32,7 @@ mod lines;
 pub mod links;
 pub mod mailbox;
 pub mod mta_sts;
+pub mod preview;
 pub mod raw;
 pub mod reading;
 pub mod reply;

@@ -178,6 +178,14 @@ pub fn accept(raw: &[u8], defaults: &Defaults<'_>) -> Result<Accepted, RawError>
     })
 }
 
+/// Those that a message names in To, Cc and Bcc, as far as they can be read: whom it is for, where nobody says.
+pub fn addressees(raw: &[u8]) -> Vec<Mailbox> {
+    let text = lines::to_crlf(raw);
+    let (header, _) = structure::split(&text, 0..text.len());
+    let header = HeaderFields { message: &text, fields: structure::fields(&text, header) };
+    ["To", "Cc", "Bcc"].into_iter().flat_map(|name| header.mailboxes(name)).collect()
+}
+
 /// Checks each line of the header: that it is a field or folded onto one, and its characters.
 fn check_header_text(text: &[u8], header: Range<usize>) -> Result<(), RawError> {
     if header.len() > MAX_HEADER {
@@ -340,7 +348,7 @@ impl HeaderFields<'_> {
     fn is_removed(&self, field: &Field) -> bool {
         let is = |name: &str| field.is(self.message, name);
         let is_empty_id = is("Message-ID") && field.text(self.message).is_empty();
-        control::name_of(self.message, field).is_some()
+        control::is_control(self.message, field)
             || is_empty_id
             || is("Bcc")
             || is("Resent-Bcc")

@@ -67,6 +67,14 @@ pub fn decoded(raw: &[u8], name: &str) -> Option<String> {
     value(raw, name).map(|value| words::decode(&value))
 }
 
+/// As [`decoded`], of all fields of a name.
+pub fn all_decoded(raw: &[u8], name: &str) -> Vec<String> {
+    let (header, _) = structure::split(raw, 0..raw.len());
+    let fields = structure::fields(raw, header);
+    let named = fields.iter().filter(|field| field.is(raw, name));
+    named.map(|field| words::decode(&field.text(raw))).collect()
+}
+
 /// The mail without Authentication-Results fields that bear our own name: they are not ours (RFC 8601 §5).
 pub fn without_results(raw: &[u8], name: &str) -> Vec<u8> {
     let (header, _) = structure::split(raw, 0..raw.len());

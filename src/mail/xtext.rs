@@ -20,6 +20,19 @@ pub fn decode(text: &str) -> Option<String> {
     Some(decoded)
 }
 
+/// A text of printable ASCII as xtext; what else it holds becomes a question mark.
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '+' | '=' | ' ' => encoded.push_str(&format!("+{:02X}", u32::from(c))),
+            '!'..='~' => encoded.push(c),
+            _ => encoded.push('?'),
+        }
+    }
+    encoded
+}
+
 /// Capitals only, says the grammar; who writes small letters means the same.
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
@@ -28,6 +41,14 @@ fn hex(digit: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_encoded_decodes() {
+        for text in ["ann+b=c@example.net", "a b", ""] {
+            assert_eq!(decode(&encode(text)).as_deref(), Some(text));
+        }
+        assert_eq!(encode("jörg@x"), "j?rg@x");
+    }
 
     #[test]
     fn what_is_no_xtext_is_refused() {

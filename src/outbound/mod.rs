@@ -6,7 +6,9 @@
 //! leads elsewhere the second time (DNS rebinding) gains nothing. Literals never come to a lookup and are
 //! checked from the URL.
 
+pub mod acme;
 mod lookup;
+pub mod rspamd;
 
 use std::error::Error as _;
 use std::net::IpAddr;
@@ -160,25 +162,41 @@ impl Outbound {
         headers: &[(&'static str, String)],
         body: Vec<u8>,
     ) -> Result<Answer, Failure> {
+        let mut request = self.client(url)?.post(url.clone()).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        exchange(request).await
+    }
+
+    /// Asks for what is at a URL, and reads the answer, all within [`TIMEOUT`].
+    ///
+    /// # Errors
+    /// See [`Failure`]. Any status is an answer.
+    pub async fn get(&self, url: &Url) -> Result<Answer, Failure> {
+        exchange(self.client(url)?.get(url.clone())).await
+    }
+
+    /// The client that may connect to the URL's port.
+    fn client(&self, url: &Url) -> Result<&Client, Failure> {
         let range = self.check_literal(url).map_err(|error| match error {
             Some(forbidden) => Failure::Forbidden(forbidden),
             None => Failure::NoConnection("the URL has no host".to_owned()),
         })?;
-        let client = match range {
+        Ok(match range {
             Range::Public => &self.public,
             Range::AllowedOnly => &self.allowed,
-        };
-        let mut request = client.post(url.clone()).body(body);
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        let began = Instant::now();
-        let exchange = async {
-            let response = request.send().await.map_err(failure)?;
-            read(response, began).await
-        };
-        tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(Failure::TimedOut))
+        })
     }
+}
+
+async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, Failure> {
+    let began = Instant::now();
+    let exchange = async {
+        let response = request.send().await.map_err(failure)?;
+        read(response, began).await
+    };
+    tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(Failure::TimedOut))
 }
 
 async fn read(mut response: reqwest::Response, began: Instant) -> Result<Answer, Failure> {

@@ -10,6 +10,7 @@
 //!   [`Rendered`]: ready to be sent.
 //! - `syntax`: what a source may nest; `shape`: what a template may refer to, and what it costs.
 //! - `engine`: Handlebars itself; `helpers`: the functions that templates may call; `blocks`: its loops.
+//! - [`tokens`]: the other way to fill in: literal tokens, replaced by values.
 //! - `html`: MJML, CSS, and HTML as plain text; `markup`: how deep these nest.
 
 mod blocks;
@@ -22,6 +23,7 @@ mod markup;
 mod missing;
 mod shape;
 mod syntax;
+pub mod tokens;
 
 use std::collections::BTreeMap;
 

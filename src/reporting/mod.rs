@@ -7,3 +7,4 @@
 pub mod figures;
 mod places;
 pub mod rollup;
+pub mod usage;

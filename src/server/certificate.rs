@@ -1,9 +1,11 @@
-//! The certificate that the doors show: the operator's files, or one made for development in the data directory.
+//! The certificates that the doors show: the operator's files, or one made for development in the data directory;
+//! and, by name, those got by ACME.
 //!
-//! Files are looked at every second; when they have changed, the next handshake uses them, and open sessions are
-//! not disturbed. Invariant: what is in force is a certificate with its own key; files that are half written, or do
-//! not fit each other, change nothing and are told.
+//! Files are looked at every second, certificates by ACME when their revision rises; then the next handshake uses
+//! them, and open sessions are not disturbed. Invariant: what is in force is a certificate with its own key; files
+//! that are half written, or do not fit each other, change nothing and are told.
 
+use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,10 +18,17 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::certificates::{self, Opened};
+use crate::clock::Clock;
 use crate::config::{Config, TlsFiles};
+use crate::seal::Subkey;
+use crate::store::Database;
+use crate::store::revisions::Known;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const CERTIFICATE: &str = "tls-certificate.pem";
@@ -34,13 +43,27 @@ pub struct Shown {
     pub https: watch::Receiver<Arc<ServerConfig>>,
 }
 
-/// Watches the files.
-#[derive(Debug)]
+/// Watches the files, and the certificates that others get.
 pub struct Certificate {
     files: TlsFiles,
     read: Pem,
+    shelf: Shelf,
+    issued: Issued,
+    seen: Option<i64>,
     smtp: watch::Sender<Arc<ServerConfig>>,
     https: watch::Sender<Arc<ServerConfig>>,
+}
+
+/// Where certificates got by ACME come from.
+pub struct Issued {
+    /// Where they are.
+    pub database: Database,
+    /// Opens their keys.
+    pub seal: Subkey,
+    /// The time.
+    pub clock: Clock,
+    /// Tells when there are others.
+    pub known: watch::Receiver<Known>,
 }
 
 /// The contents of both files.
@@ -51,29 +74,41 @@ struct Pem {
 }
 
 impl Certificate {
-    /// Reads the operator's files, or those of the data directory, which are made if they are not there.
+    /// Reads the operator's files, or those of the data directory, which are made if they are not there; and what was
+    /// got by ACME.
     ///
     /// # Errors
     /// The files cannot be read or used.
-    pub fn load(config: &Config, data_dir: &Path) -> Result<(Certificate, Shown)> {
-        let files = match &config.tls_files {
-            Some(files) => files.clone(),
-            None => made(&config.hostname, data_dir)?,
+    pub async fn load(config: &Config, data_dir: &Path, issued: Issued) -> Result<(Certificate, Shown)> {
+        let (files, made_for_development) = match &config.tls_files {
+            Some(files) => (files.clone(), false),
+            None => (made(&config.hostname, data_dir)?, true),
         };
         let read = Pem {
             certificate: fs::read(&files.certificate)
                 .with_context(|| format!("cannot read {}", files.certificate.display()))?,
             key: fs::read(&files.key).with_context(|| format!("cannot read {}", files.key.display()))?,
         };
-        let (smtp, https) =
-            configs(&read).with_context(|| format!("{} cannot be used", files.certificate.display()))?;
+        let from_files = certified(&read.certificate, &read.key)
+            .with_context(|| format!("{} cannot be used", files.certificate.display()))?;
+        let shelf = Shelf {
+            from_files,
+            by_name: Arc::default(),
+            // What nobody trusts gives way to what the world does.
+            preferred: made_for_development.then(|| config.hostname.to_ascii_lowercase()),
+        };
+        let (smtp, https) = configs(&shelf)?;
         let (smtp, smtp_shown) = watch::channel(smtp);
         let (https, https_shown) = watch::channel(https);
         let shown = Shown { smtp: smtp_shown, https: https_shown };
-        Ok((Certificate { files, read, smtp, https }, shown))
+        let mut certificate = Certificate { files, read, shelf, issued, seen: None, smtp, https };
+        if let Err(error) = certificate.tick_issued().await {
+            tracing::warn!(error = format!("{error:#}"), "certificates got by ACME could not be read");
+        }
+        Ok((certificate, shown))
     }
 
-    /// Follows the files until `stop`.
+    /// Follows the files and what is got until `stop`.
     pub async fn follow(mut self, stop: CancellationToken) {
         let mut told = String::new();
         loop {
@@ -81,14 +116,18 @@ impl Certificate {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(INTERVAL) => {}
             }
-            match self.tick().await {
+            let looked = match self.tick().await {
+                Ok(change) => self.tick_issued().await.map(|issued| change.max(issued)),
+                Err(error) => Err(error),
+            };
+            match looked {
                 Ok(Change::None) => {}
-                Ok(Change::Renewed) => tracing::info!("the certificate was renewed"),
+                Ok(Change::Renewed) => tracing::info!("a certificate was renewed"),
                 Err(error) => {
                     // Once for each kind of trouble, not every second.
                     let text = format!("{error:#}");
                     if text != told {
-                        tracing::warn!(error = %text, "the certificate's files cannot be used; the one before stays");
+                        tracing::warn!(error = %text, "a certificate cannot be used; the one before stays");
                         told = text;
                     }
                 }
@@ -104,31 +143,82 @@ impl Certificate {
         if read == self.read {
             return Ok(Change::None);
         }
-        let (smtp, https) = configs(&read)?;
+        self.shelf.from_files = certified(&read.certificate, &read.key)?;
+        self.read = read;
+        self.show()
+    }
+
+    /// Takes over what was got by ACME, here or elsewhere.
+    async fn tick_issued(&mut self) -> Result<Change> {
+        let revision = self.issued.known.borrow().revisions.certificates;
+        if self.seen == Some(revision) {
+            return Ok(Change::None);
+        }
+        let Issued { database, seal, clock, .. } = &self.issued;
+        let opened = certificates::open_all(database, seal, clock.now()).await?;
+        let usable = |Opened { name, chain, key }: Opened| match certified(chain.as_bytes(), &key) {
+            Ok(certified) => Some((name, certified)),
+            Err(error) => {
+                tracing::error!(
+                    name,
+                    error = format!("{error:#}"),
+                    "a certificate got by ACME cannot be used"
+                );
+                None
+            }
+        };
+        self.shelf.by_name = Arc::new(opened.into_iter().filter_map(usable).collect());
+        self.seen = Some(revision);
+        if self.shelf.by_name.is_empty() { Ok(Change::None) } else { self.show() }
+    }
+
+    fn show(&self) -> Result<Change> {
+        let (smtp, https) = configs(&self.shelf)?;
         self.smtp.send_replace(smtp);
         self.https.send_replace(https);
-        self.read = read;
         Ok(Change::Renewed)
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is shown to whom. Who names no host, or one that is not known, gets that of the files, or, where they were made
+/// for development, that of the host name if it was got.
+#[derive(Debug, Clone)]
+struct Shelf {
+    from_files: Arc<CertifiedKey>,
+    by_name: Arc<HashMap<String, Arc<CertifiedKey>>>,
+    preferred: Option<String>,
+}
+
+impl ResolvesServerCert for Shelf {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|name| self.by_name.get(&name.to_ascii_lowercase()));
+        let preferred = || self.preferred.as_ref().and_then(|name| self.by_name.get(name));
+        Some(Arc::clone(named.or_else(preferred).unwrap_or(&self.from_files)))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
     None,
     Renewed,
 }
 
-/// TLS 1.2 and 1.3 with the cipher suites of the library, all of them with forward secrecy.
-fn configs(pem: &Pem) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>)> {
-    let chain = CertificateDer::pem_slice_iter(&pem.certificate)
+/// A chain with the key of its first certificate.
+fn certified(certificate: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>> {
+    let chain = CertificateDer::pem_slice_iter(certificate)
         .collect::<Result<Vec<_>, _>>()
         .context("the certificate is no PEM")?;
-    let key = PrivateKeyDer::from_pem_slice(&pem.key).context("the key is no PEM")?;
+    let key = PrivateKeyDer::from_pem_slice(key).context("the key is no PEM")?;
+    let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
+    Ok(Arc::new(certified.context("certificate and key do not fit each other")?))
+}
+
+/// TLS 1.2 and 1.3 with the cipher suites of the library, all of them with forward secrecy.
+fn configs(shelf: &Shelf) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>)> {
     let smtp = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("certificate and key do not fit each other")?;
+        .with_cert_resolver(Arc::new(shelf.clone()));
     let mut https = smtp.clone();
     https.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok((Arc::new(smtp), Arc::new(https)))

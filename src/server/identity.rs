@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::domains::Domains;
+use crate::certificates::Certifier;
 use crate::config::{Config, PlatformKey};
 use crate::delivery::prepare::Marking;
 use crate::delivery::sign::{Settings, Signing};
@@ -15,6 +16,7 @@ use crate::dns::Resolver;
 use crate::domain::identity::records::Places;
 use crate::identities::{Identities, Keys};
 use crate::mail::dkim::{KeyPair, Signer};
+use crate::outbound::acme::Authority;
 use crate::seal::Purpose;
 use crate::store::revisions::Known;
 
@@ -88,6 +90,23 @@ pub(super) fn domains(config: &Config, opened: &Opened, identities: &Arc<Identit
         grace: config.domain_grace,
         identities: Arc::clone(identities),
     })
+}
+
+/// What gets certificates, if that is wanted.
+pub(super) fn certifier(config: &Config, opened: &Opened) -> Result<Option<Certifier>> {
+    let Some(acme) = &config.acme else { return Ok(None) };
+    let roots = super::roots::load(config.tls_roots.as_deref())?;
+    let roots: Vec<Vec<u8>> = roots.iter().map(|root| root.to_vec()).collect();
+    let authority = Authority::new(acme.directory.as_str(), &roots).context("no HTTP client for ACME")?;
+    let places = places(config);
+    Ok(Some(Certifier {
+        database: opened.database.clone(),
+        seal: opened.master.derive(Purpose::Seal),
+        authority,
+        contact: acme.contact.clone(),
+        own_names: vec![config.hostname.clone(), places.tracking.clone()],
+        tracking_host: places.tracking,
+    }))
 }
 
 /// The names that tenants' records lead to. A public URL that has no name leads to no CNAME.

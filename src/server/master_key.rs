@@ -10,9 +10,27 @@ use anyhow::{Context, Result, bail};
 use crate::config::Config;
 use crate::embedded::DataDir;
 use crate::seal::MasterKey;
-use crate::store::{Database, domain_keys, relays, webhooks};
+use crate::store::{Database, domain_keys, factors, keys, relays, webhooks};
 
 const FILE: &str = "master-key";
+
+/// The key of an installation that has been started, for whoever works beside it.
+///
+/// # Errors
+/// There is none here, or it cannot be read.
+pub fn existing(config: &Config) -> Result<MasterKey> {
+    if let Some(key) = &config.master_key {
+        return Ok(key.clone());
+    }
+    let path = config.data_dir.join(FILE);
+    if !path.exists() {
+        bail!(
+            "there is no master key in {}: give POSTROAD_MASTER_KEY, or start postroad once",
+            config.data_dir.display()
+        );
+    }
+    read(&path)
+}
 
 /// The key to use.
 ///
@@ -30,7 +48,9 @@ pub async fn load(config: &Config, data_dir: &DataDir, database: &Database) -> R
         let mut connection = database.serve().acquire().await?;
         let sealed = relays::any_sealed(&mut connection).await?
             || domain_keys::any_sealed(&mut connection).await?
-            || webhooks::any(&mut connection).await?;
+            || webhooks::any(&mut connection).await?
+            || keys::any_sealed(&mut connection).await?
+            || factors::any_sealed(&mut connection).await?;
         if sealed {
             bail!(
                 "the database holds sealed secrets, and there is no master key in {}: give POSTROAD_MASTER_KEY the key that sealed them",

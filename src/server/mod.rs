@@ -8,11 +8,15 @@ mod capture;
 mod certificate;
 mod changes;
 mod doors;
+mod erasures;
+mod first;
+pub mod files;
 mod identity;
-mod master_key;
+pub mod master_key;
 mod mx;
 mod observe;
 mod reputation;
+mod quotas;
 mod role;
 mod roots;
 mod shares;
@@ -28,16 +32,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::account::bootstrap::{self, Bootstrap};
+use crate::account::bootstrap::{self, Bootstrap, OperatorsKeys};
 use crate::account::domains::Domains;
 use crate::account::relays;
+use crate::account::users::Users;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::closed::Closed;
 use crate::delivery::fence::{Cancels, Fence, SILENCE, Suspended};
 use crate::delivery::pauses::Pauses;
 use crate::delivery::record::Recorder;
@@ -48,6 +53,7 @@ use crate::delivery::tls::PeerTls;
 use crate::delivery::tls_results::TlsResults;
 use crate::delivery::{Delivery, Tokens};
 use crate::dns::Resolver;
+use crate::domain::erasure::Pseudonyms;
 use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::id::TenantId;
 use crate::domain::incarnation::Incarnation;
@@ -64,10 +70,13 @@ use crate::seal::{MasterKey, Purpose, Subkey};
 use crate::store::nodes::NewNode;
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, Use, migrate, nodes, partitions};
-use crate::submission::{Lanes, Streams};
-use crate::worker::{alive, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup};
+use crate::submission::{Hashed, Lanes, Quotas, Streams};
+use crate::worker::{
+    alive, certify, complain, deliver, listen, prune, recheck, reclaim, rescue, revise, rollup,
+};
 
 pub use doors::Ports;
+use first::First;
 pub use role::Role;
 use tasks::{Tasks, before};
 
@@ -81,11 +90,12 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 /// A running postroad.
 pub struct Server {
     ports: Ports,
-    first_key: Option<KeySecret>,
-    tenant: TenantId,
+    first: First,
     config: Config,
     database: Database,
     domains: Domains,
+    quotas: Quotas,
+    users: Users,
     clock: Clock,
     incarnation: Incarnation,
     delivery: Option<Arc<Delivery>>,
@@ -180,12 +190,16 @@ struct Building {
     live: Live,
     known: watch::Receiver<Known>,
     seal: Subkey,
+    users: Users,
     identities: Arc<Identities>,
     domains: Domains,
     outbound: Outbound,
     streams: Streams,
+    quotas: Quotas,
+    hashed: Hashed,
     resolver: Resolver,
     directory: Directory,
+    http: Option<TcpListener>,
     stop_doors: CancellationToken,
     stop_loops: CancellationToken,
     stop_capture: CancellationToken,
@@ -206,15 +220,19 @@ impl Server {
     pub async fn start(config: Config, roles: &[Role]) -> Result<Server> {
         let opened = open(&config).await?;
         let now = opened.clock.now();
+        let operators =
+            OperatorsKeys { api_key: config.api_key.as_ref(), access_key: config.access_key.as_ref() };
         let Bootstrap { tenant, first_key } =
-            bootstrap::run(&opened.database, &opened.master, config.api_key.as_ref(), now).await?;
+            bootstrap::run(&opened.database, &opened.master, operators, now).await?;
         let mut building = Building::enter(config, roles, opened).await?;
+        let setup = building.first_person(tenant).await?;
+        building.listen().await?;
         let delivery =
             if building.roles.contains(&Role::Worker) { Some(building.worker().await?) } else { None };
         building.inbound().await?;
         let ports = building.open_doors(tenant, delivery.as_ref()).await?;
         let delivery = delivery.map(|(delivery, _)| delivery);
-        Ok(building.finish(ports, delivery, tenant, first_key))
+        Ok(building.finish(ports, delivery, First { tenant, key: first_key, setup }))
     }
 
     /// Where it listens.
@@ -234,12 +252,17 @@ impl Server {
 
     /// The key of the first start, to be shown once.
     pub fn first_key(&self) -> Option<&KeySecret> {
-        self.first_key.as_ref()
+        self.first.key.as_ref()
     }
 
     /// The tenant `default`.
     pub fn default_tenant(&self) -> TenantId {
-        self.tenant
+        self.first.tenant
+    }
+
+    /// The path of the page where the first person enters herself; `None`: somebody is there.
+    pub fn setup_path(&self) -> Option<String> {
+        self.first.setup.as_ref().map(|ticket| format!("/ui/setup?token={}", ticket.reveal()))
     }
 
     /// The database, for tests that look behind the API.
@@ -252,9 +275,19 @@ impl Server {
         self.delivery.as_ref()
     }
 
+    /// What works on people.
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
     /// What works on sender domains.
     pub fn domains(&self) -> &Domains {
         &self.domains
+    }
+
+    /// What this process has of tenants' limits.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// The clock of this process.
@@ -335,13 +368,17 @@ impl Building {
             lanes: Lanes::new(config.lanes),
             domains: identity::domains(&config, &opened, &identities)?,
             seal: opened.master.derive(Purpose::Seal),
+            users: Users::new(opened.database.clone(), opened.master.derive(Purpose::Seal)),
             outbound: webhooks::outbound(&config)?,
             streams: Streams::default(),
+            quotas: Quotas::new(opened.database.clone()),
+            hashed: Hashed::new(Pseudonyms::new(&opened.master)),
             resolver: Resolver::new(&config.dns).context("names cannot be looked up")?,
             directory: mx::directory(&config, &opened.master, identities.senders()),
             identities,
             fence: Fence::opened(begun),
             live: Live::default(),
+            http: None,
             stop_doors: CancellationToken::new(),
             stop_loops: CancellationToken::new(),
             stop_capture: CancellationToken::new(),
@@ -390,6 +427,10 @@ impl Building {
         self.loops.spawn("rescue", rescue::run(rescuer, stop.clone()));
         self.streams.reload(database).await?;
         self.loops.spawn("streams", self.follow_streams());
+        self.hashed.reload(database).await?;
+        self.loops.spawn("erasures", self.follow_erasures());
+        self.quotas.reload().await?;
+        self.loops.spawn("quotas", self.follow_quotas());
         self.loops.spawn("revise", revise::run(database.link(Use::Watch), known, stop.clone()));
         self.identities.refresh().await?;
         let identities = Arc::clone(&self.identities);
@@ -434,7 +475,6 @@ impl Building {
             cancels: Cancels::default(),
             suspended: Suspended::default(),
             pauses: Pauses::default(),
-            closed: Closed::default(),
             sources: Sources::default(),
             shares,
             couriers: tokio_util::task::TaskTracker::new(),
@@ -499,6 +539,11 @@ impl Building {
             content: self.config.content,
             figures: self.config.figures,
         };
+        if let Some(certifier) = identity::certifier(&self.config, &self.opened)? {
+            let clock = self.opened.clock.clone();
+            self.loops.spawn("certify", certify::run(certifier, clock, stop.clone()));
+        }
+        self.erase();
         let recheck = recheck::run(self.domains.clone(), self.opened.clock.clone(), stop.clone());
         self.loops.spawn("recheck", recheck);
         let rollup = rollup::Rollup {
@@ -511,13 +556,7 @@ impl Building {
         Ok(())
     }
 
-    fn finish(
-        self,
-        ports: Ports,
-        delivery: Option<Arc<Delivery>>,
-        tenant: TenantId,
-        first_key: Option<KeySecret>,
-    ) -> Server {
+    fn finish(self, ports: Ports, delivery: Option<Arc<Delivery>>, first: First) -> Server {
         let groups = [
             (Role::Api, &self.doors),
             (Role::Smtp, &self.smtp),
@@ -530,11 +569,12 @@ impl Building {
         let Opened { database, clock, embedded, data_dir, .. } = self.opened;
         Server {
             ports,
-            first_key,
-            tenant,
+            first,
             config: self.config,
             database,
             domains: self.domains,
+            quotas: self.quotas,
+            users: self.users,
             clock,
             incarnation: self.incarnation,
             delivery,

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::inbound_filters;
 use crate::account::inbound_routes::{self, Means};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -18,13 +19,16 @@ use crate::domain::return_path::ReturnPaths;
 use crate::domain::unsubscribe::Unsubscribes;
 use crate::feedback::authenticate::Authenticator;
 use crate::feedback::directory::Directory;
+use crate::feedback::forward::Forwarder;
 use crate::feedback::inbox::Inbox;
 use crate::feedback::post::Poster;
+use crate::feedback::screen::Screen;
+use crate::outbound::rspamd::Rspamd;
 use crate::seal::{MasterKey, Subkey};
 use crate::smtp::{EarlyTalk, Listener, Mx, Settings, Tls, TlsConfig};
 use crate::store::revisions::{Known, Revisions};
 use crate::store::{Database, StoreError};
-use crate::submission::SenderPolicy;
+use crate::submission::{Accept, SenderPolicy};
 use crate::worker::post;
 
 use super::{Building, Role};
@@ -98,16 +102,36 @@ impl Building {
         routes.reload().await?;
         self.loops.spawn("inbound routes", routes.follow(self.known.clone(), self.stop_loops.clone()));
         if self.roles.contains(&Role::Worker) {
-            let http = format!("http://{}", self.config.http_addr);
             let poster = Poster {
                 database: self.opened.database.clone(),
                 directory: self.directory.clone(),
                 outbound: self.outbound.clone(),
-                public_url: self.config.public_url.clone().unwrap_or(http),
+                public_url: self.config.base_url(),
             };
             self.loops.spawn("post", post::run(poster, self.opened.clock.clone(), self.stop_loops.clone()));
         }
         Ok(())
+    }
+
+    /// What looks at mail before a route takes it.
+    fn screen(&self) -> Result<Screen> {
+        let rspamd = self.config.rspamd_url.as_ref().map(Rspamd::new).transpose();
+        let rspamd = rspamd.context("no HTTP client for rspamd")?;
+        Ok(Screen { resolver: self.resolver.clone(), rspamd })
+    }
+
+    /// Passes mail on for routes that say so.
+    pub(super) fn forwarder(&self, accept: Accept) -> Result<Forwarder> {
+        let records = dns::authenticator(&self.config.dns).context("names cannot be looked up")?;
+        let hostname = self.config.hostname.clone();
+        Ok(Forwarder {
+            accept,
+            database: self.opened.database.clone(),
+            directory: self.directory.clone(),
+            senders: self.identities.senders().clone(),
+            authenticator: Authenticator { records, name: hostname.clone() },
+            hostname,
+        })
     }
 
     /// Mail from the world.
@@ -125,6 +149,7 @@ impl Building {
             operator,
             hostname: name.clone(),
             authenticator: Authenticator { records, name },
+            screen: self.screen()?,
         };
         let mut door = Listening::bind(address, &self.config, inbox, self.opened.clock.clone()).await?;
         door.settings.tls = tls.map_or(Tls::Off, Tls::StartTls);
@@ -146,7 +171,8 @@ struct Routes {
 impl Routes {
     async fn reload(&self) -> Result<(), StoreError> {
         let means = Means { database: &self.database, seal: &self.seal, policy: self.policy };
-        self.directory.replace_routes(inbound_routes::open_all(means).await?);
+        let routes = inbound_routes::open_all(means).await?;
+        self.directory.replace(routes, inbound_filters::all(&self.database).await?);
         Ok(())
     }
 

@@ -10,8 +10,7 @@ use super::Building;
 
 /// The links by which recipients leave.
 pub(super) fn links(config: &Config, master: &MasterKey) -> UnsubscribeLinks {
-    let local = || format!("http://{}", config.http_addr);
-    UnsubscribeLinks::new(master, &config.public_url.clone().unwrap_or_else(local))
+    UnsubscribeLinks::new(master, &config.base_url())
 }
 
 /// What tells recipients how to leave: by link, and by mail where mail is taken in.

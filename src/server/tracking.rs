@@ -13,10 +13,9 @@ use super::Building;
 impl Building {
     /// Marks mail with tokens of this installation.
     pub(super) fn marker(&self) -> Marker {
-        let own = || format!("http://{}", self.config.http_addr);
         Marker {
             tokens: TrackingTokens::new(&self.opened.master),
-            base: TrackingBase::new(&self.config.public_url.clone().unwrap_or_else(own)),
+            base: TrackingBase::new(&self.config.base_url()),
         }
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio_rustls::rustls::{CipherSuite, ProtocolVersion};
 
 use crate::domain::handling::{Notify, Ret};
-use crate::domain::key::{KeyHash, KeySecret};
+use crate::domain::key::{KeyName, KeySecret};
 use crate::store::keys::Credential;
 
 use super::path::{ForwardPath, ReversePath};
@@ -35,6 +35,12 @@ pub trait Mailroom: Send + Sync + 'static {
         _secret: KeySecret,
     ) -> impl Future<Output = Entry> + Send {
         async { Entry::Refused(reply::NOT_IMPLEMENTED) }
+    }
+
+    /// Whether a client at this address needs no login; `None`: it does. Asked of a submission door alone, when mail is
+    /// begun without one.
+    fn at_address(&self, _peer: IpAddr) -> impl Future<Output = Option<Login>> + Send {
+        async { None }
     }
 
     /// Whether mail from here may be sent in this session. The engine has refused what is ungrammatical or too
@@ -85,10 +91,19 @@ pub enum Entry {
 /// Who has logged in.
 #[derive(Debug, Clone)]
 pub struct Login {
-    /// What the key was known by, to ask again whether it still holds.
-    pub hash: KeyHash,
+    /// By what the key was found, to ask again whether it still holds.
+    pub by: Means,
     /// The key and its tenant, as of the login.
     pub credential: Arc<Credential>,
+}
+
+/// By what a login was found to be good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Means {
+    /// A key.
+    Key(KeyName),
+    /// The client's address: nothing was shown.
+    Address,
 }
 
 /// Who is at the other end, as far as it is known at this moment of the session.

@@ -13,6 +13,8 @@ mod admission;
 mod capture;
 mod command;
 mod data;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod listener;
 mod mailroom;
 mod mx;

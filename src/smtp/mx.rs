@@ -9,7 +9,9 @@ use super::mailroom::{Hello, MailParams, Mailroom, ReceivedEnvelope, SessionInfo
 use super::path::{ForwardPath, ReversePath};
 use super::reply::Reply;
 use crate::clock::Clock;
+use crate::domain::inbound::Action;
 use crate::feedback::directory::{Addressee, Directory, Unwelcome};
+use crate::feedback::forward::goes_round;
 use crate::feedback::inbox::{Arrived, Inbox, Taken};
 use crate::mail::raw::MAX_RECEIVED;
 use crate::mail::{EmailAddress, trace};
@@ -18,6 +20,8 @@ use crate::store::StoreError;
 const NO_SUCH_MAILBOX: Reply = Reply::new(550, 1, 1, "There is no such mailbox here");
 const NO_RELAYING: Reply = Reply::new(550, 7, 1, "Relaying denied: this host takes no mail for that domain");
 const REFUSED: Reply = Reply::new(550, 7, 1, "This mailbox takes no mail");
+const FILTERED: Reply = Reply::new(550, 7, 1, "A filter of the recipient refuses this mail");
+const NOTICES_ALONE: Reply = Reply::new(550, 7, 1, "This address takes notices alone, with a null sender");
 const LOOP: Reply = Reply::new(554, 4, 6, "Too many hops: the mail is in a loop");
 const TAKEN: Reply = Reply::new(250, 0, 0, "Ok: taken");
 const TOO_EARLY: Reply = Reply::new(451, 3, 0, "The delivery it tells of is still being recorded, try again");
@@ -48,7 +52,7 @@ impl Mx {
         };
         // What is grammatical and still no address of ours to think of is nobody's mailbox.
         let address = address.map_err(|_| NO_SUCH_MAILBOX)?;
-        match self.directory().find(&address) {
+        match self.directory().find(&address, self.clock.now()) {
             Ok(addressee) => Ok((address, addressee)),
             Err(Unwelcome::Foreign) => Err(NO_RELAYING),
             Err(Unwelcome::Unknown) => Err(NO_SUCH_MAILBOX),
@@ -76,6 +80,7 @@ impl Mx {
         match self.inbox.take(&mail, recipients, self.clock.now()).await {
             Ok(Taken::Done) => TAKEN,
             Ok(Taken::TooEarly) => TOO_EARLY,
+            Ok(Taken::Refused) => FILTERED,
             Err(error) => refused(&error),
         }
     }
@@ -86,8 +91,10 @@ impl Mailroom for Mx {
         Verdict::Accept
     }
 
-    async fn rcpt(&self, _: &SessionInfo, _: &ReversePath, to: &ForwardPath) -> Verdict {
+    async fn rcpt(&self, _: &SessionInfo, from: &ReversePath, to: &ForwardPath) -> Verdict {
         match self.addressee(to) {
+            // Else whoever sees one of these addresses could write to whom it stands for.
+            Ok((_, Addressee::Stranger(_))) if *from != ReversePath::Null => Verdict::Refuse(NOTICES_ALONE),
             Ok(_) => Verdict::Accept,
             Err(reply) => Verdict::Refuse(reply),
         }
@@ -103,8 +110,18 @@ impl Mailroom for Mx {
         if recipients.is_empty() {
             return NO_SUCH_MAILBOX;
         }
+        if recipients.iter().any(|(address, addressee)| passes_round(address, addressee, &text)) {
+            return LOOP;
+        }
         self.take(session, &envelope, &recipients, &text).await
     }
+}
+
+/// Whether a mail would be passed on from an address that has passed it on before.
+fn passes_round(address: &EmailAddress, addressee: &Addressee, text: &[u8]) -> bool {
+    let forwards =
+        matches!(addressee, Addressee::Routed(route) if matches!(route.action, Action::Forward(_)));
+    forwards && goes_round(text, address)
 }
 
 /// RFC 3848.

@@ -370,7 +370,7 @@ impl<'a> DeliveryColumns<'a> {
         self.leased_by.push(birth.leased_by);
         self.roles.push(delivery.role.number());
         self.recipients.push(delivery.recipient.as_str());
-        self.addresses.push(delivery.recipient.key());
+        self.addresses.push(delivery.suppressed_as.clone().unwrap_or_else(|| delivery.recipient.key()));
         self.domains.push(delivery.recipient.domain());
         self.streams.push(&message.outgoing.stream);
         self.sandboxes.push(message.sending == Sending::Sandbox);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use crate::domain::blueprint::{Blueprint, Template, Wording};
+use crate::domain::blueprint::{Blueprint, Marked, Template, Wording};
 use crate::mail::{Attachment, Header, Mailbox};
 use crate::render::{Rendered, Source};
 
@@ -49,12 +49,10 @@ fn file(file: &Attachment) -> Value {
 
 fn wording_json(wording: &Wording) -> Value {
     match wording {
-        Wording::Verbatim(contents) => json!({
-            "subject": contents.subject,
-            "text": contents.text,
-            "html": contents.html,
-            "amp": contents.amp,
-        }),
+        Wording::Verbatim(contents) => contents_json(contents),
+        Wording::Tokens(marked) => {
+            json!({ "tokens": contents_json(&marked.contents), "variables": marked.variables })
+        }
         Wording::Template(template) => {
             let partials = template.source.partials.iter();
             let partials: Map<String, Value> =
@@ -66,6 +64,20 @@ fn wording_json(wording: &Wording) -> Value {
             })
         }
     }
+}
+
+fn contents_json(contents: &Rendered) -> Value {
+    json!({
+        "subject": contents.subject,
+        "text": contents.text,
+        "html": contents.html,
+        "amp": contents.amp,
+    })
+}
+
+fn contents(value: &Value) -> Option<Rendered> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    Some(Rendered { subject: text("subject")?, text: text("text"), html: text("html"), amp: text("amp") })
 }
 
 /// Reads what [`blueprint_octets`] wrote; `None`: it is something else.
@@ -96,14 +108,12 @@ fn header(value: &Value) -> Option<Header> {
 }
 
 fn wording(value: &Value) -> Option<Wording> {
-    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    if let Some(tokens) = value.get("tokens") {
+        let variables = value.get("variables")?.as_object()?.clone();
+        return Some(Wording::Tokens(Box::new(Marked { contents: contents(tokens)?, variables })));
+    }
     let Some(template) = value.get("template") else {
-        return Some(Wording::Verbatim(Rendered {
-            subject: text("subject")?,
-            text: text("text"),
-            html: text("html"),
-            amp: text("amp"),
-        }));
+        return contents(value).map(Wording::Verbatim);
     };
     let partials = value.get("partials")?.as_object()?;
     let partials = partials.iter().map(|(name, own)| (name.clone(), bodies(own))).collect();
@@ -138,7 +148,7 @@ mod tests {
         Mailbox::parse(text).expect("a mailbox")
     }
 
-    fn blueprints() -> [Blueprint; 2] {
+    fn blueprints() -> [Blueprint; 3] {
         let source = Source {
             bodies: Bodies {
                 subject: Some("Hi {{name}}".into()),
@@ -153,8 +163,20 @@ mod tests {
         let variables = Map::from_iter([("year".to_owned(), json!(2026))]);
         let verbatim =
             Rendered { subject: "{{x}}".into(), text: Some("a\nb\n".into()), html: None, amp: None };
-        let wordings =
-            [Wording::Template(Box::new(Template::new(source, variables))), Wording::Verbatim(verbatim)];
+        let marked = Marked {
+            contents: Rendered {
+                subject: "Hi name".into(),
+                text: Some("name, year".into()),
+                html: None,
+                amp: None,
+            },
+            variables: variables.clone(),
+        };
+        let wordings = [
+            Wording::Template(Box::new(Template::new(source, variables))),
+            Wording::Verbatim(verbatim),
+            Wording::Tokens(Box::new(marked)),
+        ];
         let file = |name: &str, kind: &str, id: Option<&str>, content: &'static [u8]| {
             Attachment::new(name, kind, id, Bytes::from_static(content)).expect("a file")
         };

@@ -52,8 +52,7 @@ pub struct Terms {
 /// Three claims without a result make a row a poison suspect: from then on it is claimed alone.
 pub const SUSPECT_AFTER: i16 = 3;
 
-/// Claims due mail of one lane, fairly between tenants. Poison suspects are left out, and so is a tenant's mail to
-/// domains in `closed`: it would only be given back.
+/// Claims due mail of one lane, fairly between tenants. Poison suspects are left out.
 ///
 /// # Errors
 /// Nothing was claimed, but for [`StoreError::Unavailable`], after which the leases run out by themselves.
@@ -61,10 +60,7 @@ pub async fn claim(
     connection: &mut PgConnection,
     lane: Lane,
     terms: Terms,
-    closed: &[(TenantId, String)],
 ) -> Result<Vec<Claimed>, StoreError> {
-    let (closed_tenants, closed_domains): (Vec<Uuid>, Vec<&str>) =
-        closed.iter().map(|(tenant, domain)| (tenant.uuid(), domain.as_str())).unzip();
     let rows = sqlx::query!(
         r#"
         -- The tenants of this lane, by skipping from one to the next in the index.
@@ -96,8 +92,6 @@ pub async fn claim(
                 FROM (SELECT q.delivery_id, q.due_at FROM queue q
                       WHERE q.lane = $1 AND q.tenant_id = a.id AND q.priority = p.priority
                         AND q.due_at <= $2 AND q.unresolved < $6
-                        AND NOT EXISTS (SELECT 1 FROM unnest($7::uuid[], $8::text[]) AS x (tenant_id, domain)
-                                        WHERE x.tenant_id = a.id AND x.domain = q.domain)
                       ORDER BY q.due_at LIMIT (SELECT size FROM share)
                       FOR UPDATE SKIP LOCKED) s) c
         ),
@@ -125,8 +119,6 @@ pub async fn claim(
         terms.incarnation,
         terms.limit,
         SUSPECT_AFTER,
-        &closed_tenants,
-        &closed_domains as _,
     )
     .fetch_all(connection)
     .await?;
@@ -232,30 +224,32 @@ pub struct LoadedDelivery {
     pub suppressed: bool,
 }
 
-/// Reads the recipients of claimed deliveries, and whether they have been suppressed since.
+/// Reads the recipients of claimed deliveries, each with the stream of its message, and whether they have been
+/// suppressed since.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub async fn load_deliveries(
     connection: &mut PgConnection,
-    claimed: &[Claimed],
+    claimed: &[(DeliveryId, &str)],
 ) -> Result<Vec<LoadedDelivery>, StoreError> {
-    let lanes: Vec<i16> = claimed.iter().map(|row| row.delivery.lane().number()).collect();
-    let ids: Vec<Uuid> = claimed.iter().map(|row| row.delivery.uuid()).collect();
-    let messages: Vec<Uuid> = claimed.iter().map(|row| row.delivery.message().uuid()).collect();
+    let lanes: Vec<i16> = claimed.iter().map(|(delivery, _)| delivery.lane().number()).collect();
+    let ids: Vec<Uuid> = claimed.iter().map(|(delivery, _)| delivery.uuid()).collect();
+    let streams: Vec<&str> = claimed.iter().map(|(_, stream)| *stream).collect();
     let rows = sqlx::query!(
         r#"
+        -- OFFSET 0: each row is looked up by its whole key. Left to itself the planner may read all of a lane.
         SELECT d.id, d.recipient, d.particulars,
                EXISTS (SELECT 1 FROM suppressions s
                        WHERE s.tenant_id = d.tenant_id AND s.address = lower(d.recipient)
-                         AND s.stream IN ('', m.stream)) AS "suppressed!"
-        FROM unnest($1::smallint[], $2::uuid[], $3::uuid[]) AS c (lane, id, message_id)
-        JOIN deliveries d ON d.lane = c.lane AND d.id = c.id
-        JOIN messages m ON m.lane = c.lane AND m.id = c.message_id
+                         AND s.stream IN ('', c.stream)) AS "suppressed!"
+        FROM unnest($1::smallint[], $2::uuid[], $3::text[]) AS c (lane, id, stream)
+        CROSS JOIN LATERAL (SELECT x.id, x.tenant_id, x.recipient, x.particulars FROM deliveries x
+                            WHERE x.lane = c.lane AND x.id = c.id OFFSET 0) d
         "#,
         &lanes,
         &ids,
-        &messages,
+        &streams as _,
     )
     .fetch_all(connection)
     .await?;
@@ -307,11 +301,14 @@ pub async fn load_messages(
     let ids: Vec<Uuid> = messages.iter().map(|id| id.uuid()).collect();
     let rows = sqlx::query!(
         r#"
+        -- OFFSET 0: as in `load_deliveries`.
         SELECT m.id, m.tenant_id, m.stream, m.sender, m.ttl_seconds, m.needs_smtputf8, m.eight_bit,
                m.protected, m.handling, b.raw AS "raw?"
         FROM unnest($1::smallint[], $2::uuid[]) AS c (lane, id)
-        JOIN messages m ON m.lane = c.lane AND m.id = c.id
-        LEFT JOIN bodies b ON b.lane = c.lane AND b.id = c.id
+        CROSS JOIN LATERAL (SELECT x.id, x.tenant_id, x.stream, x.sender, x.ttl_seconds, x.needs_smtputf8,
+                                   x.eight_bit, x.protected, x.handling
+                            FROM messages x WHERE x.lane = c.lane AND x.id = c.id OFFSET 0) m
+        LEFT JOIN LATERAL (SELECT y.raw FROM bodies y WHERE y.lane = c.lane AND y.id = c.id OFFSET 0) b ON true
         "#,
         &lanes,
         &ids,

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use crate::domain::handling::Transport;
+use crate::domain::handling::{Tracking, Transport};
 use crate::domain::id::{DomainId, DomainNoteId, Id, TenantId};
 use crate::domain::identity::DomainStatus;
 use crate::domain::identity::judge::{Finding, RecordStatus};
+use crate::domain::identity::records::{self, RecordType, TRACKING_LABEL};
 
 use super::StoreError;
 use super::revisions::{self, Revised};
@@ -35,6 +36,8 @@ pub struct StoredDomain {
     pub paused_at: Option<OffsetDateTime>,
     /// How the way of all mail from it is protected.
     pub transport: Transport,
+    /// What is watched of mail that does not say, in a stream that does not either.
+    pub tracking: Tracking,
     /// When it was made.
     pub created_at: OffsetDateTime,
     /// When it was proved last.
@@ -107,6 +110,8 @@ struct Row {
     failing_since: Option<OffsetDateTime>,
     checked_at: Option<OffsetDateTime>,
     check_due_at: Option<OffsetDateTime>,
+    track_opens: bool,
+    track_clicks: bool,
 }
 
 impl From<Row> for StoredDomain {
@@ -122,6 +127,7 @@ impl From<Row> for StoredDomain {
             checks: Checks::from_json(&row.checks),
             paused_at: row.paused_at,
             transport: Transport::required(row.require_tls),
+            tracking: Tracking { opens: row.track_opens, clicks: row.track_clicks },
             created_at: row.created_at,
             verified_at: row.verified_at,
             failing_since: row.failing_since,
@@ -178,7 +184,7 @@ pub async fn find(
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at, require_tls
+               failing_since, checked_at, check_due_at, require_tls, track_opens, track_clicks
         FROM domains WHERE tenant_id = $1 AND id = $2
         "#,
         tenant.uuid(),
@@ -203,7 +209,7 @@ pub async fn list(
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at, require_tls
+               failing_since, checked_at, check_due_at, require_tls, track_opens, track_clicks
         FROM domains WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
         "#,
         tenant.uuid(),
@@ -225,7 +231,7 @@ pub async fn lock_name(connection: &mut PgConnection, name: &str) -> Result<Vec<
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at, require_tls
+               failing_since, checked_at, check_due_at, require_tls, track_opens, track_clicks
         FROM domains WHERE name = $1 ORDER BY tenant_id FOR UPDATE
         "#,
         name,
@@ -245,7 +251,8 @@ pub async fn update(connection: &mut PgConnection, domain: &StoredDomain) -> Res
         r#"
         UPDATE domains
         SET status = $3, returns = $4, checks = $5, paused_at = $6, verified_at = $7, failing_since = $8,
-            checked_at = $9, check_due_at = $10, revision = $11, require_tls = $12
+            checked_at = $9, check_due_at = $10, revision = $11, require_tls = $12, track_opens = $13,
+            track_clicks = $14
         WHERE tenant_id = $1 AND id = $2
         "#,
         domain.tenant.uuid(),
@@ -260,6 +267,8 @@ pub async fn update(connection: &mut PgConnection, domain: &StoredDomain) -> Res
         domain.check_due_at,
         revision,
         domain.transport.is_required(),
+        domain.tracking.opens,
+        domain.tracking.clicks,
     )
     .execute(connection)
     .await?;
@@ -450,6 +459,23 @@ pub async fn held(connection: &mut PgConnection) -> Result<Vec<Held>, StoreError
         .collect())
 }
 
+/// Tracking hosts of held domains that were found to be aliases of `host`. Crosses tenants.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn tracked(connection: &mut PgConnection, host: &str) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query!("SELECT name, checks FROM domains WHERE status <> 'pending'")
+        .fetch_all(connection)
+        .await?;
+    let tracked = |name: String, checks: &Value| {
+        let own = records::tracking_host(&name);
+        let checks = Checks::from_json(checks);
+        let found = checks.of(RecordType::Cname.as_str(), &own, host)?;
+        (found.status == RecordStatus::Ok).then_some(own)
+    };
+    Ok(rows.into_iter().filter_map(|row| tracked(row.name, &row.checks)).collect())
+}
+
 /// A held domain as nodes keep it in memory, with the revision of its last change.
 #[derive(Debug, Clone)]
 pub struct HeldDomain {
@@ -463,6 +489,10 @@ pub struct HeldDomain {
     pub paused_at: Option<OffsetDateTime>,
     /// How the way of all mail from it is protected.
     pub transport: Transport,
+    /// What is watched of mail that does not say.
+    pub tracking: Tracking,
+    /// Its own host for links and pixels, if the last look found that it leads to us.
+    pub tracking_host: Option<String>,
 }
 
 /// These domains, as far as they are held still.
@@ -477,13 +507,16 @@ pub async fn load_held(
         wanted.iter().map(|held| (held.tenant.uuid(), held.id.uuid())).unzip();
     let rows = sqlx::query!(
         r#"
-        SELECT d.tenant_id, d.id, d.revision, d.name, d.return_path, d.returns, d.paused_at, d.require_tls
+        SELECT d.tenant_id, d.id, d.revision, d.name, d.return_path, d.returns, d.paused_at, d.require_tls,
+               d.track_opens, d.track_clicks,
+               d.checks -> ('CNAME ' || $3::text || '.' || d.name) ->> 'status' = 'ok' AS tracks
         FROM UNNEST($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
         JOIN domains d ON d.tenant_id = wanted.tenant_id AND d.id = wanted.id
         WHERE d.status <> 'pending'
         "#,
         &tenants,
         &ids,
+        TRACKING_LABEL,
     )
     .fetch_all(connection)
     .await?;
@@ -493,6 +526,8 @@ pub async fn load_held(
             id: Id::from_uuid(row.id),
             revision: row.revision,
         },
+        tracking: Tracking { opens: row.track_opens, clicks: row.track_clicks },
+        tracking_host: (row.tracks == Some(true)).then(|| format!("{TRACKING_LABEL}.{}", row.name)),
         name: row.name,
         return_path: row.returns.then_some(row.return_path),
         paused_at: row.paused_at,

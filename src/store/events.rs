@@ -175,8 +175,11 @@ pub async fn follow_tenants(
                CASE WHEN d.particulars IS NULL THEN coalesce(m.metadata, '{}')
                     ELSE m.metadata || coalesce(d.particulars -> 'metadata', '{}') END AS "metadata!"
         FROM events e
-        LEFT JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
-        LEFT JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)
+        -- OFFSET 0: each is looked up by its key. Left to itself the planner may read a whole day instead.
+        LEFT JOIN LATERAL (SELECT x.id, x.recipient, x.particulars FROM deliveries x
+                           WHERE x.lane = e.lane AND x.id = e.delivery_id OFFSET 0) d ON true
+        LEFT JOIN LATERAL (SELECT y.stream, y.tags, y.metadata FROM messages y
+                           WHERE y.lane = e.lane AND y.id = message_of(e.delivery_id) OFFSET 0) m ON true
         WHERE (d.id IS NOT NULL OR e.type = 'received') AND e.txid >= $2 AND e.txid < $4 AND (e.txid > $2 OR e.id > $3) AND e.tenant_id = ANY ($1)
         ORDER BY e.txid, e.id LIMIT $5
         "#,
@@ -222,11 +225,18 @@ pub(super) async fn by_key(
         r#"
         SELECT e.id, e.type::text AS "kind!", e.delivery_id, e.data,
                coalesce(d.recipient, e.data->>'recipient', '') AS "recipient!", coalesce(m.stream, '') AS "stream!",
-               coalesce(m.tags, '{}') AS "tags!", coalesce(m.metadata, '{}') AS "metadata!"
+               coalesce(m.tags, '{}') AS "tags!",
+               -- What the caller said of this recipient stands over what he said of the message.
+               CASE WHEN d.particulars IS NULL THEN coalesce(m.metadata, '{}')
+                    ELSE m.metadata || coalesce(d.particulars -> 'metadata', '{}') END AS "metadata!"
         FROM unnest($1::smallint[], $2::uuid[], $3::uuid[]) AS w (lane, delivery_id, id)
-        JOIN events e ON e.lane = w.lane AND e.delivery_id = w.delivery_id AND e.id = w.id
-        LEFT JOIN deliveries d ON d.lane = e.lane AND d.id = e.delivery_id
-        LEFT JOIN messages m ON m.lane = e.lane AND m.id = message_of(e.delivery_id)
+        CROSS JOIN LATERAL (SELECT z.id, z.lane, z.type, z.delivery_id, z.data FROM events z
+                            WHERE z.lane = w.lane AND z.delivery_id = w.delivery_id AND z.id = w.id OFFSET 0) e
+        -- OFFSET 0: each is looked up by its key. Left to itself the planner may read a whole day instead.
+        LEFT JOIN LATERAL (SELECT x.id, x.recipient, x.particulars FROM deliveries x
+                           WHERE x.lane = e.lane AND x.id = e.delivery_id OFFSET 0) d ON true
+        LEFT JOIN LATERAL (SELECT y.stream, y.tags, y.metadata FROM messages y
+                           WHERE y.lane = e.lane AND y.id = message_of(e.delivery_id) OFFSET 0) m ON true
         WHERE d.id IS NOT NULL OR e.type = 'received'
         "#,
         lanes,

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::domain::handling::{
-    Bounces, Form, Handling, OwnMail, Particulars, Ret, SubmittedEnvelope, Tracking, Transport, Unsubscribe,
+    Bounces, Form, Handling, OwnMail, Particulars, Readers, Ret, SubmittedEnvelope, Tracking, Transport,
+    Unsubscribe,
 };
 use crate::mail::Mailbox;
 
@@ -22,6 +23,10 @@ pub fn handling_text(handling: &Handling) -> Option<String> {
     }
     flag(&mut object, "unsubscribe", handling.unsubscribe == Unsubscribe::OneClick);
     flag(&mut object, "notice", handling.bounces == Bounces::ToNobody);
+    flag(&mut object, "confidential", handling.readers == Readers::Recipients);
+    if let Some(domain) = &handling.passed_on_by {
+        object.insert("passed_on_by".to_owned(), domain.as_str().into());
+    }
     if let Some(envelope) = &handling.envelope {
         object.insert("envelope".to_owned(), envelope_value(envelope));
     }
@@ -41,7 +46,12 @@ pub fn handling(stored: Option<&Value>) -> Handling {
             .and_then(|text| text.parse().ok()),
         unsubscribe: if set("unsubscribe") { Unsubscribe::OneClick } else { Unsubscribe::None },
         bounces: if set("notice") { Bounces::ToNobody } else { Bounces::ToUs },
+        readers: if set("confidential") { Readers::Recipients } else { Readers::Tenant },
         envelope: stored.and_then(|value| value.get("envelope")).map(envelope),
+        passed_on_by: stored
+            .and_then(|value| value.get("passed_on_by"))
+            .and_then(Value::as_str)
+            .map(str::to_owned),
     }
 }
 
@@ -164,6 +174,8 @@ mod tests {
             form: Form::Blueprint,
             template: Some(TemplateId::new(time::OffsetDateTime::UNIX_EPOCH)),
             unsubscribe: Unsubscribe::OneClick,
+            readers: Readers::Recipients,
+            passed_on_by: Some("in.acme.example".to_owned()),
         };
         assert_eq!(handling(stored(handling_text(&asked)).as_ref()), asked);
         let silent = Handling { envelope: Some(SubmittedEnvelope::default()), ..Handling::default() };

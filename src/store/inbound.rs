@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 
-use crate::domain::id::{EventId, Id, InboundId, InboundRouteId, TenantId};
+use crate::domain::id::{EventId, Id, InboundId, InboundRouteId, MessageId, TenantId};
 
 use super::StoreError;
 
@@ -36,6 +35,10 @@ pub struct NewInbound<'a> {
     pub message_id: String,
     /// What its authentication gave.
     pub verdicts: serde_json::Value,
+    /// What it is by its form.
+    pub kind: &'static str,
+    /// Filters that held, and those that could not be asked.
+    pub filtered: Option<serde_json::Value>,
     /// The mail.
     pub raw: &'a [u8],
 }
@@ -49,8 +52,8 @@ pub async fn insert(connection: &mut PgConnection, mail: &NewInbound<'_>) -> Res
         r#"
         INSERT INTO inbound
             (id, tenant_id, route_id, size_bytes, peer, helo, tls, sender, recipient, author, subject, message_id,
-             verdicts, raw)
-        VALUES ($1, $2, $3, $4, $5::text::inet, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             verdicts, raw, kind, filtered)
+        VALUES ($1, $2, $3, $4, $5::text::inet, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         "#,
         mail.id.uuid(),
         mail.tenant.uuid(),
@@ -66,6 +69,8 @@ pub async fn insert(connection: &mut PgConnection, mail: &NewInbound<'_>) -> Res
         mail.message_id,
         mail.verdicts,
         mail.raw,
+        mail.kind,
+        mail.filtered,
     )
     .execute(connection)
     .await?;
@@ -91,32 +96,6 @@ pub async fn tell(
         EventId::new(mail.id.born()).uuid(),
         mail.tenant.uuid(),
         data,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Has a mail posted, from `now` on.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn call(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    mail: InboundId,
-    route: InboundRouteId,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        r#"
-        INSERT INTO inbound_calls (tenant_id, inbound_id, route_id, attempts, due_at, state)
-        VALUES ($1, $2, $3, 0, $4, 'pending')
-        "#,
-        tenant.uuid(),
-        mail.uuid(),
-        route.uuid(),
-        now,
     )
     .execute(connection)
     .await?;
@@ -150,13 +129,19 @@ pub struct InboundRow {
     pub message_id: String,
     /// What its authentication gave.
     pub verdicts: serde_json::Value,
-    /// How its posting stands: pending, delivered or failed; `None`: it is not posted.
+    /// What it is by its form; `None`: it came before this was noted.
+    pub kind: Option<String>,
+    /// Filters that held, and those that could not be asked; `None`: none.
+    pub filtered: Option<serde_json::Value>,
+    /// What it is still to bring about, or has; `None`: nothing.
     pub call: Option<Call>,
 }
 
-/// How the posting of a mail stands.
+/// How the posting of a mail, or its being passed on, stands.
 #[derive(Debug, Clone)]
 pub struct Call {
+    /// webhook, forward or return.
+    pub kind: String,
     /// pending, delivered or failed.
     pub state: String,
     /// How often it was tried.
@@ -165,6 +150,8 @@ pub struct Call {
     pub last_status: Option<i32>,
     /// What went wrong.
     pub last_error: Option<String>,
+    /// The message it was passed on as.
+    pub message: Option<MessageId>,
 }
 
 struct Row {
@@ -180,6 +167,10 @@ struct Row {
     subject: String,
     message_id: String,
     verdicts: serde_json::Value,
+    kind: Option<String>,
+    filtered: Option<serde_json::Value>,
+    call_kind: Option<String>,
+    call_message: Option<uuid::Uuid>,
     state: Option<String>,
     attempts: Option<i32>,
     last_status: Option<i32>,
@@ -188,8 +179,10 @@ struct Row {
 
 impl From<Row> for InboundRow {
     fn from(row: Row) -> InboundRow {
-        let call = row.state.map(|state| Call {
+        let call = row.state.zip(row.call_kind).map(|(state, kind)| Call {
+            kind,
             state,
+            message: row.call_message.map(Id::from_uuid),
             attempts: row.attempts.unwrap_or_default(),
             last_status: row.last_status,
             last_error: row.last_error,
@@ -207,6 +200,8 @@ impl From<Row> for InboundRow {
             subject: row.subject,
             message_id: row.message_id,
             verdicts: row.verdicts,
+            kind: row.kind,
+            filtered: row.filtered,
             call,
         }
     }
@@ -227,7 +222,8 @@ pub async fn list(
         Row,
         r#"
         SELECT i.id, i.route_id, i.size_bytes, host(i.peer) AS "peer!", i.helo, i.tls, i.sender, i.recipient,
-               i.author, i.subject, i.message_id, i.verdicts, c.state AS "state?", c.attempts AS "attempts?",
+               i.author, i.subject, i.message_id, i.verdicts, i.kind, i.filtered, c.kind AS "call_kind?",
+               c.message_id AS call_message, c.state AS "state?", c.attempts AS "attempts?",
                c.last_status, c.last_error
         FROM inbound i LEFT JOIN inbound_calls c ON c.tenant_id = i.tenant_id AND c.inbound_id = i.id
         WHERE i.tenant_id = $1 AND ($2::uuid IS NULL OR i.id < $2)
@@ -257,7 +253,8 @@ pub async fn find(
         Row,
         r#"
         SELECT i.id, i.route_id, i.size_bytes, host(i.peer) AS "peer!", i.helo, i.tls, i.sender, i.recipient,
-               i.author, i.subject, i.message_id, i.verdicts, c.state AS "state?", c.attempts AS "attempts?",
+               i.author, i.subject, i.message_id, i.verdicts, i.kind, i.filtered, c.kind AS "call_kind?",
+               c.message_id AS call_message, c.state AS "state?", c.attempts AS "attempts?",
                c.last_status, c.last_error
         FROM inbound i LEFT JOIN inbound_calls c ON c.tenant_id = i.tenant_id AND c.inbound_id = i.id
         WHERE i.tenant_id = $1 AND i.id = $2

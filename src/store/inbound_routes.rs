@@ -3,9 +3,10 @@
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use crate::domain::filter::Filter;
 use crate::domain::id::{Id, InboundRouteId, TenantId};
 
-use super::StoreError;
+use super::{StoreError, filters};
 
 /// A route as it is stored.
 #[derive(Debug, Clone)]
@@ -26,6 +27,10 @@ pub struct StoredInboundRoute {
     pub url: Option<String>,
     /// Signs what is posted; sealed.
     pub secret_sealed: Option<Vec<u8>>,
+    /// Where mail is passed on to.
+    pub forward_to: Option<String>,
+    /// What its mail is looked at for.
+    pub filters: Vec<Filter>,
     /// When it was made.
     pub created_at: OffsetDateTime,
 }
@@ -39,6 +44,8 @@ struct Row {
     action: String,
     url: Option<String>,
     secret_sealed: Option<Vec<u8>>,
+    forward_to: Option<String>,
+    filters: serde_json::Value,
     created_at: OffsetDateTime,
 }
 
@@ -53,6 +60,8 @@ impl From<Row> for StoredInboundRoute {
             action: row.action,
             url: row.url,
             secret_sealed: row.secret_sealed,
+            forward_to: row.forward_to,
+            filters: filters::filters(&row.filters),
             created_at: row.created_at,
         }
     }
@@ -66,8 +75,9 @@ pub async fn insert(connection: &mut PgConnection, route: &StoredInboundRoute) -
     sqlx::query!(
         r#"
         INSERT INTO inbound_routes
-            (tenant_id, id, local_pattern, domain, priority, action, url, secret_sealed, filters, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $9)
+            (tenant_id, id, local_pattern, domain, priority, action, url, secret_sealed, forward_to, filters,
+             created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         "#,
         route.tenant.uuid(),
         route.id.uuid(),
@@ -77,6 +87,8 @@ pub async fn insert(connection: &mut PgConnection, route: &StoredInboundRoute) -
         route.action,
         route.url,
         route.secret_sealed.as_deref(),
+        route.forward_to,
+        filters::filters_value(&route.filters),
         route.created_at,
     )
     .execute(connection)
@@ -96,7 +108,8 @@ pub async fn find(
     let row = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, local_pattern, domain, priority, action, url, secret_sealed, created_at
+        SELECT id, tenant_id, local_pattern, domain, priority, action, url, secret_sealed, forward_to, filters,
+               created_at
         FROM inbound_routes WHERE tenant_id = $1 AND id = $2
         "#,
         tenant.uuid(),
@@ -120,7 +133,8 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, local_pattern, domain, priority, action, url, secret_sealed, created_at
+        SELECT id, tenant_id, local_pattern, domain, priority, action, url, secret_sealed, forward_to, filters,
+               created_at
         FROM inbound_routes WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
         "#,
         tenant.uuid(),
@@ -130,6 +144,58 @@ pub async fn list(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(StoredInboundRoute::from).collect())
+}
+
+/// Changes a route. Of two changes at once, the second sees the first.
+///
+/// # Errors
+/// [`StoreError::Conflict`] when the tenant has another one with the same pattern.
+pub async fn update(connection: &mut PgConnection, route: &StoredInboundRoute) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        UPDATE inbound_routes
+        SET local_pattern = $3, domain = $4, priority = $5, action = $6, url = $7, secret_sealed = $8,
+            forward_to = $9, filters = $10
+        WHERE tenant_id = $1 AND id = $2
+        "#,
+        route.tenant.uuid(),
+        route.id.uuid(),
+        route.local_pattern,
+        route.domain,
+        route.priority,
+        route.action,
+        route.url,
+        route.secret_sealed.as_deref(),
+        route.forward_to,
+        filters::filters_value(&route.filters),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// One route of a tenant, which nobody else changes until the transaction ends.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn find_to_change(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: InboundRouteId,
+) -> Result<Option<StoredInboundRoute>, StoreError> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT id, tenant_id, local_pattern, domain, priority, action, url, secret_sealed, forward_to, filters,
+               created_at
+        FROM inbound_routes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+        "#,
+        tenant.uuid(),
+        id.uuid(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(StoredInboundRoute::from))
 }
 
 /// Deletes a route. False: the tenant has no such route.
@@ -156,7 +222,8 @@ pub async fn of_all_tenants(connection: &mut PgConnection) -> Result<Vec<StoredI
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, local_pattern, domain, priority, action, url, secret_sealed, created_at
+        SELECT id, tenant_id, local_pattern, domain, priority, action, url, secret_sealed, forward_to, filters,
+               created_at
         FROM inbound_routes ORDER BY tenant_id, id
         "#,
     )

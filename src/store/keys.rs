@@ -4,8 +4,9 @@ use ipnet::IpNet;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use crate::domain::access_key::AccessKeyId;
 use crate::domain::id::{Id, KeyId, TenantId};
-use crate::domain::key::{ApiKey, KeyHash, KeyLimits, KeyMode, Scope};
+use crate::domain::key::{ApiKey, KeyHash, KeyLimits, KeyMode, KeyName, Scope};
 
 use super::StoreError;
 
@@ -20,6 +21,8 @@ struct Row {
     streams: Option<Vec<String>>,
     allow_ips: Option<Vec<String>>,
     rate_per_second: Option<i32>,
+    access_key_id: Option<String>,
+    smtp_networks: Option<Vec<String>>,
     created_at: OffsetDateTime,
     expires_at: Option<OffsetDateTime>,
     last_used_at: Option<OffsetDateTime>,
@@ -44,6 +47,8 @@ impl Row {
                 allow_ips: self.allow_ips.map(nets),
                 rate_per_second: self.rate_per_second.and_then(|rate| u32::try_from(rate).ok()),
             },
+            access_key_id: self.access_key_id.and_then(|text| AccessKeyId::parse(&text).ok()),
+            smtp_networks: self.smtp_networks.map(nets),
             created_at: self.created_at,
             last_used_at: self.last_used_at,
             revoked_at: self.revoked_at,
@@ -51,20 +56,27 @@ impl Row {
     }
 }
 
-/// Stores a new key.
+/// Stores a new key; of one that signs, its secret half is given sealed.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] when the same secret is stored already, or the tenant is gone.
-pub async fn insert(connection: &mut PgConnection, key: &ApiKey, hash: KeyHash) -> Result<(), StoreError> {
+pub async fn insert(
+    connection: &mut PgConnection,
+    key: &ApiKey,
+    hash: KeyHash,
+    sealed_secret: Option<&[u8]>,
+) -> Result<(), StoreError> {
     let scopes: Vec<String> = key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
-    let nets: Option<Vec<String>> =
-        key.limits.allow_ips.as_ref().map(|nets| nets.iter().map(ToString::to_string).collect());
+    let texts = |nets: &Option<Vec<IpNet>>| -> Option<Vec<String>> {
+        nets.as_ref().map(|nets| nets.iter().map(ToString::to_string).collect())
+    };
+    let (nets, smtp_networks) = (texts(&key.limits.allow_ips), texts(&key.smtp_networks));
     sqlx::query!(
         r#"
         INSERT INTO api_keys
             (tenant_id, id, name, hint, hash, scopes, test, domains, streams, allow_ips, rate_per_second,
-             created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+             created_at, expires_at, access_key_id, sealed_secret, smtp_networks)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         "#,
         key.tenant.uuid(),
         key.id.uuid(),
@@ -79,6 +91,9 @@ pub async fn insert(connection: &mut PgConnection, key: &ApiKey, hash: KeyHash) 
         key.limits.rate_per_second.and_then(|rate| i32::try_from(rate).ok()),
         key.created_at,
         key.limits.expires_at,
+        key.access_key_id.as_ref().map(AccessKeyId::as_str),
+        sealed_secret,
+        smtp_networks.as_deref(),
     )
     .execute(connection)
     .await?;
@@ -92,21 +107,79 @@ pub struct Credential {
     pub key: ApiKey,
     /// Its tenant is suspended.
     pub suspended: bool,
+    /// Of a key that signs: its secret half, sealed for the key's id.
+    pub sealed_secret: Option<Vec<u8>>,
 }
 
-/// The key with this hash, revoked or not, whoever's it is.
+struct CredentialRow {
+    tenant_id: uuid::Uuid,
+    id: uuid::Uuid,
+    name: String,
+    hint: String,
+    scopes: Vec<String>,
+    test: bool,
+    domains: Option<Vec<String>>,
+    streams: Option<Vec<String>>,
+    allow_ips: Option<Vec<String>>,
+    rate_per_second: Option<i32>,
+    access_key_id: Option<String>,
+    smtp_networks: Option<Vec<String>>,
+    created_at: OffsetDateTime,
+    expires_at: Option<OffsetDateTime>,
+    last_used_at: Option<OffsetDateTime>,
+    revoked_at: Option<OffsetDateTime>,
+    sealed_secret: Option<Vec<u8>>,
+    suspended: bool,
+}
+
+impl CredentialRow {
+    fn credential(self) -> Credential {
+        let key = Row {
+            tenant_id: self.tenant_id,
+            id: self.id,
+            name: self.name,
+            hint: self.hint,
+            scopes: self.scopes,
+            test: self.test,
+            domains: self.domains,
+            streams: self.streams,
+            allow_ips: self.allow_ips,
+            rate_per_second: self.rate_per_second,
+            access_key_id: self.access_key_id,
+            smtp_networks: self.smtp_networks,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            last_used_at: self.last_used_at,
+            revoked_at: self.revoked_at,
+        };
+        Credential { key: key.key(), suspended: self.suspended, sealed_secret: self.sealed_secret }
+    }
+}
+
+/// The key of this name, whoever's it is: a shown one revoked or not, a signing one if it is not.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn find_by_hash(
+pub async fn find_by_name(
+    connection: &mut PgConnection,
+    name: &KeyName,
+) -> Result<Option<Credential>, StoreError> {
+    match name {
+        KeyName::Shown(hash) => find_by_hash(connection, *hash).await,
+        KeyName::Signing(id) => find_by_access_key_id(connection, id).await,
+    }
+}
+
+async fn find_by_hash(
     connection: &mut PgConnection,
     hash: KeyHash,
 ) -> Result<Option<Credential>, StoreError> {
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        CredentialRow,
         r#"
         SELECT k.tenant_id, k.id, k.name, k.hint, k.scopes, k.test, k.domains, k.streams, k.allow_ips,
-               k.rate_per_second, k.created_at, k.expires_at, k.last_used_at, k.revoked_at,
-               t.suspended_at IS NOT NULL AS "suspended!"
+               k.rate_per_second, k.access_key_id, k.smtp_networks, k.created_at, k.expires_at, k.last_used_at,
+               k.revoked_at, k.sealed_secret, t.suspended_at IS NOT NULL AS "suspended!"
         FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
         WHERE k.hash = $1
         "#,
@@ -114,26 +187,61 @@ pub async fn find_by_hash(
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| Credential {
-        suspended: row.suspended,
-        key: Row {
-            tenant_id: row.tenant_id,
-            id: row.id,
-            name: row.name,
-            hint: row.hint,
-            scopes: row.scopes,
-            test: row.test,
-            domains: row.domains,
-            streams: row.streams,
-            allow_ips: row.allow_ips,
-            rate_per_second: row.rate_per_second,
-            created_at: row.created_at,
-            expires_at: row.expires_at,
-            last_used_at: row.last_used_at,
-            revoked_at: row.revoked_at,
-        }
-        .key(),
-    }))
+    Ok(row.map(CredentialRow::credential))
+}
+
+async fn find_by_access_key_id(
+    connection: &mut PgConnection,
+    id: &AccessKeyId,
+) -> Result<Option<Credential>, StoreError> {
+    let row = sqlx::query_as!(
+        CredentialRow,
+        r#"
+        SELECT k.tenant_id, k.id, k.name, k.hint, k.scopes, k.test, k.domains, k.streams, k.allow_ips,
+               k.rate_per_second, k.access_key_id, k.smtp_networks, k.created_at, k.expires_at, k.last_used_at,
+               k.revoked_at, k.sealed_secret, t.suspended_at IS NOT NULL AS "suspended!"
+        FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
+        WHERE k.access_key_id = $1 AND k.revoked_at IS NULL
+        "#,
+        id.as_str(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(CredentialRow::credential))
+}
+
+/// Every key, of all tenants, whose networks need no login by SMTP.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn with_smtp_networks(connection: &mut PgConnection) -> Result<Vec<Credential>, StoreError> {
+    let rows = sqlx::query_as!(
+        CredentialRow,
+        r#"
+        SELECT k.tenant_id, k.id, k.name, k.hint, k.scopes, k.test, k.domains, k.streams, k.allow_ips,
+               k.rate_per_second, k.access_key_id, k.smtp_networks, k.created_at, k.expires_at, k.last_used_at,
+               k.revoked_at, k.sealed_secret, t.suspended_at IS NOT NULL AS "suspended!"
+        FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
+        WHERE k.smtp_networks IS NOT NULL AND k.revoked_at IS NULL
+        ORDER BY k.id
+        "#,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(CredentialRow::credential).collect())
+}
+
+/// Whether any key, of whatever tenant, has a sealed secret.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn any_sealed(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    let any = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM api_keys WHERE sealed_secret IS NOT NULL) AS "any!""#
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(any)
 }
 
 /// One key of a tenant.
@@ -149,7 +257,7 @@ pub async fn find(
         Row,
         r#"
         SELECT tenant_id, id, name, hint, scopes, test, domains, streams, allow_ips, rate_per_second,
-               created_at, expires_at, last_used_at, revoked_at
+               access_key_id, smtp_networks, created_at, expires_at, last_used_at, revoked_at
         FROM api_keys WHERE tenant_id = $1 AND id = $2
         "#,
         tenant.uuid(),
@@ -174,7 +282,7 @@ pub async fn list(
         Row,
         r#"
         SELECT tenant_id, id, name, hint, scopes, test, domains, streams, allow_ips, rate_per_second,
-               created_at, expires_at, last_used_at, revoked_at
+               access_key_id, smtp_networks, created_at, expires_at, last_used_at, revoked_at
         FROM api_keys
         WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id > $2)
         ORDER BY id LIMIT $3

@@ -1,9 +1,6 @@
 //! Reading messages and their deliveries, for the tenant that owns them.
-//!
-//! Lists are keyset pages, newest first. When a filter is about deliveries (recipient, status), the page's
-//! candidates come from that filter's own index, some hundred at a time, and the rest is checked on them: no
-//! query ever reads through all of a tenant's mail. Such a page may be shorter than asked for, or even empty,
-//! and still have a next one.
+
+mod list;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -11,9 +8,11 @@ use uuid::Uuid;
 
 use crate::domain::delivery::{DeliveryStatus, Ending};
 use crate::domain::handling::Handling;
-use crate::domain::id::{DeliveryId, Id, MessageId, TenantId, floor_at};
+use crate::domain::id::{DeliveryId, Id, MessageId, TenantId};
 
 use super::StoreError;
+
+pub use list::{MessageFilter, MessagePage, list};
 
 /// A stored message.
 #[derive(Debug, Clone)]
@@ -82,7 +81,8 @@ pub async fn find(
     .await?)
 }
 
-/// The RFC 5322 form of a message; `None`: no such message, or its content has left by retention.
+/// The RFC 5322 form of a message; `None`: no such message, its content has left by retention, or it is its
+/// recipients' alone.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -94,7 +94,7 @@ pub async fn raw(
     Ok(sqlx::query_scalar!(
         r#"
         SELECT b.raw FROM messages m JOIN bodies b ON b.lane = m.lane AND b.id = m.id
-        WHERE m.tenant_id = $1 AND m.lane = $2 AND m.id = $3
+        WHERE m.tenant_id = $1 AND m.lane = $2 AND m.id = $3 AND m.handling->'confidential' IS NULL
         "#,
         tenant.uuid(),
         id.lane().number(),
@@ -241,242 +241,6 @@ pub async fn attempts(
     )
     .fetch_all(connection)
     .await?)
-}
-
-/// What a list is narrowed by. `None` everywhere: nothing.
-#[derive(Debug, Clone, Default)]
-pub struct MessageFilter {
-    /// At least one delivery stands so.
-    pub status: Option<DeliveryStatus>,
-    /// A recipient, in canonical form.
-    pub to: Option<String>,
-    /// The author's address, in any case.
-    pub from: Option<String>,
-    /// Part of the subject, in any case.
-    pub subject: Option<String>,
-    /// One of its tags.
-    pub tag: Option<String>,
-    /// Its stream.
-    pub stream: Option<String>,
-    /// Born at this moment or later.
-    pub since: Option<OffsetDateTime>,
-    /// Born before this moment.
-    pub until: Option<OffsetDateTime>,
-}
-
-/// A page of messages, and where the next one begins.
-#[derive(Debug, Clone)]
-pub struct MessagePage {
-    /// Newest first.
-    pub messages: Vec<MessageRow>,
-    /// `None`: this is the last page.
-    pub next: Option<MessageId>,
-}
-
-/// How many candidates are looked at in one round, and how many rounds make a page.
-const CANDIDATES: i64 = 500;
-const ROUNDS: usize = 10;
-
-/// A page of a tenant's messages that match `filter`, newest first, before `before`.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn list(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    filter: &MessageFilter,
-    before: Option<MessageId>,
-    limit: usize,
-) -> Result<MessagePage, StoreError> {
-    if filter.to.is_none() && filter.status.is_none() {
-        let mut messages = matching(connection, tenant, filter, before, None, limit + 1).await?;
-        let more = messages.len() > limit;
-        messages.truncate(limit);
-        let next = messages.last().filter(|_| more).map(MessageRow::id);
-        return Ok(MessagePage { messages, next });
-    }
-    by_candidates(connection, tenant, filter, before, limit).await
-}
-
-async fn by_candidates(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    filter: &MessageFilter,
-    mut before: Option<MessageId>,
-    limit: usize,
-) -> Result<MessagePage, StoreError> {
-    let mut page: Vec<MessageRow> = Vec::new();
-    for _ in 0..ROUNDS {
-        let deliveries = candidates(connection, tenant, filter, before).await?;
-        let exhausted = deliveries.len() < CANDIDATES as usize;
-        let mut ids: Vec<Uuid> = deliveries.iter().map(|id| id.message().uuid()).collect();
-        ids.dedup();
-        // The oldest message of a full round may have more deliveries in the next one.
-        if !exhausted && ids.len() > 1 {
-            ids.pop();
-        }
-        let found = matching(connection, tenant, filter, before, Some(&ids), limit + 1).await?;
-        for message in found {
-            page.push(message);
-            if page.len() > limit {
-                page.truncate(limit);
-                let next = page.last().map(MessageRow::id);
-                return Ok(MessagePage { messages: page, next });
-            }
-        }
-        if exhausted {
-            return Ok(MessagePage { messages: page, next: None });
-        }
-        before = ids.last().copied().map(Id::from_uuid);
-    }
-    Ok(MessagePage { messages: page, next: before })
-}
-
-/// Deliveries from the index of the narrowest filter about deliveries, newest first.
-async fn candidates(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    filter: &MessageFilter,
-    before: Option<MessageId>,
-) -> Result<Vec<DeliveryId>, StoreError> {
-    let (from, below) = bounds(filter, before);
-    let ids = match (&filter.to, filter.status) {
-        (Some(recipient), _) => by_recipient(connection, tenant, recipient, from, below).await?,
-        (None, Some(DeliveryStatus::Ended(ending))) => {
-            by_ending(connection, tenant, ending, from, below).await?
-        }
-        (None, _) => in_queue(connection, tenant, from, below).await?,
-    };
-    Ok(ids.into_iter().map(Id::from_uuid).collect())
-}
-
-/// The range of ids a page may come from.
-fn bounds(filter: &MessageFilter, before: Option<MessageId>) -> (Uuid, Uuid) {
-    let from = filter.since.map_or(Uuid::nil(), floor_at);
-    let until = filter.until.map_or(Uuid::max(), floor_at);
-    (from, before.map_or(until, |before| until.min(before.uuid())))
-}
-
-async fn by_recipient(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    recipient: &str,
-    from: Uuid,
-    below: Uuid,
-) -> Result<Vec<Uuid>, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"
-        SELECT d.id FROM deliveries d
-        WHERE d.tenant_id = $1 AND lower(d.recipient) = $2 AND d.id >= $3 AND d.id < $4
-        ORDER BY d.id DESC LIMIT $5
-        "#,
-        tenant.uuid(),
-        recipient,
-        from,
-        below,
-        CANDIDATES,
-    )
-    .fetch_all(connection)
-    .await?)
-}
-
-async fn by_ending(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    ending: Ending,
-    from: Uuid,
-    below: Uuid,
-) -> Result<Vec<Uuid>, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"
-        SELECT o.delivery_id FROM outcomes o
-        WHERE o.tenant_id = $1 AND o.status = $2::text::delivery_status
-          AND o.delivery_id >= $3 AND o.delivery_id < $4
-        ORDER BY o.delivery_id DESC LIMIT $5
-        "#,
-        tenant.uuid(),
-        ending.as_str(),
-        from,
-        below,
-        CANDIDATES,
-    )
-    .fetch_all(connection)
-    .await?)
-}
-
-async fn in_queue(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    from: Uuid,
-    below: Uuid,
-) -> Result<Vec<Uuid>, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"
-        SELECT q.delivery_id FROM queue q
-        WHERE q.tenant_id = $1 AND q.delivery_id >= $2 AND q.delivery_id < $3
-        ORDER BY q.delivery_id DESC LIMIT $4
-        "#,
-        tenant.uuid(),
-        from,
-        below,
-        CANDIDATES,
-    )
-    .fetch_all(connection)
-    .await?)
-}
-
-/// Messages that match, newest first; of `among` only, if given.
-async fn matching(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    filter: &MessageFilter,
-    before: Option<MessageId>,
-    among: Option<&[Uuid]>,
-    limit: usize,
-) -> Result<Vec<MessageRow>, StoreError> {
-    let (from, below) = bounds(filter, before);
-    let subject = filter.subject.as_deref().map(like_pattern);
-    Ok(sqlx::query_as!(
-        MessageRow,
-        r#"
-        SELECT m.id, m.send_at, m.ttl_seconds, m.size_bytes, m.priority, m.sandbox, m.message_id, m.subject,
-               m.stream, m.tags, m.metadata, m.addresses, m.handling
-        FROM messages m
-        WHERE m.tenant_id = $1 AND m.id >= $2 AND m.id < $3
-          AND ($4::uuid[] IS NULL OR m.id = ANY ($4))
-          AND ($5::text IS NULL OR lower(m.sender) = lower($5))
-          AND ($6::text IS NULL OR m.subject ILIKE $6)
-          AND ($7::text IS NULL OR (m.tags <> '{}' AND m.tags @> ARRAY[$7]))
-          AND ($8::text IS NULL OR m.stream = $8)
-          AND ($9::text IS NULL OR EXISTS (
-                SELECT 1 FROM deliveries d
-                LEFT JOIN queue q ON q.lane = d.lane AND q.delivery_id = d.id
-                LEFT JOIN LATERAL (SELECT x.status FROM outcomes x
-                                   WHERE x.lane = d.lane AND x.delivery_id = d.id
-                                   ORDER BY x.ordinal DESC LIMIT 1) o ON true
-                WHERE d.lane = m.lane AND d.id > m.id AND d.id <= last_delivery_of(m.id)
-                  AND $9 = CASE WHEN q.delivery_id IS NULL THEN o.status::text
-                                WHEN q.leased_by IS NULL THEN 'queued' ELSE 'sending' END))
-        ORDER BY m.id DESC LIMIT $10
-        "#,
-        tenant.uuid(),
-        from,
-        below,
-        among,
-        filter.from,
-        subject,
-        filter.tag,
-        filter.stream,
-        filter.status.map(DeliveryStatus::as_str),
-        i64::try_from(limit).unwrap_or(i64::MAX),
-    )
-    .fetch_all(connection)
-    .await?)
-}
-
-/// The text anywhere, with nothing in it meaning anything special.
-fn like_pattern(text: &str) -> String {
-    format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
 }
 
 /// How many deliveries of a message stand how.

@@ -124,3 +124,47 @@ pub async fn forget(connection: &mut PgConnection, before: OffsetDateTime) -> Re
 pub async fn database_time(connection: &mut PgConnection) -> Result<OffsetDateTime, StoreError> {
     Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(connection).await?)
 }
+
+/// An incarnation, as operators see it.
+#[derive(Debug, Clone)]
+pub struct NodeRow {
+    /// Its number.
+    pub incarnation: i32,
+    /// The same at every start from one data directory.
+    pub node_id: Uuid,
+    /// Where it runs.
+    pub hostname: String,
+    /// What runs.
+    pub version: String,
+    /// What it does.
+    pub roles: Vec<String>,
+    /// Since when.
+    pub started_at: OffsetDateTime,
+    /// Until when it counts as alive without another sign of life.
+    pub alive_until: OffsetDateTime,
+    /// When what it held was made due, after its end.
+    pub rescued_at: Option<OffsetDateTime>,
+    /// Deliveries in its hands.
+    pub held: i64,
+}
+
+/// The incarnations that are known, the newest first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn list(connection: &mut PgConnection, limit: i64) -> Result<Vec<NodeRow>, StoreError> {
+    Ok(sqlx::query_as!(
+        NodeRow,
+        r#"
+        SELECT n.incarnation, n.node_id, n.hostname, n.version, n.roles, n.started_at, n.alive_until, n.rescued_at,
+               coalesce(h.held, 0) AS "held!"
+        FROM nodes n
+        LEFT JOIN (SELECT q.leased_by, count(*) AS held FROM queue q WHERE q.leased_by IS NOT NULL GROUP BY q.leased_by) h
+            ON h.leased_by = n.incarnation
+        ORDER BY n.incarnation DESC LIMIT $1
+        "#,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?)
+}

@@ -440,3 +440,48 @@ pub async fn last_errors(
         })
         .collect())
 }
+
+/// What of a tenant's mail is not finished.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnQueue {
+    /// Deliveries; at most [`MOST_COUNTED`] are counted.
+    pub depth: i64,
+    /// Of these: in a worker's hands.
+    pub sending: i64,
+    /// Of these: due and not in hand.
+    pub due: i64,
+    /// Of these: tried before.
+    pub again: i64,
+    /// Since when the one that has been due longest has been so.
+    pub due_since: Option<OffsetDateTime>,
+}
+
+/// A longer queue is only said to be longer.
+pub const MOST_COUNTED: i64 = 10_000;
+
+/// Looks at a tenant's own queue.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn of_tenant(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    now: OffsetDateTime,
+) -> Result<OwnQueue, StoreError> {
+    Ok(sqlx::query_as!(
+        OwnQueue,
+        r#"
+        SELECT count(*) AS "depth!",
+               count(*) FILTER (WHERE q.leased_by IS NOT NULL) AS "sending!",
+               count(*) FILTER (WHERE q.leased_by IS NULL AND q.due_at <= $2) AS "due!",
+               count(*) FILTER (WHERE q.attempts > 0) AS "again!",
+               min(q.due_at) FILTER (WHERE q.leased_by IS NULL AND q.due_at <= $2) AS due_since
+        FROM (SELECT x.leased_by, x.due_at, x.attempts FROM queue x WHERE x.tenant_id = $1 LIMIT $3) q
+        "#,
+        tenant.uuid(),
+        now,
+        MOST_COUNTED + 1,
+    )
+    .fetch_one(connection)
+    .await?)
+}

@@ -25,6 +25,12 @@ pub enum Revised {
     Streams,
     /// The addresses that mail leaves from.
     Ips,
+    /// Certificates by ACME.
+    Certificates,
+    /// What tenants are limited to.
+    Quotas,
+    /// Who has suppressions that are known by a hash alone.
+    Erasures,
 }
 
 impl Revised {
@@ -38,6 +44,9 @@ impl Revised {
             Revised::Webhooks => "webhooks",
             Revised::Streams => "streams",
             Revised::Ips => "ips",
+            Revised::Certificates => "certificates",
+            Revised::Quotas => "quotas",
+            Revised::Erasures => "erasures",
         }
     }
 }
@@ -61,6 +70,12 @@ pub struct Revisions {
     pub streams: i64,
     /// The addresses that mail leaves from.
     pub ips: i64,
+    /// Certificates by ACME.
+    pub certificates: i64,
+    /// What tenants are limited to.
+    pub quotas: i64,
+    /// Who has suppressions that are known by a hash alone.
+    pub erasures: i64,
 }
 
 /// What a process knows of the revisions, and as of when.
@@ -112,5 +127,8 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
         webhooks: value(Revised::Webhooks),
         streams: value(Revised::Streams),
         ips: value(Revised::Ips),
+        certificates: value(Revised::Certificates),
+        quotas: value(Revised::Quotas),
+        erasures: value(Revised::Erasures),
     })
 }

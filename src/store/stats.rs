@@ -83,12 +83,14 @@ pub async fn uncounted(
                p.delivery_id AS "delivery_id!",
                p.data ->> 'class' AS class, p.data -> 'hard' = 'true' AS hard, p.data -> 'first' = 'true' AS first,
                p.data -> 'machine' = 'true' AS machine, p.data -> 'smtp' ->> 'host' AS host,
-               substring(d.recipient from '[^@]*$') AS recipient_domain, m.sandbox AS "sandbox?",
-               m.stream AS "stream?", m.tags AS "tags?", substring(m.sender from '[^@]*$') AS sender_domain,
-               m.send_at AS "send_at?", m.handling -> 'template' ->> 'id' AS template
+               d.recipient AS "recipient?", m.sandbox AS "sandbox?", m.stream AS "stream?", m.tags AS "tags?",
+               m.sender AS "sender?", m.send_at AS "send_at?", m.handling -> 'template' ->> 'id' AS template
         FROM page p
-        LEFT JOIN deliveries d ON d.lane = p.lane AND d.id = p.delivery_id
-        LEFT JOIN messages m ON m.lane = p.lane AND m.id = message_of(p.delivery_id)
+        -- OFFSET 0: each is looked up by its key. Left to itself the planner may read a whole day instead.
+        LEFT JOIN LATERAL (SELECT x.recipient FROM deliveries x
+                           WHERE x.lane = p.lane AND x.id = p.delivery_id OFFSET 0) d ON true
+        LEFT JOIN LATERAL (SELECT y.sandbox, y.stream, y.tags, y.sender, y.send_at, y.handling FROM messages y
+                           WHERE y.lane = p.lane AND y.id = message_of(p.delivery_id) OFFSET 0) m ON true
         "#,
         after.txid,
         after.id,
@@ -106,11 +108,11 @@ pub async fn uncounted(
             *last = position;
         }
         let delivery: DeliveryId = Id::from_uuid(row.delivery_id);
-        let message = row.stream.zip(row.tags).zip(row.sender_domain).filter(|_| row.sandbox == Some(false));
+        let message = row.stream.zip(row.tags).zip(row.sender).filter(|_| row.sandbox == Some(false));
         let Ok(kind) = row.kind.parse() else { continue };
         // Mail that came in has no message.
         let received = || (kind == EventType::Received).then(Default::default);
-        let Some(((stream, tags), sender_domain)) = message.or_else(received) else { continue };
+        let Some(((stream, tags), sender)) = message.or_else(received) else { continue };
         uncounted.facts.push(Fact {
             tenant: Id::from_uuid(row.tenant_id),
             kind,
@@ -119,8 +121,8 @@ pub async fn uncounted(
             since: row.send_at.unwrap_or_else(|| delivery.born()),
             stream,
             tags,
-            sender_domain: sender_domain.to_ascii_lowercase(),
-            recipient_domain: row.recipient_domain.unwrap_or_default().to_ascii_lowercase(),
+            sender_domain: domain_of(&sender),
+            recipient_domain: domain_of(&row.recipient.unwrap_or_default()),
             template: row.template,
             class: row.class,
             hard: row.hard.unwrap_or(false),
@@ -130,6 +132,11 @@ pub async fn uncounted(
         });
     }
     Ok(uncounted)
+}
+
+/// What stands after the last `@`, in lower case.
+fn domain_of(address: &str) -> String {
+    address.rsplit('@').next().unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Adds to the counters, in the transaction that moves the cursor.

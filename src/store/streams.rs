@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::domain::delivery::Priority;
 use crate::domain::handling::Tracking;
 use crate::domain::id::{Id, StreamId, TenantId};
-use crate::domain::stream::{Stream, StreamKind, UnknownStreams};
+use crate::domain::stream::{Stream, StreamKind, UnknownStreams, Watched};
 use crate::domain::submission::StreamName;
 
 use super::StoreError;
@@ -21,6 +21,7 @@ struct Row {
     priority: i16,
     track_opens: bool,
     track_clicks: bool,
+    tracking_decides: bool,
     created_at: OffsetDateTime,
 }
 
@@ -35,6 +36,7 @@ impl Row {
             kind: self.kind.parse::<StreamKind>().ok()?,
             priority: Priority::from_number(self.priority),
             tracking: Tracking { opens: self.track_opens, clicks: self.track_clicks },
+            watched: if self.tracking_decides { Watched::ByStream } else { Watched::ByDomain },
             created_at: self.created_at,
         })
     }
@@ -47,8 +49,9 @@ impl Row {
 pub async fn insert(connection: &mut PgConnection, stream: &Stream) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
-        INSERT INTO streams (tenant_id, id, name, title, kind, priority, track_opens, track_clicks, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        INSERT INTO streams (tenant_id, id, name, title, kind, priority, track_opens, track_clicks, created_at,
+                             tracking_decides)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         "#,
         stream.tenant.uuid(),
         stream.id.uuid(),
@@ -59,6 +62,7 @@ pub async fn insert(connection: &mut PgConnection, stream: &Stream) -> Result<()
         stream.tracking.opens,
         stream.tracking.clicks,
         stream.created_at,
+        stream.decides_tracking(),
     )
     .execute(connection)
     .await?;
@@ -72,7 +76,8 @@ pub async fn insert(connection: &mut PgConnection, stream: &Stream) -> Result<()
 pub async fn update(connection: &mut PgConnection, stream: &Stream) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
-        UPDATE streams SET title = $3, kind = $4, priority = $5, track_opens = $6, track_clicks = $7
+        UPDATE streams SET title = $3, kind = $4, priority = $5, track_opens = $6, track_clicks = $7,
+            tracking_decides = $8
         WHERE tenant_id = $1 AND id = $2
         "#,
         stream.tenant.uuid(),
@@ -82,6 +87,7 @@ pub async fn update(connection: &mut PgConnection, stream: &Stream) -> Result<()
         stream.priority.number(),
         stream.tracking.opens,
         stream.tracking.clicks,
+        stream.decides_tracking(),
     )
     .execute(connection)
     .await?;
@@ -100,7 +106,7 @@ pub async fn find(
     let row = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, name, title, kind, priority, track_opens, track_clicks, created_at
+        SELECT id, tenant_id, name, title, kind, priority, track_opens, track_clicks, tracking_decides, created_at
         FROM streams WHERE tenant_id = $1 AND id = $2 FOR UPDATE
         "#,
         tenant.uuid(),
@@ -124,7 +130,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, name, title, kind, priority, track_opens, track_clicks, created_at
+        SELECT id, tenant_id, name, title, kind, priority, track_opens, track_clicks, tracking_decides, created_at
         FROM streams WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
         "#,
         tenant.uuid(),
@@ -144,7 +150,7 @@ pub async fn of_all_tenants(connection: &mut PgConnection) -> Result<Vec<Stream>
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, name, title, kind, priority, track_opens, track_clicks, created_at
+        SELECT id, tenant_id, name, title, kind, priority, track_opens, track_clicks, tracking_decides, created_at
         FROM streams ORDER BY tenant_id, id
         "#,
     )

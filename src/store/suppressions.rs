@@ -1,5 +1,7 @@
 //! Suppressions: addresses not to mail.
 
+use std::collections::HashSet;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -90,6 +92,25 @@ pub async fn of_address(
     .fetch_optional(connection)
     .await?;
     Ok(row.and_then(Row::suppression))
+}
+
+/// Those of these texts that are on a tenant's list, for whichever stream.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn among(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    addresses: &[String],
+) -> Result<HashSet<String>, StoreError> {
+    let known = sqlx::query_scalar!(
+        "SELECT address FROM suppressions WHERE tenant_id = $1 AND address = ANY ($2)",
+        tenant.uuid(),
+        addresses,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(known.into_iter().collect())
 }
 
 /// One entry of a tenant's list.

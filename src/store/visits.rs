@@ -58,8 +58,12 @@ pub async fn append(connection: &mut PgConnection, visits: &[Visited]) -> Result
                    NOT v.by_machine AND (o.at IS NULL OR v.at < o.at + interval '1 second') AS too_soon
             FROM unnest($1::smallint[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[], $6::bool[], $7::text[])
                 AS v (lane, delivery_id, type, id, at, by_machine, data)
-            JOIN deliveries d ON d.lane = v.lane AND d.id = v.delivery_id
-            LEFT JOIN outcomes o ON o.lane = v.lane AND o.delivery_id = v.delivery_id AND o.ordinal = 0
+            -- OFFSET 0: each is looked up by its key, whatever the planner believes of the day's tables.
+            CROSS JOIN LATERAL (SELECT x.tenant_id FROM deliveries x
+                                WHERE x.lane = v.lane AND x.id = v.delivery_id OFFSET 0) d
+            LEFT JOIN LATERAL (SELECT y.at FROM outcomes y
+                               WHERE y.lane = v.lane AND y.delivery_id = v.delivery_id AND y.ordinal = 0
+                               OFFSET 0) o ON true
         ),
         -- The first by a person: in this batch, and of all that there are.
         placed AS (

@@ -8,7 +8,7 @@ use crate::domain::identity::senders::Standing;
 use crate::domain::key::KeyMode;
 use crate::domain::submission::{Content, MAX_AHEAD, MAX_TTL, MIN_TTL, Parts, Sending, Submission};
 
-use super::{Caller, Limits, Rejected, Violation};
+use super::{By, Caller, Limits, Rejected, Violation};
 
 /// Who may send as whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +81,7 @@ pub(super) fn check_sender(
     domain: &str,
     pointer: &str,
 ) -> Result<(), Rejected> {
-    if caller.key.is_none() {
-        // postroad itself, which writes notices as the host that it is.
+    if caller.by == By::Postroad {
         return Ok(());
     }
     if !caller.limits.allows_domain(domain) {

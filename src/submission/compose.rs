@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use crate::domain::blueprint::Blueprint;
 use crate::domain::delivery::Role;
-use crate::domain::handling::{Form as StoredForm, Handling, Transport};
+use crate::domain::handling::{Form as StoredForm, Handling, Tracking, Transport, Unsubscribe};
 use crate::domain::handoff::Outgoing;
 use crate::domain::id::{Lane, MessageId, TemplateId};
 use crate::domain::message::{Addresses, NewDelivery, NewMessage};
@@ -21,6 +21,7 @@ use crate::store::blueprint::blueprint_octets;
 
 use super::check::{Checked, check_sender};
 use super::render::Sources;
+use super::streams::watch_by_domain;
 use super::{Caller, Limits, Rejected, Violation, personal, render};
 
 /// What composing gives, whichever way the content came.
@@ -57,6 +58,9 @@ pub(super) fn compose(
     if form.raw.len() > limits.max_message_bytes {
         return Err(Rejected::too_large(limits.max_message_bytes));
     }
+    if let Some(sender) = limits.senders.find(caller.tenant, form.from.address.domain()) {
+        watch_by_domain(&sender, &mut submission.options);
+    }
     let demanded = demanded(caller, limits, form.from.address.domain());
     submission.options.handling.transport = submission.options.handling.transport.or(demanded);
     Ok(message(caller, submission, form, id))
@@ -75,18 +79,19 @@ fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -
         personal => personal::deliveries(personal, id),
     };
     let options = submission.options;
+    let passed_on_by = options.handling.passed_on_by.clone();
     let handling = Handling {
         form: if form.blueprint.is_some() { StoredForm::Blueprint } else { StoredForm::Finished },
         template: form.template.or(options.handling.template),
-        ..options.handling
+        ..own_wishes(options.handling)
     };
     NewMessage {
-        key: caller.key,
+        key: caller.by.key(),
         outgoing: Arc::new(Outgoing {
             id,
             tenant: caller.tenant,
             stream: options.stream.as_str().to_owned(),
-            sender_domain: form.from.address.domain().to_owned(),
+            sender_domain: passed_on_by.unwrap_or_else(|| form.from.address.domain().to_owned()),
             raw: Bytes::from(form.raw),
             blueprint: form.blueprint,
             needs_smtputf8: form.needs_smtputf8,
@@ -107,6 +112,16 @@ fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -
         ttl: options.ttl,
         sending: options.sending,
         deliveries,
+    }
+}
+
+/// What a stream has for its mail does not touch what somebody else wrote.
+fn own_wishes(handling: Handling) -> Handling {
+    match handling.passed_on_by {
+        Some(_) => {
+            Handling { tracking: Tracking::default(), unsubscribe: Unsubscribe::default(), ..handling }
+        }
+        None => handling,
     }
 }
 
@@ -133,6 +148,7 @@ fn deliveries(submission: &Submission, addresses: &Addresses, id: MessageId) -> 
             role: role(given, recipient),
             recipient: recipient.clone(),
             particulars: submission.recipients.particulars.get(&recipient.key()).cloned().unwrap_or_default(),
+            suppressed_as: None,
         })
         .collect()
 }

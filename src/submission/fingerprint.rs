@@ -99,6 +99,7 @@ impl Canon {
         self.count(1);
         match of {
             Words::Inline => self.text("inline"),
+            Words::Tokens => self.text("tokens"),
             // A template is known by its name, whatever it is published as meanwhile.
             Words::Template(selection) => self.text(&format!("template {selection:?}")),
             Words::Stored(source) => self.text(&format!("stored {source:?}")),

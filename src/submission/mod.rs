@@ -6,11 +6,13 @@
 mod check;
 mod compose;
 mod fingerprint;
+pub mod hashed;
 mod idempotency;
 pub mod intake;
 mod lanes;
 pub mod own;
 mod personal;
+pub mod quotas;
 mod rejected;
 mod render;
 pub mod resend;
@@ -23,17 +25,19 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::clock::Clock;
-use crate::domain::id::{DeliveryId, KeyId, MessageId, TenantId};
+use crate::domain::id::{DeliveryId, KeyId, MessageId, TenantId, UserId};
 use crate::domain::identity::senders::Senders;
 use crate::domain::key::{KeyLimits, KeyMode};
 use crate::domain::message::NewMessage;
-use crate::domain::submission::Submission;
+use crate::domain::submission::{Sending, Submission};
 use crate::store::accept::NewIdempotency;
 use crate::store::{Database, StoreError};
 
 pub use check::SenderPolicy;
+pub use hashed::Hashed;
 pub use idempotency::IdempotencyKey;
 pub use lanes::Lanes;
+pub use quotas::Quotas;
 pub use rejected::{Rejected, Rejection, Violation};
 pub use streams::Streams;
 
@@ -46,12 +50,33 @@ use render::Sources;
 pub struct Caller {
     /// For which tenant.
     pub tenant: TenantId,
-    /// With which key; `None`: postroad itself.
-    pub key: Option<KeyId>,
+    /// Who is behind it.
+    pub by: By,
     /// Whether what it sends leaves the house.
     pub mode: KeyMode,
     /// What the key is restricted to.
     pub limits: KeyLimits,
+}
+
+/// Who is behind a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// A program with this key.
+    Key(KeyId),
+    /// Somebody at the dashboard.
+    Person(UserId),
+    /// postroad itself, which writes as the host that it is, and may.
+    Postroad,
+}
+
+impl By {
+    /// The key, if it was one.
+    pub fn key(self) -> Option<KeyId> {
+        match self {
+            By::Key(key) => Some(key),
+            By::Person(_) | By::Postroad => None,
+        }
+    }
 }
 
 /// What is asked for in one call.
@@ -61,6 +86,17 @@ pub struct Request {
     pub items: Vec<Result<Submission, Rejected>>,
     /// The caller's key, if it gave one.
     pub key: Option<IdempotencyKey>,
+    /// What stands and falls together.
+    pub unit: Unit,
+}
+
+/// What of a call stands and falls together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Each mail for itself.
+    Each,
+    /// All of them.
+    All,
 }
 
 /// What became of a call.
@@ -106,9 +142,15 @@ pub enum BornState {
 /// Why a call could not be answered. What is wrong with single mails is in the answer's items.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
+    /// Some mails of a call that stands and falls as a whole, by their place. Nothing of it was stored.
+    #[error("{} mails of the call cannot be accepted", .0.len())]
+    Refused(Vec<(usize, Rejected)>),
     /// The key was used with other content.
     #[error("this Idempotency-Key was used with another request")]
     KeyReused,
+    /// A limit of the tenant is reached. Nothing of this call was stored.
+    #[error("a limit of this tenant is reached")]
+    Quota(quotas::Exceeded),
     /// More is coming in than is being stored. Nothing of this call was stored.
     #[error("more mail is coming in than can be stored")]
     Busy,
@@ -141,6 +183,10 @@ pub struct Accept {
     pub lanes: Lanes,
     /// Group commit.
     pub intake: Intake,
+    /// How much may come in.
+    pub quotas: Quotas,
+    /// Who is known by a hash alone.
+    pub hashed: Hashed,
     /// For answers given earlier.
     pub database: Database,
 }
@@ -158,13 +204,82 @@ impl Accept {
     pub async fn accept(&self, caller: &Caller, request: Request) -> Result<Answer, AcceptError> {
         let fingerprint = request.key.as_ref().map(|_| fingerprint::of(caller.mode, &request.items));
         let now = self.clock.now();
+        let unit = request.unit;
         let sources = Sources::read(&self.database, caller.tenant, &request.items).await?;
         let items = self.compose_all(caller, request, sources, now).await;
-        let (key, items) = (items.key, items.composed);
-        let Some((key, fingerprint)) = key.zip(fingerprint) else {
-            return self.store_once(items, None).await.map(|answer| answer.expect_stored());
+        let (key, mut items) = (items.key.zip(fingerprint), items.composed);
+        self.hashed.apply(&self.database, caller.tenant, &mut items).await?;
+        if unit == Unit::All {
+            self.all_or_none(caller, &mut items)?;
+        }
+        let spent = match self.spend(caller, &mut items, now).await? {
+            Ok(spent) => spent,
+            Err(exceeded) => return self.refuse(caller, key, exceeded).await,
         };
-        self.store_keyed(caller, items, key, fingerprint).await
+        let answer = match key {
+            None => self.store_once(items, None).await.map(|answer| answer.expect_stored()),
+            Some((key, fingerprint)) => self.store_keyed(caller, items, key, fingerprint).await,
+        };
+        let is_new = match &answer {
+            Ok(answer) => !answer.replayed,
+            // Nobody knows whether it was stored.
+            Err(error) => matches!(error, AcceptError::Store(StoreError::Unavailable(_))),
+        };
+        if !is_new {
+            self.quotas.put_back(caller.tenant, spent).await;
+        }
+        answer
+    }
+
+    /// Whether all mails of a call can be accepted.
+    fn all_or_none(
+        &self,
+        caller: &Caller,
+        items: &mut [Result<NewMessage, Rejected>],
+    ) -> Result<(), AcceptError> {
+        if caller.key.is_some() {
+            self.quotas.fit(caller.tenant, items);
+        }
+        let refused = (0..).zip(items.iter());
+        let refused: Vec<(usize, Rejected)> =
+            refused.filter_map(|(place, item)| Some((place, item.as_ref().err()?.clone()))).collect();
+        if refused.is_empty() { Ok(()) } else { Err(AcceptError::Refused(refused)) }
+    }
+
+    /// Spends of the tenant's limits. What postroad itself sends does not count, nor does what never leaves.
+    async fn spend(
+        &self,
+        caller: &Caller,
+        items: &mut [Result<NewMessage, Rejected>],
+        now: OffsetDateTime,
+    ) -> Result<Result<quotas::Spent, quotas::Exceeded>, AcceptError> {
+        if caller.key.is_none() {
+            return Ok(Ok(quotas::Spent::default()));
+        }
+        self.quotas.fit(caller.tenant, items);
+        let counting = || items.iter().flatten().filter(|message| message.sending == Sending::Real);
+        let recipients: usize = counting().map(|message| message.deliveries.len()).sum();
+        let amounts = (counting().count() as i64, recipients as i64);
+        Ok(self.quotas.spend(caller.tenant, amounts, now).await?)
+    }
+
+    /// A limit is reached; but what was accepted before under the same key is answered as it was.
+    async fn refuse(
+        &self,
+        caller: &Caller,
+        key: Option<(IdempotencyKey, [u8; 32])>,
+        exceeded: quotas::Exceeded,
+    ) -> Result<Answer, AcceptError> {
+        if let Some((key, fingerprint)) = key {
+            let lane = self.lanes.of_key(caller.tenant, &key);
+            let earlier = idempotency::earlier(&self.database, caller.tenant, lane, &key, self.clock.now());
+            if let Earlier::Is { fingerprint: theirs, answer, at } = earlier.await?
+                && theirs == fingerprint
+            {
+                return self.replay(caller.tenant, &answer, at).await;
+            }
+        }
+        Err(AcceptError::Quota(exceeded))
     }
 
     async fn compose_all(

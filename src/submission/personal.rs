@@ -1,12 +1,13 @@
 //! Mails of many recipients, each of its own: everything is rendered for everyone once, to find what is wrong before
 //! anything is accepted, and then only the blueprint is kept.
 
-use crate::domain::blueprint::{Blueprint, BlueprintError, Template, Wording};
+use crate::domain::blueprint::{Blueprint, BlueprintError, Marked, Template, Wording};
 use crate::domain::handling::{OwnMail, Particulars};
 use crate::domain::id::{MessageId, TemplateId};
 use crate::domain::message::NewDelivery;
-use crate::domain::submission::{Parts, Personal};
+use crate::domain::submission::{Parts, Personal, Words};
 use crate::mail::{Mailbox, text};
+use crate::render::tokens::Tokens;
 use crate::render::{Filled, Rendered};
 
 use super::render::{self, Sources};
@@ -32,19 +33,14 @@ pub(super) fn wording(
     parts: &Parts,
     sources: &Sources,
 ) -> Result<(Wording, Option<TemplateId>, Pointers<'static>), Rejected> {
+    const NOWHERE: Pointers<'static> = Pointers { variables: "", template: None, parts: "" };
     let Some(rendering) = &parts.rendering else {
-        let contents = Rendered {
-            subject: parts.subject.clone(),
-            text: parts.text.clone(),
-            html: parts.html.clone(),
-            amp: None,
-        };
-        return Ok((
-            Wording::Verbatim(contents),
-            None,
-            Pointers { variables: "", template: None, parts: "" },
-        ));
+        return Ok((Wording::Verbatim(render::verbatim(parts)), None, NOWHERE));
     };
+    if let Words::Tokens = &rendering.of {
+        let marked = Marked { contents: render::verbatim(parts), variables: rendering.variables.clone() };
+        return Ok((Wording::Tokens(Box::new(marked)), None, NOWHERE));
+    }
     let origin = render::origin(parts, rendering, sources)?;
     let template = Template::new(origin.source, rendering.variables.clone());
     template.compiled().map_err(|faults| Rejected::invalid(violations(faults, origin.pointers)))?;
@@ -65,6 +61,7 @@ pub(super) fn examine(
     }
     let (subject, largest) = match &blueprint.wording {
         Wording::Verbatim(contents) => (contents.subject.clone(), Some((0, contents.clone()))),
+        Wording::Tokens(marked) => return examine_tokens(blueprint, marked, message, personal, found),
         Wording::Template(template) => {
             let mut inspection = Inspection { template, sources, pointers, finished: 0, found: &mut found };
             inspection.all(personal)?
@@ -77,6 +74,46 @@ pub(super) fn examine(
     let own = OwnMail { ordinal: 1, to: personal[index].to.clone(), cc: personal[index].cc.clone() };
     let octets = blueprint.write(message, &own, &contents).map_err(|error| refused(&error))?;
     Ok(Examined { subject, largest: octets.len() })
+}
+
+/// As [`examine`], where tokens are filled in: cheap enough to be done for everyone.
+fn examine_tokens(
+    blueprint: &Blueprint,
+    marked: &Marked,
+    message: MessageId,
+    personal: &[Personal],
+    mut found: Vec<Violation>,
+) -> Result<Examined, Rejected> {
+    let mut subject = None;
+    let mut largest: Option<(usize, Rendered, Tokens)> = None;
+    for (index, own) in personal.iter().enumerate() {
+        let tokens = marked.tokens(&own.variables);
+        let variables = format!("/recipients/{index}/variables");
+        let contents = tokens.fill_all(&marked.contents);
+        found.extend(render::bad_subject(&contents.subject, &variables));
+        if let Err(error) = blueprint.headers_with(&tokens) {
+            found.push(Violation::new(variables, "invalid_header", error.to_string()));
+        }
+        if found.len() >= MAX_TOLD {
+            break;
+        }
+        subject.get_or_insert_with(|| contents.subject.clone());
+        if largest.as_ref().is_none_or(|(_, most, _)| size(&contents) > size(most)) {
+            largest = Some((index, contents, tokens));
+        }
+    }
+    if !found.is_empty() {
+        return Err(Rejected::invalid(found));
+    }
+    let subject = subject.unwrap_or_default();
+    let Some((index, contents, tokens)) = largest else { return Ok(Examined { subject, largest: 0 }) };
+    let own = OwnMail { ordinal: 1, to: personal[index].to.clone(), cc: personal[index].cc.clone() };
+    let octets = blueprint.write_with(message, &own, &contents, &tokens).map_err(|error| refused(&error))?;
+    Ok(Examined { subject, largest: octets.len() })
+}
+
+fn size(contents: &Rendered) -> usize {
+    [&contents.text, &contents.html].into_iter().flatten().map(String::len).sum()
 }
 
 struct Inspection<'a> {
@@ -184,6 +221,7 @@ pub(super) fn deliveries(personal: &[Personal], message: MessageId) -> Vec<NewDe
                     own: Some(OwnMail { ordinal: mail, to: own.to.clone(), cc: own.cc.clone() }),
                     ..Particulars::default()
                 },
+                suppressed_as: None,
             });
         }
     }

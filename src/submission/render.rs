@@ -13,6 +13,7 @@ use crate::domain::id::{TemplateId, TenantId};
 use crate::domain::submission::{Content, Parts, Rendering, Submission, Words};
 use crate::domain::template::Selection;
 use crate::mail::text;
+use crate::render::tokens::Tokens;
 use crate::render::{Bodies, Compiled, Fault, Filled, Rendered, Source};
 use crate::store::{Database, StoreError};
 
@@ -93,7 +94,7 @@ fn selection(submission: &Submission) -> Option<&Selection> {
     let Content::Parts(Parts { rendering: Some(rendering), .. }) = &submission.content else { return None };
     match &rendering.of {
         Words::Template(selection) => Some(selection),
-        Words::Inline | Words::Stored(_) => None,
+        Words::Inline | Words::Tokens | Words::Stored(_) => None,
     }
 }
 
@@ -123,8 +124,15 @@ pub(super) fn origin(parts: &Parts, rendering: &Rendering, sources: &Sources) ->
             }
         }
         Words::Stored(source) => Origin { template: None, source: (**source).clone(), pointers: INLINE },
-        Words::Inline => Origin { template: None, source: inline(parts), pointers: INLINE },
+        // Who fills in tokens asks for no source.
+        Words::Inline | Words::Tokens => Origin { template: None, source: inline(parts), pointers: INLINE },
     })
+}
+
+/// The contents as they were given.
+pub(super) fn verbatim(parts: &Parts) -> Rendered {
+    let Parts { subject, text, html, .. } = parts;
+    Rendered { subject: subject.clone(), text: text.clone(), html: html.clone(), amp: None }
 }
 
 fn inline(parts: &Parts) -> Source {
@@ -144,6 +152,11 @@ pub(super) fn once(
     sources: &Sources,
 ) -> Result<(Option<TemplateId>, Rendered), Rejected> {
     let refused = |faults, pointers| Rejected::invalid(violations(faults, pointers));
+    if let Words::Tokens = &rendering.of {
+        let filled = Tokens::new(&rendering.variables).fill_all(&verbatim(parts));
+        let bad = bad_subject(&filled.subject, INLINE.variables);
+        return bad.map_or(Ok((None, filled)), |violation| Err(Rejected::invalid(vec![violation])));
+    }
     if let Words::Template(selection) = &rendering.of {
         let selected = sources.get(selection)?;
         let compiled = selected.compiled.get_or_init(|| Compiled::new(&selected.source));

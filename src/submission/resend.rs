@@ -4,12 +4,12 @@
 use bytes::Bytes;
 use time::Duration;
 
-use crate::domain::blueprint::{Blueprint, Wording};
+use crate::domain::blueprint::{Blueprint, Marked, Wording};
 use crate::domain::delivery::{Priority, Role};
 use crate::domain::handling::{Form, Handling, Particulars};
 use crate::domain::id::{MessageId, TenantId};
 use crate::domain::submission::{
-    Content, Options, Parts, Personal, Recipients, Rendering, Sending, StreamName, Submission, Words,
+    Content, Options, Parts, Personal, Recipients, Rendering, Sending, StreamName, Submission, Watch, Words,
 };
 use crate::mail::{CustomHeaders, EmailAddress, Mailbox, identity};
 use crate::render::Rendered;
@@ -18,7 +18,7 @@ use crate::store::blueprint::blueprint;
 use crate::store::messages::{self, MessageRow};
 use crate::store::recipients::{self, Recipient};
 
-use super::{Accept, AcceptError, Answer, Caller, Request};
+use super::{Accept, AcceptError, Answer, Caller, Request, Unit};
 
 /// What became of it.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub async fn resend(accept: &Accept, caller: &Caller, message: MessageId) -> Res
             None => return Ok(Resent::NoContent),
         },
     };
-    let request = Request { items: vec![Ok(submission)], key: None };
+    let request = Request { items: vec![Ok(submission)], key: None, unit: Unit::Each };
     accept.accept(caller, request).await.map(Resent::Answer)
 }
 
@@ -91,6 +91,11 @@ fn personal(blueprint: Blueprint, recipients: Vec<Recipient>, options: Options) 
     let parts = match wording {
         Wording::Verbatim(Rendered { subject, text, html, amp: _ }) => {
             Parts { subject, text, html, headers, attachments, rendering: None }
+        }
+        Wording::Tokens(marked) => {
+            let Marked { contents: Rendered { subject, text, html, amp: _ }, variables } = *marked;
+            let rendering = Some(Box::new(Rendering { of: Words::Tokens, variables }));
+            Parts { subject, text, html, headers, attachments, rendering }
         }
         Wording::Template(template) => {
             let of = Words::Stored(Box::new(template.source));
@@ -140,5 +145,7 @@ fn options(row: &MessageRow) -> Options {
         entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
     // Whoever handed it in first awaits no notices about what somebody else sends again.
     options.handling = Handling { envelope: None, ..row.handling() };
+    // What is watched was decided when it was accepted.
+    options.watch = Watch::AsSaid;
     options
 }

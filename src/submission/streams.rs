@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::domain::delivery::Priority;
 use crate::domain::handling::{Tracking, Transport, Unsubscribe};
 use crate::domain::id::TenantId;
+use crate::domain::identity::senders::SenderDomain;
 use crate::domain::stream::{BROADCAST, Stream, StreamKind};
-use crate::domain::submission::{Options, TRANSACTIONAL};
+use crate::domain::submission::{Options, TRANSACTIONAL, Watch};
 use crate::store::{Database, StoreError, streams, tenants};
 
 use super::Violation;
@@ -71,8 +72,9 @@ impl Streams {
             if options.priority == Priority::Normal {
                 options.priority = stream.priority;
             }
-            if options.handling.tracking == Tracking::default() {
+            if is_open(options) && stream.decides_tracking() {
                 options.handling.tracking = stream.tracking;
+                options.watch = Watch::AsSaid;
             }
         }
         options.handling.unsubscribe = match kind {
@@ -80,5 +82,17 @@ impl Streams {
             StreamKind::Transactional => Unsubscribe::None,
         };
         Ok(())
+    }
+}
+
+/// Whether nobody has said yet what is watched.
+fn is_open(options: &Options) -> bool {
+    options.watch == Watch::ByDefault && options.handling.tracking == Tracking::default()
+}
+
+/// What is watched of a mail of this sender domain, where neither the mail nor its stream says.
+pub(super) fn watch_by_domain(sender: &SenderDomain, options: &mut Options) {
+    if is_open(options) {
+        options.handling.tracking = sender.tracking;
     }
 }

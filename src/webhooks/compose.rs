@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::domain::account_notice;
 use crate::domain::event::Event;
 
 /// An event as every door shows it.
@@ -34,10 +35,11 @@ pub fn posted(event: &Event) -> Value {
 
 /// What is posted: its type, when it happened, and what is known of it.
 pub fn notice(kind: &str, at: OffsetDateTime, data: Value) -> Value {
-    json!({ "type": kind, "timestamp": moment(at), "data": data })
+    account_notice::posted(kind, at, data)
 }
 
-fn moment(moment: OffsetDateTime) -> String {
+/// A moment as the API writes it.
+pub fn moment(moment: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     // Fails only for years that no clock here reaches.
     moment.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_default()

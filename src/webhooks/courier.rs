@@ -10,16 +10,18 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::domain::event::Event;
-use crate::domain::id::{DeliveryId, EventId, PostId, WebhookId};
+use crate::domain::id::{DeliveryId, EventId, MessageId, PostId, WebhookId};
 use crate::domain::webhook::{next_call, retry_after};
+use crate::domain::webhook_format::Format;
 use crate::outbound::{Answer, Failure, TIMEOUT};
 use crate::store::calls::{self, CallResult, CallTerms, ClaimedCall};
+use crate::store::heads;
 use crate::store::posts::Post;
 use crate::store::{PgConnection, StoreError};
 
 use super::endpoint::{Endpoint, MOST_POSTS};
 use super::record::{Finished, Health};
-use super::{Webhooks, compose};
+use super::{Webhooks, formats};
 
 /// How long a claim lasts: what is not posted by then comes again.
 const LEASE: Duration = Duration::seconds(90);
@@ -76,7 +78,7 @@ struct Unit {
     calls: Vec<ClaimedCall>,
     reference: String,
     /// `None`: its events are not stored any more.
-    body: Option<Vec<u8>>,
+    body: Option<Value>,
     events: Vec<(DeliveryId, EventId)>,
 }
 
@@ -100,11 +102,45 @@ async fn claim(webhooks: &Webhooks, endpoint: &Endpoint) -> Result<Vec<Trip>, St
     }
     let mut connection = webhooks.database.serve().acquire().await?;
     let events = calls::load_events(&mut connection, &claimed).await?;
-    let bodies: HashMap<EventId, Value> =
-        events.iter().map(|event: &Event| (event.id, compose::posted(event))).collect();
-    let trips =
-        if endpoint.batch_size > 1 { one_trip(claimed, &bodies) } else { by_message(claimed, &bodies) };
+    let bodies = bodies(&mut connection, endpoint, &events).await?;
+    let trips = if endpoint.batch_size > 1 {
+        one_trip(endpoint.format, claimed, &bodies)
+    } else {
+        by_message(endpoint.format, claimed, &bodies)
+    };
     Ok(trips.into_iter().map(|units| Trip { units, lease_until: terms.lease_until, room }).collect())
+}
+
+/// The events in the webhook's shape. Those that it has no word for are left out.
+async fn bodies(
+    connection: &mut PgConnection,
+    endpoint: &Endpoint,
+    events: &[Event],
+) -> Result<HashMap<EventId, Value>, StoreError> {
+    let heads = match endpoint.format {
+        Format::Postroad => HashMap::new(),
+        _ => {
+            let of_mail = events.iter().filter(|event| event.inbound().is_none());
+            let mut messages: Vec<MessageId> = of_mail.map(Event::message).collect();
+            messages.sort_unstable();
+            messages.dedup();
+            heads::of_messages(connection, endpoint.tenant, &messages).await?
+        }
+    };
+    let shown = events.iter().filter_map(|event| {
+        let body = formats::posted(endpoint.format, event, heads.get(&event.message()))?;
+        Some((event.id, body))
+    });
+    Ok(shown.collect())
+}
+
+/// What is posted of a call. Notices about the account are ours alone.
+fn body_of(format: Format, call: &ClaimedCall, bodies: &HashMap<EventId, Value>) -> Option<Value> {
+    match &call.notice {
+        Some(notice) if format == Format::Postroad => serde_json::from_str(notice).ok(),
+        Some(_) => None,
+        None => bodies.get(&call.event).cloned(),
+    }
 }
 
 async fn batch(
@@ -119,7 +155,11 @@ async fn batch(
     Ok(again)
 }
 
-fn by_message(claimed: Vec<ClaimedCall>, bodies: &HashMap<EventId, Value>) -> Vec<VecDeque<Unit>> {
+fn by_message(
+    format: Format,
+    claimed: Vec<ClaimedCall>,
+    bodies: &HashMap<EventId, Value>,
+) -> Vec<VecDeque<Unit>> {
     let mut trips: Vec<VecDeque<Unit>> = Vec::new();
     let mut places = HashMap::new();
     for call in claimed {
@@ -127,10 +167,7 @@ fn by_message(claimed: Vec<ClaimedCall>, bodies: &HashMap<EventId, Value>) -> Ve
             trips.push(VecDeque::new());
             trips.len() - 1
         });
-        let body = match &call.notice {
-            Some(notice) => Some(notice.clone().into_bytes()),
-            None => bodies.get(&call.event).map(|body| body.to_string().into_bytes()),
-        };
+        let body = body_of(format, &call, bodies).map(|body| formats::body(format, vec![body], false));
         trips[place].push_back(Unit {
             reference: call.event.to_string(),
             body,
@@ -141,18 +178,16 @@ fn by_message(claimed: Vec<ClaimedCall>, bodies: &HashMap<EventId, Value>) -> Ve
     trips
 }
 
-fn one_trip(claimed: Vec<ClaimedCall>, bodies: &HashMap<EventId, Value>) -> Vec<VecDeque<Unit>> {
+fn one_trip(
+    format: Format,
+    claimed: Vec<ClaimedCall>,
+    bodies: &HashMap<EventId, Value>,
+) -> Vec<VecDeque<Unit>> {
     let Some(first) = claimed.first() else { return Vec::new() };
     // The first event of a batch may be posted again in another one: its place tells them apart.
     let reference = format!("{}-{}", first.event, first.batch.unwrap_or(first.seq));
-    let list: Vec<Value> = claimed
-        .iter()
-        .filter_map(|call| match &call.notice {
-            Some(notice) => serde_json::from_str(notice).ok(),
-            None => bodies.get(&call.event).cloned(),
-        })
-        .collect();
-    let body = (!list.is_empty()).then(|| Value::Array(list).to_string().into_bytes());
+    let list: Vec<Value> = claimed.iter().filter_map(|call| body_of(format, call, bodies)).collect();
+    let body = (!list.is_empty()).then(|| formats::body(format, list, true));
     vec![VecDeque::from([Unit { reference, body, events: events_of(&claimed), calls: claimed }])]
 }
 
@@ -189,22 +224,18 @@ async fn carry(webhooks: Arc<Webhooks>, endpoint: Arc<Endpoint>, slots: Arc<Sema
 /// Posts one request. False: what comes after it must wait.
 async fn post(webhooks: &Webhooks, endpoint: &Endpoint, unit: Unit) -> bool {
     let now = webhooks.clock.now();
-    let Some(body) = &unit.body else {
+    let Some(body) = unit.body else {
         let calls = unit.calls.iter().map(|call| result(call, None, 0)).collect();
         webhooks.tell(Finished { calls, post: None, health: None });
         return true;
     };
-    let headers = [
-        ("content-type", "application/json".to_owned()),
-        ("webhook-id", unit.reference.clone()),
-        ("webhook-timestamp", now.unix_timestamp().to_string()),
-        ("webhook-signature", endpoint.sign(&unit.reference, now, body)),
-    ];
+    let (body, headers) = endpoint.dress(&unit.reference, now, body);
     let Ok(permit) = webhooks.posting.acquire().await else { return false };
     let began = std::time::Instant::now();
     let answered = webhooks.outbound.post(&endpoint.url, &headers, body.clone()).await;
     drop(permit);
-    let verdict = Verdict::of(&answered, unit.calls[0].attempts, unit.calls[0].seq, webhooks.clock.now());
+    let (attempts, seq) = (unit.calls[0].attempts, unit.calls[0].seq);
+    let verdict = Verdict::of(endpoint.format, &answered, attempts, seq, webhooks.clock.now());
     if verdict.health == Health::Well {
         endpoint.fares_well()
     } else {
@@ -227,7 +258,7 @@ async fn post(webhooks: &Webhooks, endpoint: &Endpoint, unit: Unit) -> bool {
         next_at: verdict.next_at,
         reference: unit.reference,
         events: unit.events,
-        request: logged(body),
+        request: logged(&body),
         response: answered.as_ref().map(|answer| logged(&answer.body)).unwrap_or_default(),
     };
     let health = Some((endpoint.id, verdict.health));
@@ -245,13 +276,23 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn of(answered: &Result<Answer, Failure>, attempts: i32, seq: i64, now: OffsetDateTime) -> Verdict {
+    fn of(
+        format: Format,
+        answered: &Result<Answer, Failure>,
+        attempts: i32,
+        seq: i64,
+        now: OffsetDateTime,
+    ) -> Verdict {
         let status = answered.as_ref().map_or(0, |answer| answer.status);
         match status {
             200..=299 => {
                 return Verdict { result: "delivered", next_at: None, health: Health::Well, pause: None };
             }
             410 => return Verdict { result: "failed", next_at: None, health: Health::Gone, pause: None },
+            // Its receiver does not want this one; others it does.
+            stop if format.gives_up_at(stop) => {
+                return Verdict { result: "failed", next_at: None, health: Health::Well, pause: None };
+            }
             _ => {}
         }
         let asked = answered.as_ref().ok().filter(|answer| matches!(answer.status, 429 | 503));

@@ -4,14 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use url::Url;
 use uuid::Uuid;
 
 use crate::domain::id::{TenantId, WebhookId};
 use crate::domain::webhook::WebhookSecret;
+use crate::domain::webhook_format::Format;
 use crate::seal::Subkey;
 use crate::store::webhooks::StoredWebhook;
+
+use super::sign::{self, Header, Posting};
 
 /// Requests under way at once, to one webhook.
 pub const MOST_POSTS: usize = 10;
@@ -31,6 +35,8 @@ pub struct Endpoint {
     pub url: Url,
     /// The most events in one request; 1: each alone.
     pub batch_size: i64,
+    /// In whose shape.
+    pub format: Format,
     secret: WebhookSecret,
     previous: Option<(WebhookSecret, OffsetDateTime)>,
     fare: Arc<Fare>,
@@ -53,6 +59,8 @@ impl Endpoint {
             seal.open(&owner, sealed).ok().and_then(|octets| WebhookSecret::from_octets(octets).ok())
         };
         let (secret, url) = (open(&stored.secret_sealed), Url::parse(&stored.url).ok());
+        // One of a newer binary, during an upgrade: that one posts to it.
+        let format: Format = stored.format.parse().ok()?;
         let Some((secret, url)) = secret.zip(url) else {
             tracing::error!(
                 webhook.id = owner,
@@ -69,14 +77,21 @@ impl Endpoint {
             tenant: stored.tenant,
             url,
             batch_size: stored.batch_size.into(),
+            format,
             secret,
             previous: stored.previous.and_then(|(sealed, until)| Some((open(&sealed)?, until))),
             fare: Arc::new(fare),
         })
     }
 
-    /// The header `webhook-signature`: one signature, two while a rotated secret still counts.
-    pub fn sign(&self, reference: &str, now: OffsetDateTime, body: &[u8]) -> String {
+    /// What is posted: the body in the webhook's shape, and its headers with the signature.
+    pub fn dress(&self, reference: &str, now: OffsetDateTime, body: Value) -> (Vec<u8>, Vec<Header>) {
+        let posting = Posting { format: self.format, reference, now };
+        sign::dress(posting, &self.secret, body, |octets| self.sign(reference, now, octets))
+    }
+
+    /// The signature of Standard Webhooks: one, two while a rotated secret still counts.
+    fn sign(&self, reference: &str, now: OffsetDateTime, body: &[u8]) -> String {
         let timestamp = now.unix_timestamp();
         let mut signature = self.secret.sign(reference, timestamp, body);
         if let Some((previous, _)) = self.previous.as_ref().filter(|(_, until)| now < *until) {

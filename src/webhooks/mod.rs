@@ -1,5 +1,5 @@
 //! Webhooks: events become calls (`dispatch`), calls become requests (`courier`), and what came of them is
-//! written down (`record`). Who may have what posted where is the account's affair (`account/webhooks`).
+//! written down (`record`). How events look is in `compose` and, in the shapes of other providers, in `formats` and `sign`. Who may have what posted where is the account's affair (`account/webhooks`).
 //!
 //! Invariant: an event becomes calls in the transaction that moves the reader past it, below the horizon of
 //! running transactions: none is missed, none is posted before it is committed, and each becomes a call once.
@@ -9,7 +9,9 @@ mod compose;
 mod courier;
 mod dispatch;
 mod endpoint;
+mod formats;
 mod record;
+mod sign;
 mod test;
 
 use std::collections::HashSet;
@@ -26,7 +28,9 @@ use crate::seal::Subkey;
 use crate::store::{Database, StoreError, calls};
 
 pub use compose::event;
+pub use formats::{number, posted};
 pub use record::Writer;
+pub use sign::verification_key;
 pub use test::{Tested, test};
 
 use endpoint::Endpoints;

@@ -7,16 +7,18 @@ use serde_json::json;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
-use crate::domain::id::{EventId, WebhookId};
+use crate::domain::account_notice::{Kind, NewNotice};
+use crate::domain::id::WebhookId;
 use crate::domain::webhook::PATIENCE;
+use crate::store::account_notices;
 use crate::store::audit::{self, Entry};
-use crate::store::calls::{self, CallResult, Notice};
+use crate::store::calls::{self, CallResult};
 use crate::store::posts::{self, Post};
 use crate::store::revisions::{self, Revised};
 use crate::store::webhooks::{self as store, Disabled};
 use crate::store::{Database, PgConnection, StoreError};
 
-use super::{Webhooks, compose};
+use super::Webhooks;
 
 /// What came of a request, or of not making it.
 #[derive(Debug)]
@@ -130,13 +132,24 @@ async fn tell_of(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = disabled.id.to_string();
-    let details = json!({ "url": disabled.url, "because": disabled.because });
+    let details = audit::changed(
+        json!({ "url": disabled.url, "enabled": true }),
+        json!({ "url": disabled.url, "enabled": false, "because": disabled.because }),
+    );
     tracing::warn!(webhook.id = target, because = disabled.because, "a webhook is disabled");
     let entry = Entry { actor: "postroad", ip: None, action: "webhook.disable", target: &target, details };
     audit::append(connection, disabled.tenant, entry, now).await?;
     let data = json!({ "webhook_id": target, "url": disabled.url, "because": disabled.because });
-    let body = compose::notice("webhook.disabled", now, data).to_string();
-    let notice = Notice { id: EventId::new(now), kind: "webhook.disabled", body: &body };
-    calls::add_notice(connection, disabled.tenant, &notice, now).await?;
+    let message = match disabled.because.as_str() {
+        "gone" => {
+            format!("The webhook {} says that it is gone: nothing is posted to it any more.", disabled.url)
+        }
+        _ => format!(
+            "The webhook {} has failed for five days: nothing is posted to it any more.",
+            disabled.url
+        ),
+    };
+    let notice = NewNotice { kind: Kind::WebhookDisabled, subject: &target, message: &message, data };
+    account_notices::raise(connection, disabled.tenant, &notice, now).await?;
     revisions::raise(connection, Revised::Webhooks).await
 }

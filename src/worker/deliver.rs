@@ -34,7 +34,7 @@ const SUSPECT_PATIENCE: Duration = Duration::from_secs(20);
 /// How often the room is fitted to what is delivered.
 const FIT_INTERVAL: Duration = Duration::from_millis(250);
 /// The room of a process that has not delivered anything yet, and the most it ever has.
-const LEAST_CAPACITY: usize = 1024;
+const LEAST_CAPACITY: usize = 4096;
 const MOST_CAPACITY: usize = 16_384;
 
 /// What the loops share.

@@ -2,11 +2,15 @@
 //! that tests call. What they do lives in `delivery`, `feedback` and `store`.
 
 pub mod alive;
+pub mod announce;
 pub mod apportion;
+pub mod certify;
 pub mod complain;
 pub mod deliver;
+pub mod erase;
 pub mod follow;
 pub mod guard;
+pub mod forward;
 pub mod listen;
 pub mod notify;
 pub mod post;

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::stats::Grain;
 use crate::store::{
-    Link, StoreError, calls, captured, domains, idempotency, inbound_calls, ips, mta_sts, nodes, partitions,
-    sites, stats,
+    Link, StoreError, account_notices, calls, captured, dmarc, domains, idempotency, inbound_calls, invitations,
+    ips, links, mta_sts, nodes, partitions, passkeys, sessions, sites, stats,
 };
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -26,6 +26,10 @@ const SITES: time::Duration = time::Duration::days(1);
 const WARMUPS: time::Duration = time::Duration::days(90);
 /// Calls of webhooks that are disabled: those that are enabled have none due for so long.
 const CALLS: time::Duration = time::Duration::days(5);
+/// Sessions, and links that work once, after their end.
+const SIGNED_OUT: time::Duration = time::Duration::days(7);
+/// Invitations after their end.
+const INVITED: time::Duration = time::Duration::days(30);
 const BATCH: i64 = 5000;
 
 /// What prunes.
@@ -99,11 +103,17 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
     let inbound_calls = inbound_calls::forget_older(connection, now - prune.content).await?;
     let captured = captured::prune(connection, CAPTURED, now - CAPTURED_FOR).await?;
     domains::forget_notes(connection, now - prune.history).await?;
+    dmarc::forget(connection, now - prune.figures).await?;
+    account_notices::forget(connection, (now - prune.history).date()).await?;
     let calls = calls::sweep(connection, now - CALLS).await?;
     nodes::forget(connection, now - NODES).await?;
     mta_sts::forget(connection, now).await?;
     sites::forget(connection, now - SITES).await?;
     ips::forget_warmups(connection, (now - WARMUPS).date()).await?;
+    sessions::forget(connection, now - SIGNED_OUT, now - prune.history).await?;
+    links::forget(connection, now - SIGNED_OUT).await?;
+    invitations::forget(connection, now - INVITED).await?;
+    passkeys::forget(connection, now).await?;
     let figures = forget_figures(prune, now).await?;
     Ok(Pruned { made, dropped, idempotency: forgotten, captured, inbound_calls, calls, figures })
 }

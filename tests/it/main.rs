@@ -2,16 +2,23 @@
 
 mod api;
 mod architecture;
+mod audit;
+mod compat;
+mod certificates;
 mod crash;
+mod dashboard;
 mod direct;
 mod doctor;
 mod embedded;
+mod erasures;
 mod faults;
 mod identity;
 mod inbound;
+mod notices;
 mod openapi;
 mod pacing;
 mod packaging;
+mod quotas;
 mod smtp;
 mod stats;
 mod store;

@@ -2,7 +2,7 @@
 //! [`validate_exchange`] holds answers against it, for the tests of the API.
 
 mod answers;
-mod routes;
+pub mod routes;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -14,6 +14,7 @@ use crate::domain::identity::records::KeyFacts;
 use crate::domain::identity::{KeyOrigin, KeyState};
 use crate::mail::dkim::{Algorithm, KeyPair};
 use crate::seal::{NoRandomness, Secret, Subkey};
+use crate::store::audit;
 use crate::store::domain_keys::{self, StoredKey};
 use crate::store::domains::{self, StoredDomain};
 use crate::store::{PgConnection, StoreError};
@@ -182,8 +183,8 @@ impl Domains {
         let message = "New keys were made. Publish their records: the old keys sign until they are found.";
         domains::note(&mut transaction, (tenant, id), "keys_made", message, now).await?;
         let selectors: Vec<&str> = made.iter().map(|made| made.key.facts.selector.as_str()).collect();
-        audited(&mut transaction, actor, &domain, "domain.rotate", json!({ "selectors": selectors }), now)
-            .await?;
+        let change = audit::made(json!({ "name": domain.name, "selectors": selectors }));
+        audited(&mut transaction, actor, &domain, "domain.rotate", change, now).await?;
         look_soon(&mut transaction, domain, now).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.find(tenant, id).await
@@ -216,7 +217,9 @@ impl Domains {
         made.store(&mut transaction, &self.seal, tenant).await?;
         let message = format!("The key {} was imported. It signs once its record is found.", facts.selector);
         domains::note(&mut transaction, (tenant, id), "key_imported", &message, now).await?;
-        let details = json!({ "selector": facts.selector, "algorithm": facts.algorithm.as_str() });
+        let details = audit::made(json!({
+            "name": domain.name, "selector": facts.selector, "algorithm": facts.algorithm.as_str(),
+        }));
         audited(&mut transaction, actor, &domain, "domain.import_key", details, now).await?;
         look_soon(&mut transaction, domain, now).await?;
         transaction.commit().await.map_err(StoreError::from)?;

@@ -5,18 +5,19 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use crate::account::Actor;
+use crate::domain::account_notice::{Kind, NewNotice};
 use crate::domain::id::{DomainId, TenantId};
-use crate::domain::identity::judge::Finding;
-use crate::domain::identity::records::{Need, Record};
+use crate::domain::identity::judge::{Finding, RecordStatus};
+use crate::domain::identity::records::{Need, Purpose, Record};
 use crate::domain::identity::schedule::{OVERLAP, next_check};
 use crate::domain::identity::settle::{Before, Settled, settle};
 use crate::domain::identity::{DomainStatus, KeyState};
 use crate::store::domain_keys::{self, StoredKey};
 use crate::store::domains::{self, StoredDomain};
-use crate::store::{PgConnection, StoreError};
+use crate::store::{PgConnection, StoreError, account_notices, audit};
 
 use super::lookup::look_up;
-use super::{DomainError, DomainView, Domains, audited, facts, not_looked_up, records};
+use super::{DomainError, DomainView, Domains, audited, facts, not_looked_up, records, shown};
 
 /// Why records are looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +130,7 @@ impl Conclusion<'_> {
         connection: &mut PgConnection,
         mut holder: StoredDomain,
     ) -> Result<(), StoreError> {
+        let before = shown(&holder);
         holder.status = DomainStatus::Pending;
         holder.failing_since = None;
         holder.check_due_at = None;
@@ -139,12 +141,15 @@ impl Conclusion<'_> {
             holder.name
         );
         domains::note(connection, place, "moved_away", &message, self.now).await?;
+        self.raise(connection, &holder, Kind::DomainMoved, &message).await?;
         let actor = Actor::postroad();
-        audited(connection, &actor, &holder, "domain.moved_away", json!({}), self.now).await?;
+        let change = audit::changed(before, shown(&holder));
+        audited(connection, &actor, &holder, "domain.moved_away", change, self.now).await?;
         let message = format!("{} was another tenant's until now.", self.domain.name);
         let place = (self.domain.tenant, self.domain.id);
         domains::note(connection, place, "moved_here", &message, self.now).await?;
-        audited(connection, self.actor, &self.domain, "domain.moved_here", json!({}), self.now).await
+        let change = audit::made(json!({ "name": self.domain.name }));
+        audited(connection, self.actor, &self.domain, "domain.moved_here", change, self.now).await
     }
 
     /// Which keys sign, which are published, and which are no longer needed. Says whether anything changed.
@@ -200,7 +205,14 @@ impl Conclusion<'_> {
     ) -> Result<(), StoreError> {
         let now = self.now;
         let domain = &mut self.domain;
-        let is_same = domain.status == settled.status && domain.returns == settled.returns;
+        let tracks = |found: &Finding| found.status == RecordStatus::Ok;
+        let tracking = self.looked.iter().find(|(record, _)| record.purpose == Purpose::Tracking);
+        let tracked = tracking.is_some_and(|(record, _)| {
+            domain.checks.of(record.kind.as_str(), &record.name, &record.value).is_some_and(tracks)
+        });
+        let is_same = domain.status == settled.status
+            && domain.returns == settled.returns
+            && tracked == tracking.is_some_and(|(_, found)| tracks(found));
         if settled.status.is_held() && !self.before.is_held() {
             domain.verified_at = Some(now);
         }
@@ -243,8 +255,31 @@ impl Conclusion<'_> {
         };
         let place = (self.domain.tenant, self.domain.id);
         domains::note(connection, place, kind, &message, self.now).await?;
-        let details = json!({ "was": self.before.as_str() });
+        let notice = match self.domain.status {
+            Failing => Some(Kind::DomainFailing),
+            Pending => Some(Kind::DomainLapsed),
+            Verified => None,
+        };
+        if let Some(notice) = notice {
+            self.raise(connection, &self.domain, notice, &message).await?;
+        }
+        let mut before = shown(&self.domain);
+        before["status"] = self.before.as_str().into();
+        let details = audit::changed(before, shown(&self.domain));
         audited(connection, self.actor, &self.domain, "domain.status", details, self.now).await
+    }
+
+    async fn raise(
+        &self,
+        connection: &mut PgConnection,
+        domain: &StoredDomain,
+        kind: Kind,
+        message: &str,
+    ) -> Result<(), StoreError> {
+        let subject = domain.id.to_string();
+        let data = json!({ "domain_id": subject, "name": domain.name, "status": domain.status.as_str() });
+        let notice = NewNotice { kind, subject: &subject, message, data };
+        account_notices::raise(connection, domain.tenant, &notice, self.now).await.map(drop)
     }
 
     fn wrong(&self) -> String {

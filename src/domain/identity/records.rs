@@ -109,6 +109,8 @@ pub struct Places {
     pub tracking: String,
 }
 
+/// What stands before a domain's name in that of its host for links and pixels.
+pub const TRACKING_LABEL: &str = "track";
 /// The MX preference that is suggested.
 const PREFERENCE: u16 = 10;
 
@@ -130,7 +132,7 @@ pub fn wanted(domain: &str, return_path: &str, keys: &[KeyFacts], places: &Place
     records.extend([
         advised(Purpose::Spf, RecordType::Txt, domain.to_owned(), spf),
         advised(Purpose::Dmarc, RecordType::Txt, format!("_dmarc.{domain}"), "v=DMARC1; p=none".to_owned()),
-        advised(Purpose::Tracking, RecordType::Cname, format!("track.{domain}"), places.tracking.clone()),
+        advised(Purpose::Tracking, RecordType::Cname, tracking_host(domain), places.tracking.clone()),
         advised(Purpose::Mx, RecordType::Mx, format!("in.{domain}"), places.host.clone()),
     ]);
     records
@@ -158,6 +160,11 @@ fn dkim(domain: &str, keys: &[KeyFacts], place: usize, key: &KeyFacts) -> Record
 
 /// An alias of the installation's return-path domain, so that its MX and SPF records hold for it too. The
 /// installation's own is no alias of itself, and needs an MX.
+/// The host of a domain's tracking links.
+pub fn tracking_host(domain: &str) -> String {
+    format!("{TRACKING_LABEL}.{domain}")
+}
+
 fn bounces(return_path: &str, places: &Places) -> Record {
     let is_own = return_path == places.bounce;
     let kind = if is_own { RecordType::Mx } else { RecordType::Cname };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::domain::handling::Transport;
+use crate::domain::handling::{Tracking, Transport};
 use crate::domain::id::{DomainId, TenantId};
 use crate::mail::dkim::Signer;
 
@@ -24,6 +24,10 @@ pub struct SenderDomain {
     pub standing: Standing,
     /// How the way of all mail from it is protected.
     pub transport: Transport,
+    /// What is watched of mail that does not say, in a stream that does not either.
+    pub tracking: Tracking,
+    /// Its own host for links and pixels, if that leads to us.
+    pub tracking_host: Option<String>,
     /// What signs its mail. Empty in a process that delivers none.
     pub signers: Vec<Signer>,
 }
@@ -96,6 +100,8 @@ mod tests {
                 return_path: Some(format!("bounce.{name}")),
                 standing: Standing::Active,
                 transport: Transport::AsOffered,
+                tracking: Tracking::default(),
+                tracking_host: None,
                 signers: Vec::new(),
             })
         };

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use askama::Template;
 use axum::http::header;
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Response};
 use serde_json::Value;
 
 use crate::http::error::{Kind, Problem};
@@ -15,11 +15,6 @@ pub const OPENAPI: &str = include_str!("../../../openapi.yaml");
 /// `GET /openapi.yaml`.
 pub async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/yaml")], OPENAPI).into_response()
-}
-
-/// `GET /`: until there is a dashboard, the reference is the front page.
-pub async fn root() -> Redirect {
-    Redirect::to("/docs")
 }
 
 #[derive(Template)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::account::domains::{
     Changes, DomainError, DomainView, NewDomain, Proof, RETURN_PATH_LABEL, Selector,
 };
-use crate::domain::handling::Transport;
+use crate::domain::handling::{Tracking, Transport};
 use crate::domain::id::DomainId;
 use crate::domain::identity::DomainName;
 use crate::domain::identity::judge::Finding;
@@ -54,6 +54,7 @@ fn show(view: &DomainView) -> Value {
         "status": domain.status.as_str(),
         "paused": domain.paused_at.is_some(),
         "require_tls": domain.transport.is_required(),
+        "tracking": { "opens": domain.tracking.opens, "clicks": domain.tracking.clicks },
         "return_path": { "name": domain.return_path, "in_use": domain.returns && domain.status.is_held() },
         "records": view.records.iter().map(show_record).collect::<Vec<_>>(),
         "keys": view.keys.iter().map(show_key).collect::<Vec<_>>(),
@@ -110,7 +111,11 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(show(&view))))
 }
 
-fn decode(value: Value) -> Result<NewDomain, Problem> {
+/// Reads a new domain.
+///
+/// # Errors
+/// Every field that cannot be used.
+pub fn decode(value: Value) -> Result<NewDomain, Problem> {
     let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let name = fields.required_text("name");
     let name = name.and_then(|text| match DomainName::parse(&text) {
@@ -167,7 +172,7 @@ async fn with_history(app: &App, view: &DomainView) -> Result<Value, Problem> {
     Ok(shown)
 }
 
-/// Stops a domain, or lets it go on; and says how the way of its mail is protected.
+/// Stops a domain, or lets it go on; decides how the way of its mail is protected, and what is watched of it.
 pub async fn update(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
@@ -182,12 +187,23 @@ pub async fn update(
     let standing =
         fields.flag("paused").map(|paused| if paused { Standing::Paused } else { Standing::Active });
     let transport = fields.flag("require_tls").map(Transport::required);
+    let tracking = fields.object("tracking").map(|mut object| {
+        let tracking = Tracking {
+            opens: object.flag("opens").unwrap_or_default(),
+            clicks: object.flag("clicks").unwrap_or_default(),
+        };
+        fields.absorb(object);
+        tracking
+    });
     let errors = fields.finish();
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    let (place, changes) = ((principal.tenant(), id), Changes { standing, transport });
-    let view = app.domains.update(&principal.actor(), place, changes, app.clock.now()).await?;
+    let (actor, place, now) = (principal.actor(), (principal.tenant(), id), app.clock.now());
+    if let Some(tracking) = tracking {
+        app.domains.set_tracking(&actor, place, tracking, now).await?;
+    }
+    let view = app.domains.update(&actor, place, Changes { standing, transport }, now).await?;
     Ok(Json(with_history(&app, &view).await?))
 }
 

@@ -13,6 +13,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{EventId, TenantId};
 use crate::http::App;
 use crate::http::auth::Principal;
+use crate::http::cells;
 use crate::http::error::Problem;
 use crate::http::extract::Query;
 use crate::store::StoreError;
@@ -100,8 +101,8 @@ fn record(event: &Event) -> [String; COLUMNS.len()] {
         moment(event.at()),
         event.message().to_string(),
         event.delivery.to_string(),
-        event.recipient.clone(),
-        event.stream.clone(),
+        cells::write(&event.recipient).into_owned(),
+        cells::write(&event.stream).into_owned(),
         serde_json::Value::from(event.tags.clone()).to_string(),
         event.metadata.to_string(),
         event.data.to_string(),

@@ -18,12 +18,22 @@ use super::wire::{Page, moment};
 const WHAT: &str = "inbound mail";
 
 fn show(mail: &InboundRow) -> Value {
-    let webhook = mail.call.as_ref().map(|call| {
+    let posted = mail.call.as_ref().filter(|call| call.kind == "webhook");
+    let webhook = posted.map(|call| {
         json!({
             "state": call.state,
             "attempts": call.attempts,
             "last_status": call.last_status,
             "last_error": call.last_error,
+        })
+    });
+    let passed_on = mail.call.as_ref().filter(|call| call.kind != "webhook");
+    let forward = passed_on.map(|call| {
+        json!({
+            "state": call.state,
+            "attempts": call.attempts,
+            "last_error": call.last_error,
+            "message_id": call.message.map(|id| id.to_string()),
         })
     });
     json!({
@@ -38,7 +48,10 @@ fn show(mail: &InboundRow) -> Value {
         "client": { "ip": mail.peer, "helo": mail.helo, "tls": mail.tls },
         "authentication": mail.verdicts,
         "size_bytes": mail.size,
+        "kind": mail.kind,
+        "filters": mail.filtered.as_ref().unwrap_or(&Value::Array(Vec::new())),
         "webhook": webhook,
+        "forward": forward,
     })
 }
 

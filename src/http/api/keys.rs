@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::account::keys::{self as operation, KeyError, NewKey};
+use crate::domain::access_key::AccessKeyId;
 use crate::domain::id::{KeyId, TenantId};
 use crate::domain::key::{ApiKey, KeyLimits, KeyMode, Scope, Scopes};
 use crate::domain::submission::StreamName;
@@ -24,11 +25,12 @@ use super::wire::{Page, moment};
 const WHAT: &str = "key";
 const MAX_NAME: usize = 100;
 const MAX_LIST: usize = 100;
+const NETWORK: &str = "a network is written as 192.0.2.0/24 or 2001:db8::/32";
 
 fn show(key: &ApiKey) -> Value {
     let scopes: Vec<&str> = key.scopes.iter().map(Scope::as_str).collect();
-    let nets =
-        key.limits.allow_ips.as_ref().map(|nets| nets.iter().map(IpNet::to_string).collect::<Vec<_>>());
+    let texts = |nets: &Vec<IpNet>| nets.iter().map(IpNet::to_string).collect::<Vec<_>>();
+    let nets = key.limits.allow_ips.as_ref().map(texts);
     json!({
         "id": key.id.to_string(),
         "name": key.name,
@@ -39,6 +41,8 @@ fn show(key: &ApiKey) -> Value {
         "streams": key.limits.streams,
         "allow_ips": nets,
         "rate_per_second": key.limits.rate_per_second,
+        "access_key_id": key.access_key_id.as_ref().map(AccessKeyId::as_str),
+        "smtp_networks": key.smtp_networks.as_ref().map(texts),
         "created_at": moment(key.created_at),
         "expires_at": key.limits.expires_at.map(moment),
         "last_used_at": key.last_used_at.map(moment),
@@ -54,23 +58,58 @@ pub async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let body = app.budget.read(&headers, body, 64 * 1024).await?;
-    let new = decode(extract::json(&headers, &body.bytes)?, &principal)?;
-    let made = operation::create(&app.database, &principal.actor(), new, app.clock.now()).await;
-    let (key, secret) = made.map_err(|error| match error {
-        KeyError::Conflict => Problem::field("/tenant_id", "not_found", "there is no such tenant"),
-        KeyError::NoRandomness(error) => Problem::new(Kind::Internal, error.to_string()),
-        KeyError::Store(error) => error.into(),
-    })?;
-    let mut view = show(&key);
-    view["key"] = secret.reveal().into();
+    let (new, kind) =
+        decode(extract::json(&headers, &body.bytes)?, principal.tenant(), principal.scopes())?;
+    let (actor, now) = (principal.actor(), app.clock.now());
+    let view = match kind {
+        KeyKind::Shown => {
+            let (key, secret) = operation::create(&app.database, &actor, new, now).await?;
+            let mut view = show(&key);
+            view["key"] = secret.reveal().into();
+            view
+        }
+        KeyKind::Access => {
+            let made = operation::create_access_key(&app.database, &app.seal, &actor, new, now).await;
+            let (key, access_key) = made?;
+            let mut view = show(&key);
+            view["secret_access_key"] = access_key.secret.reveal().into();
+            view
+        }
+    };
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-fn decode(value: Value, principal: &Principal) -> Result<NewKey, Problem> {
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Problem {
+        match error {
+            KeyError::Conflict => Problem::field("/tenant_id", "not_found", "there is no such tenant"),
+            KeyError::NetworkTaken(_) => Problem::field("/smtp_networks", "network_taken", error.to_string()),
+            KeyError::NoRandomness(error) => Problem::new(Kind::Internal, error.to_string()),
+            KeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// How a key is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// It is shown.
+    Shown,
+    /// It signs requests.
+    Access,
+}
+
+/// Reads a key that somebody of this tenant with these scopes wants, and how it is to be used.
+///
+/// # Errors
+/// Every field that cannot be used, or what nobody may give who has not got it.
+pub fn decode(value: Value, own: TenantId, has: Scopes) -> Result<(NewKey, KeyKind), Problem> {
     let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let name = name(&mut fields);
     let scopes = scopes(&mut fields);
     let mode = if fields.flag("test") == Some(true) { KeyMode::Test } else { KeyMode::Live };
+    let kind = if fields.flag("aws") == Some(true) { KeyKind::Access } else { KeyKind::Shown };
+    let smtp_networks = each(&mut fields, "smtp_networks", "invalid_network", NETWORK, network);
     let limits = KeyLimits {
         expires_at: fields.moment("expires_at"),
         domains: each(&mut fields, "domains", "invalid_domain", "this is no domain", parse_domain),
@@ -81,13 +120,7 @@ fn decode(value: Value, principal: &Principal) -> Result<NewKey, Problem> {
             "a stream has 1 to 64 of a-z 0-9 _ -",
             stream,
         ),
-        allow_ips: each(
-            &mut fields,
-            "allow_ips",
-            "invalid_network",
-            "a network is written as 192.0.2.0/24 or 2001:db8::/32",
-            network,
-        ),
+        allow_ips: each(&mut fields, "allow_ips", "invalid_network", NETWORK, network),
         rate_per_second: fields
             .number("rate_per_second", 1..=1_000_000)
             .and_then(|rate| u32::try_from(rate).ok()),
@@ -99,14 +132,19 @@ fn decode(value: Value, principal: &Principal) -> Result<NewKey, Problem> {
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    if !principal.scopes().covers(scopes) {
+    if !has.covers(scopes) {
         return Err(Problem::new(Kind::Forbidden, "nobody can give a key more scopes than his own has"));
     }
-    let foreign = tenant.is_some_and(|tenant| tenant != principal.tenant());
-    if foreign && !principal.scopes().has(Scope::Operate) {
+    let foreign = tenant.is_some_and(|tenant| tenant != own);
+    if foreign && !has.has(Scope::Operate) {
         return Err(Problem::new(Kind::Forbidden, "keys for other tenants need the scope operate"));
     }
-    Ok(NewKey { tenant: tenant.unwrap_or(principal.tenant()), name, scopes, mode, limits })
+    // Whose mail it is that comes from a network is the installation's question.
+    if smtp_networks.is_some() && !has.has(Scope::Operate) {
+        return Err(Problem::new(Kind::Forbidden, "networks without a login need the scope operate"));
+    }
+    let tenant = tenant.unwrap_or(own);
+    Ok((NewKey { tenant, name, scopes, mode, limits, smtp_networks }, kind))
 }
 
 fn name(fields: &mut Fields) -> String {

@@ -10,6 +10,7 @@ use time::{Duration, OffsetDateTime};
 use crate::domain::stats::{Cell, Counter, Counts, Dimension, Grain, Times};
 use crate::http::App;
 use crate::http::auth::Principal;
+use crate::http::cells;
 use crate::http::error::Problem;
 use crate::http::extract::Query;
 use crate::reporting::figures::{self, Figures, Question};
@@ -177,7 +178,8 @@ fn rounded(number: f64) -> f64 {
     (number * 10_000.0).round() / 10_000.0
 }
 
-fn csv(figures: &Figures) -> Response {
+/// Figures as a file.
+pub fn csv(figures: &Figures) -> Response {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let names = Counter::ALL.iter().map(|counter| counter.as_str());
     let head = ["time", "group"].into_iter().chain(names).chain(PERCENTILES.iter().map(|(name, _)| *name));
@@ -188,7 +190,7 @@ fn csv(figures: &Figures) -> Response {
         let times = PERCENTILES.iter().map(|(_, share)| {
             cell.times.percentile(*share).map_or_else(String::new, |seconds| rounded(seconds).to_string())
         });
-        let record = [moment(*time), group.clone()].into_iter().chain(counts).chain(times);
+        let record = [moment(*time), cells::write(group).into_owned()].into_iter().chain(counts).chain(times);
         let _ = writer.write_record(record);
     }
     let body = writer.into_inner().unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::account::streams as operation;
 use crate::domain::delivery::Priority;
 use crate::domain::handling::Tracking;
 use crate::domain::id::{StreamId, TenantId};
-use crate::domain::stream::{Stream, StreamKind, UnknownStreams};
+use crate::domain::stream::{Stream, StreamKind, UnknownStreams, Watched};
 use crate::domain::submission::StreamName;
 use crate::http::App;
 use crate::http::auth::Principal;
@@ -33,13 +33,15 @@ fn show(stream: &Stream) -> Value {
         "title": stream.title,
         "kind": stream.kind.as_str(),
         "priority": stream.priority.as_str(),
-        "tracking": { "opens": stream.tracking.opens, "clicks": stream.tracking.clicks },
+        "tracking": stream.decides_tracking().then(|| {
+            json!({ "opens": stream.tracking.opens, "clicks": stream.tracking.clicks })
+        }),
         "created_at": moment(stream.created_at),
     })
 }
 
 /// What is said of a stream; `None`: nothing.
-struct Wishes {
+pub struct Wishes {
     title: Option<String>,
     kind: Option<StreamKind>,
     priority: Option<Priority>,
@@ -47,7 +49,8 @@ struct Wishes {
 }
 
 impl Wishes {
-    fn read(fields: &mut Fields) -> Wishes {
+    /// Reads them.
+    pub fn read(fields: &mut Fields) -> Wishes {
         let title = fields.text("title");
         if title.as_ref().is_some_and(|title| !(1..=MAX_TITLE).contains(&title.chars().count())) {
             fields.wrong("title", "invalid_title", format!("a title has 1 to {MAX_TITLE} characters"));
@@ -60,11 +63,13 @@ impl Wishes {
         }
     }
 
-    fn apply(self, stream: Stream) -> Stream {
+    /// The stream as it is wanted.
+    pub fn apply(self, stream: Stream) -> Stream {
         Stream {
             title: self.title.unwrap_or(stream.title),
             kind: self.kind.unwrap_or(stream.kind),
             priority: self.priority.unwrap_or(stream.priority),
+            watched: self.tracking.map_or(stream.watched, |_| Watched::ByStream),
             tracking: self.tracking.unwrap_or(stream.tracking),
             ..stream
         }
@@ -106,7 +111,11 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(show(&new))))
 }
 
-fn decode(mut fields: Fields, tenant: TenantId, now: OffsetDateTime) -> Result<Stream, Problem> {
+/// Reads a new stream.
+///
+/// # Errors
+/// Every field that cannot be used.
+pub fn decode(mut fields: Fields, tenant: TenantId, now: OffsetDateTime) -> Result<Stream, Problem> {
     let name = fields.required_text("name").and_then(|text| match StreamName::parse(&text) {
         Ok(name) => Some(name),
         Err(error) => {
@@ -125,6 +134,7 @@ fn decode(mut fields: Fields, tenant: TenantId, now: OffsetDateTime) -> Result<S
             kind: StreamKind::Transactional,
             priority: Priority::Normal,
             tracking: Tracking::default(),
+            watched: Watched::ByDomain,
             created_at: now,
         })),
         _ => Err(Problem::invalid(errors)),

@@ -1,7 +1,7 @@
 //! Who calls, and whether he may: by the key that the request bears, which `account/credentials` knows.
 
 mod client;
-mod limit;
+pub mod limit;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,12 +11,14 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::account::Actor;
 use crate::account::credentials::NotAdmitted;
+use crate::account::{Actor, keys};
+use crate::domain::access_key::AccessKeyId;
 use crate::domain::id::{KeyId, TenantId};
-use crate::domain::key::{KeySecret, Scope, Scopes};
+use crate::domain::key::{KeyName, KeySecret, Scope, Scopes};
+use crate::seal::Secret;
 use crate::store::keys::Credential;
-use crate::submission::Caller;
+use crate::submission::{By, Caller};
 
 use super::App;
 use super::error::{Kind, Problem};
@@ -55,7 +57,7 @@ impl Principal {
     /// As accept knows it.
     pub fn caller(&self) -> Caller {
         let key = &self.credential.key;
-        Caller { tenant: key.tenant, key: Some(key.id), mode: key.mode, limits: key.limits.clone() }
+        Caller { tenant: key.tenant, by: By::Key(key.id), mode: key.mode, limits: key.limits.clone() }
     }
 }
 
@@ -82,12 +84,40 @@ const SHORT: std::time::Duration = std::time::Duration::from_millis(4800);
 /// Lets a request pass whose caller may do what the route does.
 pub async fn guard(
     State((app, demand)): State<(App, Demand)>,
-    mut request: Request,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let secret = bearer(request.headers());
+    pass(&app, demand, secret, request, next).await
+}
+
+/// Lets a request pass that bears this key, however it bears it.
+///
+/// # Errors
+/// It bears none, one that is not known, or one that may not do what the route does.
+pub async fn pass(
+    app: &App,
+    demand: Demand,
+    secret: Option<KeySecret>,
+    request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let ip = client_ip(&request, &app.trusted_proxies);
-    let secret = bearer(request.headers());
-    let principal = authenticate(&app, secret, ip).await?;
+    let principal = authenticate(app, secret, ip).await?;
+    enter(app, demand, principal, request, next).await
+}
+
+/// Lets a request of this caller pass.
+///
+/// # Errors
+/// He may not do what the route does.
+pub async fn enter(
+    app: &App,
+    demand: Demand,
+    principal: Principal,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     if !principal.scopes().has(demand.scope) {
         let detail = format!("this key does not have the scope {}", demand.scope.as_str());
         return Err(Problem::new(Kind::Forbidden, detail));
@@ -104,7 +134,8 @@ pub async fn guard(
             Problem::new(Kind::Unavailable, "it took too long; try again").into_response()
         }),
     };
-    if let Some(allowance) = allowance {
+    // What a limit of the tenant says stands over what the key's own says.
+    if let Some(allowance) = allowance.filter(|_| !response.headers().contains_key(limit::LEFT)) {
         limit::tell(response.headers_mut(), allowance);
     }
     Ok(response)
@@ -113,8 +144,20 @@ pub async fn guard(
 async fn authenticate(app: &App, secret: Option<KeySecret>, ip: IpAddr) -> Result<Principal, Problem> {
     let secret =
         secret.ok_or_else(|| Problem::new(Kind::Unauthorized, "send Authorization: Bearer <key>"))?;
-    let credential = app.keys.admit(secret.hash(), ip, app.clock.now()).await?;
+    let credential = app.keys.admit(&KeyName::Shown(secret.hash()), ip, app.clock.now()).await?;
     Ok(Principal { credential, ip })
+}
+
+/// The caller whose key has this public half, and its other half: whether the request was signed with it is for the
+/// door to see.
+///
+/// # Errors
+/// There is no such key, or it may not be used from there.
+pub async fn signer(app: &App, id: AccessKeyId, ip: IpAddr) -> Result<(Principal, Secret), Problem> {
+    let credential = app.keys.admit(&KeyName::Signing(id), ip, app.clock.now()).await?;
+    let secret = keys::open_secret(&app.seal, &credential);
+    let secret = secret.ok_or_else(|| Problem::new(Kind::Unauthorized, NotAdmitted::Unknown.to_string()))?;
+    Ok((Principal { credential, ip }, secret))
 }
 
 impl From<NotAdmitted> for Problem {
@@ -130,7 +173,7 @@ impl From<NotAdmitted> for Problem {
 }
 
 /// RFC 6750 §2.1; the scheme's case does not matter (RFC 9110 §11.1).
-fn bearer(headers: &HeaderMap) -> Option<KeySecret> {
+pub fn bearer(headers: &HeaderMap) -> Option<KeySecret> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, secret) = value.split_once(' ')?;
     let secret = secret.trim();

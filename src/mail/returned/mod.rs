@@ -106,6 +106,17 @@ pub fn read(raw: &[u8], envelope: Envelope) -> Returned {
     if is_automatic(&message) { Returned::AutoReply } else { Returned::Mail }
 }
 
+/// What a mail is, in one word, for those who read it: `mail`, `auto_reply`, `bounce`, `complaint` or `receipt`.
+pub fn kind(raw: &[u8], envelope: Envelope) -> &'static str {
+    match read(raw, envelope) {
+        Returned::Notice(_) => "bounce",
+        Returned::Complaint(_) => "complaint",
+        Returned::Receipt => "receipt",
+        Returned::AutoReply => "auto_reply",
+        Returned::Mail => "mail",
+    }
+}
+
 /// A mail to an address whose only purpose is complaints: any mail of ours that comes in it, as an attachment, is
 /// complained about, if nothing else is said.
 pub fn read_at_feedback_address(raw: &[u8], envelope: Envelope) -> Returned {

@@ -86,6 +86,9 @@ where
         if self.transaction.is_some() {
             return self.refuse(reply::NESTED_MAIL);
         }
+        if self.settings.door == Door::Submission && self.info.login.is_none() {
+            self.info.login = self.mailroom.at_address(self.info.peer.ip()).await;
+        }
         match (self.settings.door, &self.info.tls, &self.info.login) {
             (Door::Transfer, ..) if params.is_for_submission() => {
                 return self.refuse(reply::UNKNOWN_PARAMETER);

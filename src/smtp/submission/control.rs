@@ -1,4 +1,5 @@
-//! The control fields `X-Postroad-…` of a submitted mail: what a JSON request says in fields of its own.
+//! The control fields of a submitted mail: what a JSON request says in fields of its own. `X-Postroad-…` are ours;
+//! those of providers are read by `domain/wishes`, and ours win over them.
 //!
 //! Invariant: a field that is not understood refuses the mail, since a misspelt `Send-At` must not send at once.
 
@@ -9,9 +10,11 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::domain::handling::Tracking;
 use crate::domain::submission::{
-    MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_TAG_LEN, MAX_TAGS, Options, StreamName,
+    MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_TAG_LEN, MAX_TAGS, Options, StreamName, Watch,
     is_metadata_key, is_metadata_value, is_tag,
 };
+use crate::domain::wishes;
+use crate::mail::{Mailbox, control};
 use crate::smtp::reply::Reply;
 use crate::submission::IdempotencyKey;
 
@@ -22,9 +25,31 @@ pub(super) struct Control {
     pub options: Options,
     /// Its Idempotency-Key.
     pub key: Option<IdempotencyKey>,
+    /// Who gets a copy besides the envelope's recipients.
+    pub copies: Vec<Mailbox>,
 }
 
 impl Control {
+    /// Reads all control fields of a message.
+    ///
+    /// # Errors
+    /// The reply that names everything that is wrong.
+    pub(super) fn of(message: &[u8]) -> Result<Control, Reply> {
+        let mut control = Control::read(control::fields(message))?;
+        let foreign = control::foreign(message);
+        if foreign.is_empty() {
+            return Ok(control);
+        }
+        let mut wishes = wishes::read(&foreign).map_err(|wrong| refused(&wrong))?;
+        if let Some(text) = wishes.key.take().filter(|_| control.key.is_none()) {
+            let key = IdempotencyKey::parse(&text);
+            control.key = Some(key.map_err(|error| refused(&[format!("Resend-Idempotency-Key: {error}")]))?);
+        }
+        control.copies = std::mem::take(&mut wishes.copies);
+        wishes.under(&mut control.options);
+        Ok(control)
+    }
+
     /// Reads the fields: names as they stand after `X-Postroad-`, and values.
     ///
     /// # Errors
@@ -37,8 +62,12 @@ impl Control {
         if reading.wrong.is_empty() {
             return Ok(reading.control);
         }
-        Err(Reply::new(550, 6, 0, "Bad control field").saying(reading.wrong.join("; ")))
+        Err(refused(&reading.wrong))
     }
+}
+
+fn refused(wrong: &[String]) -> Reply {
+    Reply::new(550, 6, 0, "Bad control field").saying(wrong.join("; "))
 }
 
 #[derive(Default)]
@@ -71,6 +100,7 @@ impl Reading {
             "track" => {
                 if let Some(tracking) = self.once("track", name, tracking(&value)) {
                     self.control.options.handling.tracking = tracking;
+                    self.control.options.watch = Watch::AsSaid;
                 }
             }
             // Both have only ASCII before this place.

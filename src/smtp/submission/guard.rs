@@ -1,5 +1,8 @@
 //! Who guesses keys: bad logins, counted by where they come from and by the key that was tried.
 //!
+//! Many people may stand behind one address, and one of them guess: a key that was good there in the last day is heard
+//! all the same.
+//!
 //! By key, because a key that was revoked may be tried by a whole fleet; not by user name, which is anything, so that
 //! nobody can lock others out by a name. Invariant: memory is bounded, and nothing is remembered beyond the window.
 
@@ -24,6 +27,10 @@ const MOST_OF_PEER: u32 = 10;
 const MOST_OF_KEY: u32 = 50;
 /// The longest delay.
 const LONGEST: Duration = Duration::from_secs(3);
+/// How long a key is known to be good at an address.
+const GOOD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// Keys that are known to be good at one address.
+const MOST_GOOD: usize = 64;
 /// Addresses, and keys, in memory.
 const MOST: usize = 50_000;
 
@@ -32,6 +39,7 @@ const MOST: usize = 50_000;
 pub(super) struct Guard {
     peers: Mutex<Counts<IpAddr>>,
     keys: Mutex<Counts<KeyHash>>,
+    good: Mutex<HashMap<IpAddr, HashMap<KeyHash, Instant>>>,
 }
 
 /// How often, and since when.
@@ -45,9 +53,44 @@ impl<K> Default for Counts<K> {
 }
 
 impl Guard {
-    /// Whether clients from there are turned away.
+    /// Whether clients from there are turned away before they say who they are.
     pub(super) fn turns_away(&self, address: IpAddr, now: Instant) -> bool {
+        self.is_suspect(address, now) && !self.has_good(address, now, |_| true)
+    }
+
+    /// Whether a key that is tried from there is not even looked at.
+    pub(super) fn passes_over(&self, address: IpAddr, key: KeyHash, now: Instant) -> bool {
+        self.is_suspect(address, now) && !self.has_good(address, now, |known| *known == key)
+    }
+
+    /// Whether too many bad logins came from there.
+    pub(super) fn is_suspect(&self, address: IpAddr, now: Instant) -> bool {
         lock(&self.peers).of(&peer(address), now) >= MOST_OF_PEER
+    }
+
+    fn has_good(&self, address: IpAddr, now: Instant, wanted: impl Fn(&KeyHash) -> bool) -> bool {
+        let good = lock(&self.good);
+        let of_peer = good.get(&peer(address)).into_iter().flatten();
+        of_peer.into_iter().any(|(key, at)| now < *at + GOOD_FOR && wanted(key))
+    }
+
+    /// Notes a good login.
+    pub(super) fn succeeded(&self, address: IpAddr, key: KeyHash, now: Instant) {
+        let mut good = lock(&self.good);
+        let address = peer(address);
+        if good.len() >= MOST && !good.contains_key(&address) {
+            good.retain(|_, keys| keys.values().any(|at| now < *at + GOOD_FOR));
+            if good.len() >= MOST {
+                return;
+            }
+        }
+        let of_peer = good.entry(address).or_default();
+        if of_peer.len() >= MOST_GOOD {
+            of_peer.retain(|_, at| now < *at + GOOD_FOR);
+        }
+        if of_peer.len() < MOST_GOOD || of_peer.contains_key(&key) {
+            of_peer.insert(key, now);
+        }
     }
 
     /// Whether this key has been refused so often that it is not even looked at.
@@ -59,6 +102,9 @@ impl Guard {
     pub(super) fn failed(&self, address: IpAddr, key: KeyHash, now: Instant) -> Duration {
         let of_key = lock(&self.keys).count(key, now);
         let of_peer = lock(&self.peers).count(peer(address), now);
+        if let Some(good) = lock(&self.good).get_mut(&peer(address)) {
+            good.remove(&key);
+        }
         let beyond = of_peer.max(of_key).saturating_sub(DELAYED_FROM - 1);
         match beyond {
             0 => Duration::ZERO,
@@ -67,7 +113,7 @@ impl Guard {
     }
 }
 
-fn lock<K>(counts: &Mutex<Counts<K>>) -> MutexGuard<'_, Counts<K>> {
+fn lock<T>(counts: &Mutex<T>) -> MutexGuard<'_, T> {
     counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -127,6 +173,26 @@ mod tests {
         assert!(guard.turns_away("::ffff:192.0.2.1".parse().expect("an address"), now), "the same host");
         assert!(!guard.turns_away(address(2), now));
         assert!(!guard.turns_away(address(1), now + WINDOW));
+    }
+
+    #[test]
+    fn a_key_that_was_good_there_is_heard_though_a_neighbour_guesses() {
+        let (guard, now) = (Guard::default(), Instant::now());
+        guard.succeeded(address(1), key("good"), now);
+        for n in 0..MOST_OF_PEER {
+            guard.failed(address(1), key(&n.to_string()), now);
+        }
+        assert!(!guard.turns_away(address(1), now), "somebody there may be good");
+        assert!(!guard.passes_over(address(1), key("good"), now));
+        assert!(guard.passes_over(address(1), key("guessed"), now));
+        guard.failed(address(1), key("good"), now);
+        assert!(guard.passes_over(address(1), key("good"), now), "it was revoked");
+        assert!(guard.turns_away(address(1), now));
+        guard.succeeded(address(2), key("good"), now);
+        for n in 0..MOST_OF_PEER {
+            guard.failed(address(2), key(&n.to_string()), now + GOOD_FOR);
+        }
+        assert!(guard.turns_away(address(2), now + GOOD_FOR), "that was long ago");
     }
 
     #[test]

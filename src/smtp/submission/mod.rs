@@ -18,15 +18,19 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::account::credentials::{Keys, NotAdmitted};
+use crate::account::keys;
 use crate::account::rates::Rates;
+use crate::domain::access_key::{AccessKeyId, is_password};
 use crate::domain::handling::{Particulars, SubmittedEnvelope};
-use crate::domain::key::{KeySecret, Scope};
+use crate::domain::key::{KeyName, KeySecret, Scope};
 use crate::domain::submission::{self as canonical, Content, Options, Recipients};
 use crate::mail::{EmailAddress, Mailbox};
-use crate::submission::{Accept, Answer, Caller, Request};
+use crate::seal::Subkey;
+use crate::store::keys::Credential;
+use crate::submission::{Accept, Answer, By, Caller, Request, Unit};
 
 use super::mailroom::{
-    Entry, Login, MailParams, Mailroom, RcptParams, ReceivedEnvelope, SessionInfo, Verdict,
+    Entry, Login, MailParams, Mailroom, Means, RcptParams, ReceivedEnvelope, SessionInfo, Verdict,
 };
 use super::path::{ForwardPath, ReversePath};
 use super::reply::{self, Reply};
@@ -43,6 +47,7 @@ pub struct Submission {
     keys: Arc<Keys>,
     rates: Arc<Rates>,
     guard: Arc<Guard>,
+    seal: Subkey,
     hostname: String,
 }
 
@@ -57,20 +62,45 @@ impl Submission {
         keys: Arc<Keys>,
         rates: Arc<Rates>,
         BadLogins(guard): BadLogins,
+        seal: Subkey,
         hostname: String,
     ) -> Self {
-        Self { accept, keys, rates, guard, hostname }
+        Self { accept, keys, rates, guard, seal, hostname }
     }
 
     fn now(&self) -> OffsetDateTime {
         self.accept.clock.now()
     }
 
+    /// A key that signs, where the user is its public half: the password is the other, or made of it.
+    async fn signs(
+        &self,
+        user: &str,
+        password: &KeySecret,
+        peer: IpAddr,
+    ) -> Result<Option<(KeyName, Arc<Credential>)>, Reply> {
+        let Ok(id) = AccessKeyId::parse(user) else { return Ok(None) };
+        let by = KeyName::Signing(id);
+        let credential = match self.keys.admit(&by, peer, self.now()).await {
+            Ok(credential) => credential,
+            Err(NotAdmitted::Store(_)) => return Err(refusals::LOGIN_UNKNOWN),
+            Err(_) => return Ok(None),
+        };
+        let secret = keys::open_secret(&self.seal, &credential);
+        let is_his = secret.is_some_and(|secret| is_password(&secret, password.reveal()));
+        let may_send = credential.key.scopes.has(Scope::Send);
+        Ok((is_his && may_send).then_some((by, credential)))
+    }
+
     /// Whether who logged in may still send, and now.
     async fn may_send(&self, session: &SessionInfo) -> Result<(), Reply> {
         let login = session.login.as_ref().ok_or(reply::AUTH_FIRST)?;
         // A session can be long, and a key revoked meanwhile.
-        let admitted = self.keys.admit(login.hash, session.peer.ip(), self.now()).await;
+        let (peer, now) = (session.peer.ip(), self.now());
+        let admitted = match &login.by {
+            Means::Key(name) => self.keys.admit(name, peer, now).await,
+            Means::Address => self.keys.admit_at_address(peer, now).await,
+        };
         let credential = admitted.map_err(|error| match error {
             NotAdmitted::Store(_) => refusals::DATABASE_AWAY,
             refused => Reply::new(530, 7, 0, "Authentication required").saying(refused.to_string()),
@@ -91,12 +121,13 @@ impl Submission {
         let login = session.login.as_ref().ok_or(reply::AUTH_FIRST)?;
         let key = &login.credential.key;
         let caller =
-            Caller { tenant: key.tenant, key: Some(key.id), mode: key.mode, limits: key.limits.clone() };
-        let Control { mut options, key } = Control::read(crate::mail::control::fields(&text))?;
+            Caller { tenant: key.tenant, by: By::Key(key.id), mode: key.mode, limits: key.limits.clone() };
+        let Control { mut options, key, copies } = Control::of(&text)?;
         options.handling.envelope = Some(submitted(&envelope));
         options.trace = Some(trace::received(&self.hostname, session, &envelope.params, self.now()));
-        let item = self.canonical(envelope, text, options)?;
-        let request = Request { items: vec![Ok(item)], key };
+        let mut item = self.canonical(envelope, text, options)?;
+        item.recipients.to.extend(copies);
+        let request = Request { items: vec![Ok(item)], key, unit: Unit::Each };
         let Answer { mut items, .. } =
             self.accept.accept(&caller, request).await.map_err(refusals::unanswered)?;
         match items.pop() {
@@ -141,6 +172,11 @@ impl Submission {
     }
 }
 
+fn granted(by: KeyName, credential: Arc<Credential>) -> Entry {
+    metrics::counter!("postroad_smtp_logins_total", "result" => "good").increment(1);
+    Entry::Granted(Login { by: Means::Key(by), credential })
+}
+
 /// MAIL FROM as an address; `None`: it was null.
 fn sender(path: &ReversePath) -> Result<Option<EmailAddress>, Reply> {
     match path {
@@ -177,27 +213,42 @@ impl Mailroom for Submission {
         Verdict::Accept
     }
 
-    async fn auth(&self, session: &SessionInfo, _user: &str, secret: KeySecret) -> Entry {
+    async fn auth(&self, session: &SessionInfo, user: &str, secret: KeySecret) -> Entry {
         let (begun, peer, hash) = (Instant::now(), session.peer.ip(), secret.hash());
-        if self.guard.turns_away(peer, begun) || self.guard.is_worn_out(hash, begun) {
+        if self.guard.passes_over(peer, hash, begun) || self.guard.is_worn_out(hash, begun) {
             return Entry::Refused(refusals::TOO_MANY_LOGINS);
         }
-        match self.keys.admit(hash, peer, self.now()).await {
+        let by = KeyName::Shown(hash);
+        match self.keys.admit(&by, peer, self.now()).await {
             Ok(credential) if credential.key.scopes.has(Scope::Send) => {
-                metrics::counter!("postroad_smtp_logins_total", "result" => "good").increment(1);
-                return Entry::Granted(Login { hash, credential });
+                self.guard.succeeded(peer, hash, begun);
+                return granted(by, credential);
             }
             Err(NotAdmitted::Store(_)) => return Entry::Refused(refusals::LOGIN_UNKNOWN),
+            Err(NotAdmitted::Unknown) => match self.signs(user, &secret, peer).await {
+                Ok(Some((by, credential))) => {
+                    self.guard.succeeded(peer, hash, begun);
+                    return granted(by, credential);
+                }
+                Ok(None) => {}
+                Err(reply) => return Entry::Refused(reply),
+            },
             // Whatever is wrong with the key, whoever does not have it learns nothing.
             Ok(_) | Err(_) => {}
         }
         metrics::counter!("postroad_smtp_logins_total", "result" => "bad").increment(1);
         let pause = self.guard.failed(peer, hash, begun).max(LEAST_PAUSE);
         tokio::time::sleep_until(begun + pause).await;
-        if self.guard.turns_away(peer, Instant::now()) {
+        if self.guard.is_suspect(peer, Instant::now()) {
             return Entry::Refused(refusals::TOO_MANY_LOGINS);
         }
         Entry::Refused(refusals::BAD_LOGIN)
+    }
+
+    async fn at_address(&self, peer: IpAddr) -> Option<Login> {
+        let credential = self.keys.admit_at_address(peer, self.now()).await.ok()?;
+        let may_send = credential.key.scopes.has(Scope::Send);
+        may_send.then_some(Login { by: Means::Address, credential })
     }
 
     async fn mail(&self, session: &SessionInfo, from: &ReversePath, _: &MailParams) -> Verdict {

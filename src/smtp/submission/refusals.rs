@@ -4,8 +4,10 @@
 //! Invariant: 4yz is said only where the same mail may be taken later.
 
 use crate::account::rates::Exhausted;
+use crate::domain::quota::Period;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
+use crate::submission::quotas::Exceeded;
 use crate::submission::{AcceptError, Rejected, Rejection, Violation};
 
 pub(super) const BAD_LOGIN: Reply =
@@ -27,6 +29,11 @@ pub(super) fn unanswered(error: AcceptError) -> Reply {
     match error {
         AcceptError::KeyReused => Reply::new(550, 6, 0, "Idempotency key reused")
             .saying("X-Postroad-Idempotency-Key was used with another mail; use a new one"),
+        AcceptError::Refused(all) => match all.first() {
+            Some((_, first)) => rejected(first),
+            None => Reply::new(550, 6, 0, "Invalid"),
+        },
+        AcceptError::Quota(exceeded) => over_quota(exceeded),
         AcceptError::Busy => Reply::new(451, 3, 1, "More mail is coming in than can be stored, try again"),
         AcceptError::Store(StoreError::Full(_)) => Reply::new(452, 3, 1, "There is no room in the database"),
         AcceptError::Store(StoreError::Unavailable(_)) => DATABASE_AWAY,
@@ -35,6 +42,15 @@ pub(super) fn unanswered(error: AcceptError) -> Reply {
             Reply::new(451, 3, 0, "The mail could not be stored; the log has the reason, try again")
         }
     }
+}
+
+/// A limit of the tenant is reached (RFC 5321 §4.2.2: 452 is for what there is not enough of, for now).
+fn over_quota(exceeded: Exceeded) -> Reply {
+    let Exceeded { period, limit, wait_seconds, .. } = exceeded;
+    let period = period.as_str();
+    let text = format!("Limit of {limit} a {period} reached, try again in {wait_seconds} s");
+    let code = if exceeded.period == Period::Second { 451 } else { 452 };
+    Reply::new(code, 7, 0, "Limit reached").saying(text)
 }
 
 /// A mail that is not accepted. One line has room for all that is usually wrong.

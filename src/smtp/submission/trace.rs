@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio_rustls::rustls::ProtocolVersion;
 
-use crate::smtp::mailroom::{Charset, MailParams, SessionInfo};
+use crate::smtp::mailroom::{Charset, MailParams, Means, SessionInfo};
 
 /// The field, with its CRLF.
 pub(super) fn received(
@@ -16,11 +16,15 @@ pub(super) fn received(
     params: &MailParams,
     now: OffsetDateTime,
 ) -> String {
-    // RFC 3848, RFC 6531 §4.3: extended, over TLS, authenticated.
-    let protocol = match params.charset {
-        Charset::Ascii => "ESMTPSA",
-        Charset::Utf8 => "UTF8SMTPSA",
+    // RFC 3848, RFC 6531 §4.3: extended, over TLS, authenticated; a client known by its address alone may be neither.
+    let secure = if session.tls.is_some() { "S" } else { "" };
+    let logged_in = session.login.as_ref().is_some_and(|login| login.by != Means::Address);
+    let authenticated = if logged_in { "A" } else { "" };
+    let extended = match params.charset {
+        Charset::Ascii => "ESMTP",
+        Charset::Utf8 => "UTF8SMTP",
     };
+    let protocol = format!("{extended}{secure}{authenticated}");
     let tls = session.tls.map_or_else(String::new, |tls| {
         let version = match tls.version {
             ProtocolVersion::TLSv1_3 => "TLSv1.3",

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use postroad::domain::id::{
-    CapturedId, DomainId, InboundId, InboundRouteId, IpId, IpRuleId, KeyId, Lane, MessageId, PauseId,
-    RelayId, StreamId, SuppressionId, TemplateId, TenantId, WebhookId,
+    AccountNoticeId, CapturedId, DomainId, ErasureId, InboundId, InboundRouteId, IpId, IpRuleId, KeyId, Lane,
+    MessageId, PauseId, RelayId, StreamId, SuppressionId, TemplateId, TenantId, WebhookId,
 };
 use postroad::domain::key::Scope;
 
@@ -33,6 +33,8 @@ struct Belongings {
     suppression: String,
     webhook: String,
     stream: String,
+    notice: String,
+    erasure: String,
 }
 
 impl Belongings {
@@ -62,6 +64,8 @@ impl Belongings {
         let body = json!({ "url": "https://hooks.acme.example/", "enabled": false });
         let webhook = client.post("/v1/webhooks", body).await.text("/id");
         let stream = client.post("/v1/streams", json!({ "name": "news" })).await.text("/id");
+        let erasure = client.erase(&format!("nobody-{name}@example.net"), false).await;
+        let notice = app.database.raise_notice(&account.tenant).await;
         Belongings {
             account,
             message,
@@ -74,6 +78,8 @@ impl Belongings {
             suppression,
             webhook,
             stream,
+            notice,
+            erasure,
             pause,
             template,
         }
@@ -97,6 +103,8 @@ impl Belongings {
             Named::Suppression => &self.suppression,
             Named::Webhook => &self.webhook,
             Named::Stream => &self.stream,
+            Named::Notice => &self.notice,
+            Named::Erasure => &self.erasure,
             Named::Tenant => &self.account.tenant,
         }
     }
@@ -120,6 +128,8 @@ fn unknown(named: Named) -> String {
         Named::Suppression => SuppressionId::new(now).to_string(),
         Named::Webhook => WebhookId::new(now).to_string(),
         Named::Stream => StreamId::new(now).to_string(),
+        Named::Notice => AccountNoticeId::new(now).to_string(),
+        Named::Erasure => ErasureId::new(now).to_string(),
         Named::Tenant => TenantId::new(now).to_string(),
     }
 }
@@ -133,6 +143,8 @@ fn body(route: &Route) -> Option<Value> {
         ("PATCH", "/v1/tenants/{id}") => Some(json!({ "suspended": true })),
         ("PATCH", "/v1/ips/{id}") => Some(json!({ "state": "paused" })),
         ("PATCH", "/v1/streams/{id}") => Some(json!({ "title": "changed" })),
+        ("PATCH", "/v1/tenants/{id}/limits") => Some(json!({ "per_day": null })),
+        ("PATCH", "/v1/notices/settings") => Some(json!({ "emails": [] })),
         ("PATCH", "/v1/streams/policy") => Some(json!({ "unknown": "accept" })),
         ("PATCH", "/v1/webhooks/{id}") => Some(json!({ "description": "changed" })),
         ("POST", _) => Some(json!({})),
@@ -171,6 +183,8 @@ fn forget_last_use(value: &mut Value) {
         Value::Object(members) => {
             members.remove("last_used_at");
             members.remove("as_of");
+            members.remove("since");
+            members.remove("until");
             members.values_mut().for_each(forget_last_use);
         }
         Value::Array(list) => list.iter_mut().for_each(forget_last_use),
@@ -196,7 +210,7 @@ async fn the_things_of_others_are_unknown_on_every_route_and_stay_as_they_are() 
         tried += 1;
     }
 
-    assert_eq!(tried, 41, "every route with an id of a tenant's own");
+    assert_eq!(tried, 45, "every route with an id of a tenant's own");
     assert_eq!(sight(&theirs).await, before);
     let moved = app.database.count("SELECT count(*) FROM messages").await;
     assert_eq!(moved, 2, "nothing was sent again");
@@ -245,6 +259,8 @@ async fn lists_filters_and_cursors_show_nothing_of_others() {
         "/v1/inbound-routes".to_owned(),
         "/v1/webhooks".to_owned(),
         "/v1/streams".to_owned(),
+        "/v1/notices".to_owned(),
+        "/v1/erasures".to_owned(),
         "/v1/suppressions".to_owned(),
         "/v1/suppressions?email=never-theirs@example.net".to_owned(),
         format!("/v1/suppressions?cursor=sup_v{}", &theirs.suppression[5..]),

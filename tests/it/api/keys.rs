@@ -52,6 +52,7 @@ async fn a_key_is_shown_once_and_known_by_its_hint() {
         "id": id, "name": "Shop ☃", "hint": hint, "scopes": ["send", "read"], "test": false,
         "domains": ["acme.example", "xn--mnchen-3ya.example"], "streams": ["news"],
         "allow_ips": ["127.0.0.1/32", "2001:db8::/32"], "rate_per_second": 50,
+        "access_key_id": null, "smtp_networks": null,
         "expires_at": "2099-01-01T00:00:00.000Z", "last_used_at": null, "revoked_at": null,
     });
     assert_eq!(shown, wanted);

@@ -1,5 +1,6 @@
 //! The native API, through HTTP.
 
+mod addresses;
 mod batch;
 mod cancel;
 mod content;

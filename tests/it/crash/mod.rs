@@ -14,6 +14,7 @@ mod kills;
 mod load;
 mod nodes;
 mod strace;
+mod upgrade;
 
 use std::time::{Duration, Instant};
 

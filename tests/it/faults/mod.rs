@@ -6,6 +6,7 @@
 mod connections;
 mod drops;
 mod fairness;
+mod idle;
 mod old_peers;
 mod peers;
 mod refusals;

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mail_parser::MessageParser;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -31,6 +32,10 @@ fn composed() -> Vec<Value> {
     vec![
         with(json!({})),
         with(json!({ "text": "" })),
+        with(json!({
+            "html": "<p>Grüße <a href=\"https://shop.example/?a=1&amp;b=2\">Shop</a></p>",
+            "tracking": { "opens": true, "clicks": true },
+        })),
         with(json!({ "text": "trailing space  \n\ttabs\t\t\n\n\n\n" })),
         with(json!({ "text": ".\n..\n.dots\nFrom here\n" })),
         with(json!({ "html": "<p>Grüße</p>", "text": "Grüße aus Köln, 世界" })),
@@ -106,6 +111,12 @@ async fn arrived(narrow: &[&str]) -> (Vec<Vec<u8>>, Value) {
         count += 1;
     }
     let mails = wait(&sink, &app, count).await;
+    let html = |mail: &Vec<u8>| {
+        MessageParser::default().parse(mail).and_then(|read| read.body_html(0).map(|html| html.into_owned()))
+    };
+    let marked =
+        mails.iter().filter_map(html).filter(|html| html.contains("/t/c/") && html.contains("/t/o/"));
+    assert_eq!(marked.count(), 1, "one is marked for its recipient, and signed after that");
     app.stop().await;
     (mails, zone(&domain))
 }

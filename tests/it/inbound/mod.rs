@@ -3,7 +3,11 @@
 mod authentication;
 mod bounces;
 mod complaints;
+mod dmarc;
 mod door;
+mod filters;
+mod forwarding;
+mod kills;
 mod notices;
 mod reputation;
 mod routes;

@@ -54,14 +54,14 @@ impl Program {
     }
 }
 
-async fn make(client: &Client, body: Value) -> Value {
+pub(super) async fn make(client: &Client, body: Value) -> Value {
     let made = client.post("/v1/inbound-routes", body).await;
     assert_eq!(made.status, Status::CREATED, "{:#}", made.body);
     made.body
 }
 
 /// Waits until the door knows a route: it learns of it within a second.
-async fn until_taken(app: &TestApp, to: &str) {
+pub(super) async fn until_taken(app: &TestApp, to: &str) {
     let began = Instant::now();
     loop {
         let mut peer = Peer::of(door(app)).await;
@@ -264,7 +264,7 @@ async fn what_is_no_route_is_refused_and_each_fault_named() {
         (json!({ "match": "in.acme.example", "action": "webhook" }), vec![("/url", "required")]),
         (
             json!({ "match": "in.acme.example", "action": "store", "url": "http://x.example/" }),
-            vec![("/url", "unknown_field")],
+            vec![("/url", "wrong_action")],
         ),
         (
             json!({ "match": "in.acme.example", "action": "store", "priority": -1 }),

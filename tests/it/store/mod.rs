@@ -26,7 +26,7 @@ fn terms(incarnation: i32, now: OffsetDateTime, limit: i64) -> Terms {
 }
 
 async fn claim(connection: &mut PgConnection, lane: u16, terms: Terms) -> Vec<Claimed> {
-    claim::claim(connection, Lane::new(lane), terms, &[]).await.expect("claimed")
+    claim::claim(connection, Lane::new(lane), terms).await.expect("claimed")
 }
 
 fn ids(claimed: &[Claimed]) -> Vec<DeliveryId> {

@@ -106,6 +106,12 @@ async fn the_door_for_the_world_offers_tls_and_no_logins() {
     let is_ours = |line: &String| line.contains("AUTH") || line.contains("DSN") || line.contains("STARTTLS");
     assert!(!offered.iter().any(is_ours), "{offered:?}");
     assert_eq!(client.log_in(KEY).await, "502 5.5.1 Not offered here");
+    let said = client.mail("zoe@example.net", &["postmaster@mail.postroad.test"], TEXT).await;
+    assert_eq!(said, "250 2.0.0 Ok: taken");
+    let kept = "SELECT tls || ' ' || convert_from(raw, 'UTF8') FROM inbound";
+    let kept = doors.app.database.texts(kept).await.remove(0);
+    assert!(kept.starts_with("TLSv1_3 "), "{kept}");
+    assert!(kept.contains("with ESMTPS\r\n\t(TLSv1_3 "), "{kept}");
     assert_eq!(
         client.ask("MAIL FROM:<a@acme.example> RET=FULL\r\n").await,
         "555 5.5.4 Parameter not offered here"

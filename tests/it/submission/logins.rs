@@ -81,6 +81,46 @@ async fn guessing_from_many_addresses_is_slow_and_short() {
     doors.close().await;
 }
 
+// Security 5.10: thousands of tries from many addresses; a sample, or ten thousand from a hundred.
+#[tokio::test]
+async fn whoever_goes_on_guessing_is_not_even_greeted() {
+    const TRIES: usize = 100;
+    let doors = Doors::open().await;
+    let addresses = if std::env::var_os("POSTROAD_TORTURE").is_some() { 100 } else { 8 };
+    let one = |n: usize| {
+        let doors = &doors;
+        async move {
+            let source = format!("127.0.6.{n}");
+            let looked_at = guess(doors, &source, 15).await;
+            for _ in 15..TRIES {
+                let mut client = Raw::from(&source, doors.submission()).await;
+                assert_eq!(client.rest().await, "421 4.7.0 Too many bad logins, try later\r\n");
+            }
+            looked_at
+        }
+    };
+    let looked_at = futures_util::future::join_all((1..=addresses).map(one)).await;
+    let most = looked_at.iter().max().copied().unwrap_or_default();
+    assert!(most <= 10, "{most} of {TRIES} guesses from one address were looked at");
+    doors.logged_in().await;
+    doors.close().await;
+}
+
+// Many people may stand behind one address.
+#[tokio::test]
+async fn a_key_that_was_good_at_an_address_stays_good_though_a_neighbour_guesses() {
+    let doors = Doors::open().await;
+    let log_in = async |secret: &str| {
+        let client = Raw::from("127.0.7.1", doors.submission()).await;
+        encrypted(client, &doors).await.log_in(secret).await
+    };
+    assert_eq!(log_in(KEY).await, "235 2.7.0 Ok");
+    guess(&doors, "127.0.7.1", 12).await;
+    assert_eq!(log_in("guess-13").await, "421 4.7.0 Too many bad logins, try later");
+    assert_eq!(log_in(KEY).await, "235 2.7.0 Ok");
+    doors.close().await;
+}
+
 #[tokio::test]
 async fn a_key_revoked_in_the_middle_of_a_session_sends_no_more() {
     let doors = Doors::open().await;

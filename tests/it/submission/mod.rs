@@ -4,6 +4,7 @@ mod accept;
 mod certificates;
 mod clients;
 mod logins;
+mod manners;
 mod notices;
 mod proxies;
 mod sessions;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use postroad::account::bootstrap::{self, OperatorsKeys};
 use postroad::account::relays::NewRelay;
-use postroad::account::{Actor, bootstrap, relays};
+use postroad::account::{Actor, relays};
 use postroad::config::Config;
 use postroad::delivery::transmit::Deadlines;
 use postroad::domain::relay::{Endpoint, Hop};
@@ -170,7 +171,9 @@ async fn make_relays(database: &TestDatabase, wanted: &[(String, String)]) {
     let master = MasterKey::parse(MASTER_KEY).expect("a key");
     let mut link = database.link(Use::Maintain);
     let now = nodes::database_time(link.get().await.expect("connected")).await.expect("asked");
-    let begun = bootstrap::run(&database, &master, Some(&Secret::new(KEY)), now).await.expect("begun");
+    let key = Secret::new(KEY);
+    let operators = OperatorsKeys { api_key: Some(&key), ..OperatorsKeys::default() };
+    let begun = bootstrap::run(&database, &master, operators, now).await.expect("begun");
     for (domain, url) in wanted {
         let new = NewRelay {
             name: domain.clone(),

@@ -146,6 +146,19 @@ impl Client {
         }
     }
 
+    /// Erases what is stored of a recipient, and waits until it is done; gives the erasure's id.
+    pub async fn erase(&self, email: &str, keep_suppressed: bool) -> String {
+        let body = json!({ "email": email, "keep_suppressed": keep_suppressed });
+        let answer = self.post("/v1/erasures", body).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{:#}", answer.body);
+        let (id, began) = (answer.text("/id"), Instant::now());
+        while self.get(&format!("/v1/erasures/{id}")).await.body["status"] != "done" {
+            assert!(began.elapsed() < PATIENCE, "the erasure is not done");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        id
+    }
+
     /// The types of a message's events, oldest first.
     pub async fn event_types(&self, id: &str) -> Vec<String> {
         let answer = self.get(&format!("/v1/messages/{id}/events?limit=100")).await;

@@ -3,9 +3,10 @@
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
 
+use postroad::domain::account_notice::{Kind, NewNotice};
 use postroad::domain::id::InboundId;
 use postroad::store::inbound::{self, NewInbound};
-use postroad::store::{Database, Use, migrate, nodes, partitions};
+use postroad::store::{Database, Use, account_notices, migrate, nodes, partitions};
 
 /// A database of one test. Dropped with the scratch server, or by [`TestDatabase::drop_now`].
 #[derive(Debug, Clone)]
@@ -117,10 +118,24 @@ impl TestDatabase {
             verdicts: serde_json::json!({
                 "spf": "none", "dkim": "none", "signatures": [], "dmarc": "none", "arc": "none",
             }),
+            kind: "mail",
+            filtered: None,
             raw: raw.as_bytes(),
         };
         inbound::insert(&mut connection, &mail).await.expect("kept");
         id.to_string()
+    }
+
+    /// Raises a notice to a tenant; gives its id.
+    pub async fn raise_notice(&self, tenant: &str) -> String {
+        let mut connection = self.connect().await;
+        let now = nodes::database_time(&mut connection).await.expect("asked");
+        let (tenant, data) = (tenant.parse().expect("an id"), serde_json::json!({ "of": tenant }));
+        let new = NewNotice { kind: Kind::QuotaReached, subject: "day 100", message: "Full.", data };
+        assert!(account_notices::raise(&mut connection, tenant, &new, now).await.expect("raised"));
+        let filter = account_notices::NoticeFilter::default();
+        let listed = account_notices::list(&mut connection, tenant, &filter, None, 1).await.expect("listed");
+        listed[0].id.to_string()
     }
 
     /// Changes something behind the API.

@@ -80,6 +80,7 @@ impl Letter {
 
     fn birth(self) -> Birth {
         let deliveries = (1..).zip(&self.to).map(|(ordinal, to)| NewDelivery {
+            suppressed_as: None,
             id: self.id.delivery(ordinal),
             role: Role::To,
             recipient: EmailAddress::parse(to).expect("an address"),

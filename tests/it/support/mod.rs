@@ -2,6 +2,7 @@
 //! SMTP server, and the oracle that knows whether anything was lost.
 
 pub mod account;
+pub mod acme;
 pub mod app;
 pub mod captured;
 pub mod client;

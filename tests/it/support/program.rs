@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub struct Program {
     pub client: Client,
     /// Where its log goes.
     pub log: PathBuf,
+    ready: String,
 }
 
 /// What the program is started with.
@@ -28,6 +30,7 @@ pub struct Settings {
     environment: HashMap<String, String>,
     arguments: Vec<String>,
     directory: PathBuf,
+    program: PathBuf,
 }
 
 /// How long a start may take; it may initialise a database.
@@ -51,6 +54,7 @@ impl Settings {
             environment: environment.map(|(key, value)| (key.to_owned(), value)).into(),
             arguments: vec!["serve".to_owned()],
             directory: directory.to_owned(),
+            program: env!("CARGO_BIN_EXE_postroad").into(),
         }
     }
 
@@ -64,6 +68,11 @@ impl Settings {
     pub fn set(mut self, key: &str, value: &str) -> Settings {
         self.environment.insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    /// Another release.
+    pub fn release(self, program: &Path) -> Settings {
+        Settings { program: program.to_owned(), ..self }
     }
 
     /// Another data directory: another node.
@@ -85,7 +94,7 @@ impl Settings {
 
     /// The command, not yet started.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_postroad"));
+        let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(&self.environment);
         for inherited in ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"] {
             if let Ok(value) = std::env::var(inherited) {
@@ -113,7 +122,11 @@ impl Settings {
             .expect("the program");
         let out = child.stdout.take().expect("piped");
         match ready(out) {
-            Some(http) => Ok(Program { child, client: Client::new(&format!("http://{http}"), KEY), log }),
+            Some(ready) => {
+                let http = address_in(&ready, "http").expect("it has an API");
+                let client = Client::new(&format!("http://{http}"), KEY);
+                Ok(Program { child, client, log, ready })
+            }
             None => {
                 // It has ended or is hopeless: either way its log tells.
                 let _ = child.kill();
@@ -124,7 +137,13 @@ impl Settings {
     }
 }
 
-/// The address of the ready line.
+/// The address of a door in the ready line.
+fn address_in(ready: &str, door: &str) -> Option<SocketAddr> {
+    let addresses = ready.split(' ').filter_map(|word| word.split_once('='));
+    addresses.into_iter().find(|(name, _)| *name == door)?.1.parse().ok()
+}
+
+/// What follows `ready`.
 fn ready(out: std::process::ChildStdout) -> Option<String> {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -137,12 +156,17 @@ fn ready(out: std::process::ChildStdout) -> Option<String> {
     loop {
         let line = receiver.recv_timeout(deadline.checked_duration_since(Instant::now())?).ok()?;
         if let Some(rest) = line.strip_prefix("ready ") {
-            return rest.split(' ').find_map(|word| word.strip_prefix("http=")).map(str::to_owned);
+            return Some(rest.to_owned());
         }
     }
 }
 
 impl Program {
+    /// Where a door listens: `submission`, `submissions` or `mx`.
+    pub fn door(&self, name: &str) -> SocketAddr {
+        address_in(&self.ready, name).unwrap_or_else(|| panic!("{name} is not open: {}", self.ready))
+    }
+
     /// Its process id.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"))

@@ -49,6 +49,10 @@ pub enum Named {
     Webhook,
     /// A stream.
     Stream,
+    /// A notice about an account.
+    Notice,
+    /// A request to erase a recipient's data.
+    Erasure,
     /// A tenant.
     Tenant,
 }
@@ -58,7 +62,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 96] = [
+pub const ROUTES: [Route; 113] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -73,6 +77,9 @@ pub const ROUTES: [Route; 96] = [
     route("GET", "/v1/events/export", Scope::Read, None),
     route("GET", "/v1/stats", Scope::Read, None),
     route("GET", "/v1/reputation", Scope::Read, None),
+    route("GET", "/v1/usage", Scope::Read, None),
+    route("GET", "/v1/tenants/{id}/limits", Scope::Operate, Some(Named::Tenant)),
+    route("PATCH", "/v1/tenants/{id}/limits", Scope::Operate, Some(Named::Tenant)),
     route("GET", "/v1/captured", Scope::Read, None),
     route("GET", "/v1/captured/{id}/raw", Scope::Read, Some(Named::Captured)),
     route("POST", "/v1/keys", Scope::Manage, None),
@@ -85,8 +92,19 @@ pub const ROUTES: [Route; 96] = [
     route("PATCH", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
     route("DELETE", "/v1/domains/{id}", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/verify", Scope::Manage, Some(Named::Domain)),
+    route("GET", "/v1/domains/{id}/dmarc", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/rotate", Scope::Manage, Some(Named::Domain)),
     route("POST", "/v1/domains/{id}/keys", Scope::Manage, Some(Named::Domain)),
+    route("POST", "/v1/addresses/validate", Scope::Read, None),
+    route("GET", "/v1/notices", Scope::Manage, None),
+    route("POST", "/v1/notices/read", Scope::Manage, None),
+    route("GET", "/v1/notices/settings", Scope::Manage, None),
+    route("PATCH", "/v1/notices/settings", Scope::Manage, None),
+    route("POST", "/v1/notices/{id}/read", Scope::Manage, Some(Named::Notice)),
+    route("POST", "/v1/erasures", Scope::Manage, None),
+    route("GET", "/v1/erasures", Scope::Manage, None),
+    route("GET", "/v1/erasures/{id}", Scope::Manage, Some(Named::Erasure)),
+    route("GET", "/v1/audit", Scope::Manage, None),
     route("POST", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays", Scope::Manage, None),
     route("GET", "/v1/relays/{id}", Scope::Manage, Some(Named::Relay)),
@@ -117,7 +135,10 @@ pub const ROUTES: [Route; 96] = [
     route("POST", "/v1/inbound-routes", Scope::Manage, None),
     route("GET", "/v1/inbound-routes", Scope::Manage, None),
     route("GET", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
+    route("PATCH", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
     route("DELETE", "/v1/inbound-routes/{id}", Scope::Manage, Some(Named::InboundRoute)),
+    route("GET", "/v1/inbound-filters", Scope::Manage, None),
+    route("PATCH", "/v1/inbound-filters", Scope::Manage, None),
     route("POST", "/v1/suppressions", Scope::Manage, None),
     route("GET", "/v1/suppressions", Scope::Manage, None),
     route("POST", "/v1/suppressions/batch", Scope::Manage, None),

@@ -189,3 +189,31 @@ async fn a_file_is_read_no_faster_than_it_is_stored() {
 
 /// Larger than all buffers of two sockets.
 const FILE: usize = 60 << 20;
+
+// What a spreadsheet would take for a formula leaves as a text, and comes back as it was.
+#[tokio::test]
+async fn no_cell_of_an_export_is_a_formula_and_each_is_read_back() {
+    let app = TestApp::start().await;
+    let (acme, other) = (app.account("acme").await.client, app.account("other").await.client);
+    let addresses =
+        ["=1+1@example.net", "+44@example.net", "-2@example.net", "'=a@example.net", "ann@example.net"];
+    for email in addresses {
+        let answer = acme.post("/v1/suppressions", json!({ "email": email })).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{email}: {:#}", answer.body);
+    }
+    let file = acme.download("/v1/suppressions/export").await;
+    let mut reader = csv::Reader::from_reader(file.as_slice());
+    for record in reader.records() {
+        let record = record.expect("a record");
+        assert!(record.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@'])), "{record:?}");
+    }
+    let done = import(&other, "", String::from_utf8(file).expect("UTF-8")).await;
+    assert_eq!((&done.body["added"], &done.body["invalid"]), (&json!(5), &json!(0)), "{:#}", done.body);
+    let listed = other.all_pages("/v1/suppressions", 100).await;
+    let mut found: Vec<&str> = listed.iter().filter_map(|one| one["email"].as_str()).collect();
+    found.sort_unstable();
+    let mut wanted = addresses;
+    wanted.sort_unstable();
+    assert_eq!(found, wanted);
+    app.stop().await;
+}

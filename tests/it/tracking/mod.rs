@@ -1,4 +1,6 @@
-//! Opens and clicks: from a mail that was marked for its recipient, through a visit, to the event.
+//! Opens and clicks: what is watched by default (`defaults`), and from a mail that was marked for its recipient, through a visit, to the event.
+
+mod defaults;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

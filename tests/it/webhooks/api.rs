@@ -62,7 +62,11 @@ async fn what_is_no_webhook_is_refused_and_each_fault_named() {
         (with("tags", json!([""])), "/tags/0", "invalid_tag"),
         (with("batch_size", json!(501)), "/batch_size", "out_of_range"),
         (with("secret", json!("whsec_short")), "/secret", "invalid_secret"),
-        (with("format", json!("sendgrid")), "/format", "not_available_yet"),
+        (
+            json!({ "url": "https://hooks.acme.example", "format": "mailgun", "batch_size": 2 }),
+            "/batch_size",
+            "not_with_format",
+        ),
         (with("format", json!("carrier pigeon")), "/format", "invalid_format"),
         (with("enable", json!(true)), "/enable", "unknown_field"),
     ];

@@ -6,7 +6,7 @@ mod faults;
 mod log;
 mod order;
 mod posted;
-mod receiver;
+pub mod receiver;
 
 use std::time::{Duration, Instant};
 

@@ -26,7 +26,7 @@ pub async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let id: MessageId = extract::id(&id, WHAT)?;
-    match control::cancel(&app.database, principal.tenant(), id, app.clock.now()).await? {
+    match control::cancel(&app.database, &principal.actor(), principal.tenant(), id, app.clock.now()).await? {
         Canceled::NotFound => Err(Problem::not_found(WHAT)),
         Canceled::TooLate => Err(Problem::new(Kind::Conflict, "every delivery of this message has ended")),
         Canceled::Now { deliveries, stopping } => {
@@ -65,8 +65,8 @@ pub async fn reschedule(
     }
     let errors = fields.finish();
     let Some(send_at) = send_at.filter(|_| errors.is_empty()) else { return Err(Problem::invalid(errors)) };
-    let tenant = principal.tenant();
-    match control::reschedule(&state.database, tenant, message, send_at.max(now)).await? {
+    let (actor, place) = (principal.actor(), (principal.tenant(), message));
+    match control::reschedule(&state.database, &actor, place, send_at.max(now), now).await? {
         Rescheduled::NotFound => Err(Problem::not_found(WHAT)),
         Rescheduled::TooLate => {
             Err(Problem::new(Kind::Conflict, "this message has been tried already, or has ended"))

@@ -14,7 +14,7 @@ use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
 use crate::http::extract::{self, HeldBody, Query};
 use crate::mail::Mailbox;
-use crate::submission::{Answer, IdempotencyKey, Rejected, Request};
+use crate::submission::{Answer, IdempotencyKey, Rejected, Request, Unit};
 
 use super::decode;
 use super::show::{AcceptedView, BatchItem};
@@ -41,7 +41,7 @@ pub async fn create(
         let body = app.budget.read(&headers, body, app.max_json_bytes()).await?;
         (decode::submission(extract::json(&headers, &body.bytes)?), body)
     };
-    let request = Request { items: vec![item], key };
+    let request = Request { items: vec![item], key, unit: Unit::Each };
     let Answer { mut items, replayed } = app.accept.accept(&principal.caller(), request).await?;
     let accepted = items.pop().ok_or_else(|| Problem::new(Kind::Internal, "no answer"))??;
     Ok(answered(replayed, Json(AcceptedView::from(accepted))))
@@ -76,7 +76,8 @@ pub async fn batch(
         );
         return Err(Problem::field("", "too_many_recipients", message));
     }
-    let Answer { items, replayed } = app.accept.accept(&principal.caller(), Request { items, key }).await?;
+    let request = Request { items, key, unit: Unit::Each };
+    let Answer { items, replayed } = app.accept.accept(&principal.caller(), request).await?;
     let data = items.into_iter().map(BatchItem::from).collect();
     Ok(answered(replayed, Json(BatchView { data })))
 }

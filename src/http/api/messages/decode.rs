@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde_json::Value;
 use time::Duration;
 
@@ -13,8 +10,9 @@ use crate::domain::handling::{Handling, Tracking, Transport};
 use crate::domain::submission::{
     Content, DEFAULT_TTL, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE,
     MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Rendering, Sending, StreamName,
-    Submission, Words, is_metadata_key, is_metadata_value, is_tag,
+    Submission, Watch, Words, is_metadata_key, is_metadata_value, is_tag,
 };
+use crate::http::extract;
 use crate::http::fields::Fields;
 use crate::mail::attachment::{Attachment, AttachmentError};
 use crate::mail::headers::CustomHeaders;
@@ -49,13 +47,13 @@ pub fn submission(value: Value) -> Result<Submission, Rejected> {
     Ok(Submission { from, reply_to, recipients, content: Content::Parts(parts), options })
 }
 
-/// What is watched: nothing, unless it is asked for.
-fn tracking(fields: &mut Fields) -> Tracking {
-    let Some(mut object) = fields.object("tracking") else { return Tracking::default() };
+/// What is watched, if the mail says it; else its stream or its sender domain decides.
+fn tracking(fields: &mut Fields) -> (Tracking, Watch) {
+    let Some(mut object) = fields.object("tracking") else { return (Tracking::default(), Watch::ByDefault) };
     let mut flag = |name| object.flag(name) == Some(true);
     let tracking = Tracking { opens: flag("opens"), clicks: flag("clicks") };
     fields.absorb(object);
-    tracking
+    (tracking, Watch::AsSaid)
 }
 
 fn from(fields: &mut Fields) -> Option<Mailbox> {
@@ -184,7 +182,7 @@ fn attachment(fields: &mut Fields, mut object: Fields) -> Option<Attachment> {
     let content = object.required_text("content");
     let content_type = object.text("content_type");
     let content_id = object.text("content_id");
-    let content = content.and_then(|text| match decode_base64(&text) {
+    let content = content.and_then(|text| match extract::base64(&text) {
         Some(bytes) => Some(bytes),
         None => {
             object.wrong("content", "invalid_base64", "the content is base 64 (RFC 4648)");
@@ -215,18 +213,10 @@ fn attachment_field(error: &AttachmentError) -> &'static str {
     }
 }
 
-/// As RFC 4648 has it; line breaks, which MIME encoders add, are passed over.
-fn decode_base64(text: &str) -> Option<Bytes> {
-    if text.bytes().any(|c| c.is_ascii_whitespace()) {
-        let text: Vec<u8> = text.bytes().filter(|c| !c.is_ascii_whitespace()).collect();
-        return STANDARD.decode(text).ok().map(Bytes::from);
-    }
-    STANDARD.decode(text).ok().map(Bytes::from)
-}
-
 /// What is asked of a mail besides its content. The door of raw MIME has no such fields.
 fn options(fields: &mut Fields) -> Options {
     let default = Options::default();
+    let (tracking, watch) = tracking(fields);
     Options {
         tags: tags(fields),
         metadata: metadata(fields),
@@ -237,11 +227,8 @@ fn options(fields: &mut Fields) -> Options {
         send_at: fields.moment("send_at"),
         ttl: fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds),
         sending: if fields.flag("sandbox") == Some(true) { Sending::Sandbox } else { Sending::Real },
-        handling: Handling {
-            tracking: tracking(fields),
-            transport: transport(fields),
-            ..Handling::default()
-        },
+        handling: Handling { tracking, transport: transport(fields), ..Handling::default() },
+        watch,
         trace: None,
     }
 }

@@ -2,7 +2,7 @@
 
 pub mod cancel;
 pub mod create;
-mod decode;
+pub mod decode;
 mod personal;
 pub mod read;
 pub mod resend;

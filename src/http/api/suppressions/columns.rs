@@ -19,6 +19,7 @@ use time::macros::format_description;
 use crate::account::suppressions::NewSuppression;
 use crate::domain::submission::StreamName;
 use crate::domain::suppression::Reason;
+use crate::http::cells;
 use crate::http::fields::parse_moment;
 use crate::mail::EmailAddress;
 
@@ -71,7 +72,8 @@ impl Columns {
         let names: Vec<String> = first.iter().map(name).collect();
         let at = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name.as_str()));
         let Some(email) = at(&["email", "address", "emailaddress", "recipient", "recipientaddress"]) else {
-            let is_address = |field: &[u8]| text(field).is_some_and(|text| EmailAddress::parse(text).is_ok());
+            let is_address =
+                |field: &[u8]| text(field).is_some_and(|text| EmailAddress::parse(cells::read(text)).is_ok());
             return is_address(first.get(0)?).then(|| Columns {
                 reason: Some(1),
                 created: Some(2),
@@ -111,7 +113,7 @@ impl Columns {
             let field = at.and_then(|at| record.get(at)).unwrap_or_default();
             text(field).ok_or(BadLine { code: "invalid_encoding", message: "it is not in UTF-8".to_owned() })
         };
-        let address = EmailAddress::parse(field(Some(self.email))?)
+        let address = EmailAddress::parse(cells::read(field(Some(self.email))?))
             .map_err(|error| BadLine { code: "invalid_address", message: error.to_string() })?;
         let stream = match field(self.stream)? {
             "" => defaults.stream.clone(),

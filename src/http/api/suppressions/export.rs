@@ -11,6 +11,7 @@ use crate::domain::suppression::Suppression;
 use crate::http::App;
 use crate::http::api::wire::moment;
 use crate::http::auth::Principal;
+use crate::http::cells;
 use crate::http::error::{Kind, Problem};
 use crate::http::extract::Query;
 use crate::store::suppressions;
@@ -26,7 +27,14 @@ pub async fn export(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref()).finish()?;
-    let tenant = principal.tenant();
+    of_tenant(app, principal.tenant()).await
+}
+
+/// The list of a tenant as a file.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn of_tenant(app: App, tenant: TenantId) -> Result<Response, Problem> {
     // The first page before the answer begins: what is wrong with the database is then told as a problem.
     let first = page(&app, tenant, None).await?;
     let pages = futures_util::stream::unfold(Some((first, app, tenant)), |state| async {
@@ -75,7 +83,8 @@ fn write(rows: &[Suppression], first: bool) -> csv::Result<Bytes> {
     for row in rows {
         let delivery = row.delivery.map(|delivery| delivery.to_string()).unwrap_or_default();
         let since = moment(row.created_at());
-        writer.write_record([&row.address, &row.stream, row.reason.as_str(), &since, &delivery])?;
+        let (address, stream) = (cells::write(&row.address), cells::write(&row.stream));
+        writer.write_record([&*address, &*stream, row.reason.as_str(), &since, &delivery])?;
     }
     let text = writer.into_inner().map_err(|error| error.into_error())?;
     Ok(text.into())

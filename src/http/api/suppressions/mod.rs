@@ -26,7 +26,7 @@ use crate::submission::Violation;
 
 use super::wire::{Page, moment};
 
-pub use export::export;
+pub use export::{export, of_tenant as file};
 pub use import::import;
 
 const WHAT: &str = "suppression";
@@ -61,7 +61,11 @@ pub async fn create(
     })
 }
 
-fn decode(value: Value, base: &str) -> Result<NewSuppression, Vec<Violation>> {
+/// Reads a suppression, found at `base`.
+///
+/// # Errors
+/// Every field that cannot be used.
+pub fn decode(value: Value, base: &str) -> Result<NewSuppression, Vec<Violation>> {
     let mut fields = Fields::of(value, base).map_err(|violation| vec![violation])?;
     let address = fields.required_text("email").and_then(|text| match EmailAddress::parse(&text) {
         Ok(address) => Some(address),

@@ -21,6 +21,7 @@ use crate::store::templates::{self, StoredTemplate, StoredVersion};
 
 use super::wire::{Page, moment};
 
+pub use decode::{change as decode_change, new as decode};
 pub use render::render;
 
 const WHAT: &str = "template";

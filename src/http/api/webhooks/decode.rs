@@ -3,27 +3,16 @@
 use serde_json::Value;
 
 use crate::account::webhooks::{State, Wishes};
+use crate::domain::account_notice::Kind;
 use crate::domain::submission::{MAX_TAG_LEN, StreamName};
-use crate::domain::webhook::{MAX_BATCH, MAX_FILTER, MAX_URL, NOTICES, WebhookSecret, is_type};
+use crate::domain::webhook::{MAX_BATCH, MAX_FILTER, MAX_URL, WebhookSecret, is_type};
+use crate::domain::webhook_format::Format;
 use crate::http::App;
 use crate::http::error::Problem;
 use crate::http::fields::Fields;
 use crate::outbound::{BadUrl, Outbound};
 use crate::submission::Violation;
 
-/// Shapes of bodies that are known by name.
-const FORMATS: [&str; 10] = [
-    "postroad",
-    "sendgrid",
-    "mailgun",
-    "postmark",
-    "ses",
-    "sparkpost",
-    "brevo",
-    "resend",
-    "mailjet",
-    "mailersend",
-];
 const MAX_DESCRIPTION: usize = 200;
 
 /// What is to be changed. Of what can be null, `Some(None)` is null.
@@ -44,10 +33,15 @@ impl Change {
         Wishes {
             url: self.url.unwrap_or(before.url),
             description: self.description.unwrap_or(before.description),
+            format: before.format,
             types: self.types.unwrap_or(before.types),
             streams: self.streams.unwrap_or(before.streams),
             tags: self.tags.unwrap_or(before.tags),
-            batch_size: self.batch_size.unwrap_or(before.batch_size),
+            // Who takes no batches gets none.
+            batch_size: self
+                .batch_size
+                .filter(|_| before.format.takes_batches())
+                .unwrap_or(before.batch_size),
             state: self.state.unwrap_or(before.state),
         }
     }
@@ -57,13 +51,15 @@ impl Change {
 pub async fn new(app: &App, value: Value) -> Result<(Wishes, Option<WebhookSecret>), Problem> {
     let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let secret = fields.parsed("secret", "invalid_secret", WebhookSecret::parse);
-    if let Some(format) = fields.text("format") {
-        check_format(&mut fields, &format);
-    }
+    let format = fields.parsed("format", "invalid_format", str::parse).unwrap_or(Format::Postroad);
     let given = fields.has("url");
     let change = read(&app.outbound, &mut fields).await;
     if !given {
         fields.wrong("url", "required", "it is needed");
+    }
+    if change.batch_size.is_some_and(|size| size > 1) && !format.takes_batches() {
+        let message = format!("{} posts each event alone", format.as_str());
+        fields.wrong("batch_size", "not_with_format", message);
     }
     let errors = fields.finish();
     if !errors.is_empty() {
@@ -72,6 +68,7 @@ pub async fn new(app: &App, value: Value) -> Result<(Wishes, Option<WebhookSecre
     let nothing = Wishes {
         url: String::new(),
         description: String::new(),
+        format,
         types: None,
         streams: None,
         tags: None,
@@ -89,25 +86,15 @@ pub async fn change(app: &App, value: Value) -> Result<Change, Problem> {
     if errors.is_empty() { Ok(change) } else { Err(Problem::invalid(errors)) }
 }
 
-fn check_format(fields: &mut Fields, format: &str) {
-    match format {
-        "postroad" => {}
-        known if FORMATS.contains(&known) => {
-            let message = format!("bodies in the shape of {known} are not available yet");
-            fields.wrong("format", "not_available_yet", message);
-        }
-        _ => fields.wrong("format", "invalid_format", format!("format is one of {}", FORMATS.join(", "))),
-    }
-}
-
 async fn read(outbound: &Outbound, fields: &mut Fields) -> Change {
     let description = fields.text("description");
     if description.as_ref().is_some_and(|text| text.chars().count() > MAX_DESCRIPTION) {
         fields.wrong("description", "too_long", format!("at most {MAX_DESCRIPTION} characters"));
     }
+    let notices = Kind::ALL.map(Kind::as_str);
     let types = list(fields, "types", "invalid_type", |text| {
         let message =
-            || format!("{text:?} is no type of event, nor one of the notices {}", NOTICES.join(", "));
+            || format!("{text:?} is no type of event, nor one of the notices {}", notices.join(", "));
         is_type(text).then_some(()).ok_or_else(message)
     });
     let streams = list(fields, "streams", "invalid_stream", |text| {

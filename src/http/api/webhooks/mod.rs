@@ -13,6 +13,7 @@ use time::{Duration, OffsetDateTime};
 use crate::account::webhooks::{self as operation, WebhookError};
 use crate::domain::id::{TenantId, WebhookId};
 use crate::domain::webhook::WebhookSecret;
+use crate::domain::webhook_format::Format;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
@@ -20,9 +21,11 @@ use crate::http::extract::{self, Path, Query};
 use crate::http::fields::Fields;
 use crate::seal::NoRandomness;
 use crate::store::webhooks::{self, StoredWebhook};
+use crate::webhooks::verification_key;
 
 use super::wire::{Page, moment};
 
+pub use decode::{change as decode_change, new as decode};
 pub use log::{deliveries, replay, test};
 
 const WHAT: &str = "webhook";
@@ -50,6 +53,16 @@ fn show(webhook: &StoredWebhook, now: OffsetDateTime) -> Value {
         "previous_secret_until": previous.map(moment),
         "created_at": moment(webhook.created_at),
     })
+}
+
+/// A webhook with its secret, which is told once; and, in SendGrid's shape, the key that its receivers verify with.
+fn with_secret(webhook: &StoredWebhook, secret: &WebhookSecret, now: OffsetDateTime) -> Value {
+    let mut shown = show(webhook, now);
+    shown["secret"] = secret.reveal().into();
+    if webhook.format == Format::SendGrid.as_str() {
+        shown["verification_key"] = verification_key(secret).into();
+    }
+    shown
 }
 
 impl From<WebhookError> for Problem {
@@ -90,9 +103,7 @@ pub async fn create(
     let secret = secret.map_or_else(WebhookSecret::generate, Ok).map_err(no_randomness)?;
     let (actor, tenant, now) = (principal.actor(), principal.tenant(), app.clock.now());
     let made = operation::create(&app.database, &app.seal, &actor, tenant, wishes, &secret, now).await?;
-    let mut shown = show(&made, now);
-    shown["secret"] = secret.reveal().into();
-    Ok((StatusCode::CREATED, Json(shown)))
+    Ok((StatusCode::CREATED, Json(with_secret(&made, &secret, now))))
 }
 
 /// A page of the tenant's webhooks.
@@ -171,7 +182,6 @@ pub async fn rotate(
     let new = (&secret, Duration::seconds(overlap));
     let whose = (principal.tenant(), known.id);
     let rotated = operation::rotate(&app.database, &app.seal, &actor, whose, new, now).await?;
-    let mut shown = show(&rotated.ok_or_else(|| Problem::not_found(WHAT))?, now);
-    shown["secret"] = secret.reveal().into();
-    Ok(Json(shown))
+    let rotated = rotated.ok_or_else(|| Problem::not_found(WHAT))?;
+    Ok(Json(with_secret(&rotated, &secret, now)))
 }

@@ -1,0 +1,159 @@
+//! Postmark: its Node client, postmarker, and its words.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::clients::{assert_whole, run};
+use super::matrix::Row;
+use super::{ask, id_of};
+use crate::support::app::{KEY, TestApp};
+use crate::support::captured::field;
+use crate::support::client::text;
+
+/// What is shown of it in `docs/compatibility.md`.
+pub const ROWS: &[Row] = &[
+    Row::yes(
+        "One mail: addresses with names, Cc, Bcc, ReplyTo, text, HTML, headers, files, inline pictures",
+        "its_node_client_sends_everything_it_can",
+    ),
+    Row::yes(
+        "Tag, Metadata, MessageStream, TrackOpens, TrackLinks",
+        "its_node_client_sends_everything_it_can",
+    ),
+    Row::yes(
+        "Batches, each mail for itself; templates by alias or number",
+        "its_node_client_sends_everything_it_can",
+    ),
+    Row::yes(
+        "Suppressions, templates, messages, bounces, server, stats",
+        "its_node_client_finds_what_is_around_the_send",
+    ),
+    Row::yes("Inactive recipients, invalid addresses, wrong keys", "its_node_client_understands_refusals"),
+    Row::yes("ErrorCodes", "errors_have_its_numbers"),
+    Row::yes(
+        "Explicit nulls and trailing slashes (postmarker)",
+        "postmarker_sends_nulls_and_trailing_slashes",
+    ),
+    Row::ignored("InlineCss (always done), unknown fields", "as there"),
+];
+
+#[tokio::test]
+async fn its_node_client_sends_everything_it_can() {
+    let app = TestApp::start().await;
+    let out = run(&app, "postmark.cjs", &[], &[]).await;
+    assert_eq!((&out["whole"]["ErrorCode"], &out["whole"]["Message"]), (&json!(0), &json!("OK")));
+    assert_eq!(out["whole"]["To"], "Ann Ä <ann@example.net>", "as it was given");
+    let whole = id_of(&text(&out, "/whole/MessageID"));
+    assert_whole(&app, &whole).await;
+    let shown = app.client.get(&format!("/v1/messages/{whole}")).await.body;
+    assert_eq!((&shown["tags"], &shown["metadata"]), (&json!(["welcome"]), &json!({ "order": "7" })));
+    let codes = |name: &str| -> Vec<i64> {
+        out[name].as_array().expect("a list").iter().filter_map(|item| item["ErrorCode"].as_i64()).collect()
+    };
+    assert_eq!((codes("batch"), codes("templateBatch")), (vec![0, 300, 0], vec![0, 1101]));
+    for name in ["byAlias", "byId"] {
+        let raw = app.client.only_arrived(&id_of(&text(&out[name], "/MessageID"))).await;
+        assert_eq!(field(&raw, "Subject"), "Hi Ann", "{name}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn its_node_client_finds_what_is_around_the_send() {
+    let app = TestApp::start().await;
+    // Below its name, as clients do whose host takes a path.
+    let out = run(&app, "postmark.cjs", &[], &[("POSTROAD_PREFIX", "/compat/postmark")]).await;
+    assert_eq!(out["templates"], json!(["welcome"]));
+    assert_eq!(
+        (&out["template"]["Subject"], &out["template"]["Alias"]),
+        (&json!("Hi {{name}}"), &json!("welcome"))
+    );
+    assert_eq!(out["suppressed"]["Suppressions"][0]["Status"], "Suppressed");
+    assert_eq!(out["suppressions"], json!([["gone@example.net", "ManualSuppression"]]));
+    assert_eq!(out["unsuppressed"]["Suppressions"][0]["Status"], "Deleted");
+    assert_eq!(out["messages"], json!(["Grüße"]));
+    assert_eq!(out["details"]["TextBody"].as_str().map(str::trim_end), Some("Hallo Ann"));
+    assert_eq!(
+        (&out["server"], &out["bounces"], &out["deleted"]["ErrorCode"]),
+        (&json!(1), &json!(0), &json!(0))
+    );
+    assert!(out["stats"].as_i64() > Some(0));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn its_node_client_understands_refusals() {
+    let app = TestApp::start().await;
+    let out = run(&app, "postmark.cjs", &[], &[]).await;
+    let inactive = &out["inactive"];
+    assert_eq!((&inactive["name"], &inactive["code"]), (&json!("InactiveRecipientsError"), &json!(406)));
+    assert_eq!(
+        inactive["recipients"],
+        json!(["gone@example.net"]),
+        "the client takes them out of the sentence"
+    );
+    let partly = text(&out, "/partly/Message");
+    assert!(
+        partly
+            .starts_with("Message OK, but will not deliver to these inactive addresses: gone@example.net. ")
+    );
+    assert_eq!((&out["badTo"]["code"], &out["badTo"]["status"]), (&json!(300), &json!(422)));
+    assert_eq!(out["badTo"]["message"], "Invalid 'To' address: 'nobody'.");
+    assert_eq!(out["noBody"]["message"], "Provide either email TextBody or HtmlBody or both.");
+    assert_eq!(
+        (&out["wrongKey"]["name"], &out["wrongKey"]["code"]),
+        (&json!("InvalidAPIKeyError"), &json!(10))
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn postmarker_sends_nulls_and_trailing_slashes() {
+    let app = TestApp::start().await;
+    let out = run(&app, "postmarker_client.py", &[], &[]).await;
+    app.client.only_arrived(&id_of(&text(&out, "/one/MessageID"))).await;
+    assert_eq!(out["batch"].as_array().map(Vec::len), Some(2));
+    assert_eq!(out["bad_to"]["code"], 300);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn errors_have_its_numbers() {
+    let app = TestApp::builder().set("POSTROAD_SENDER_POLICY", "verified").start().await;
+    let headers = [("x-postmark-server-token", KEY)];
+    let mail = json!({ "From": "a@other.example", "To": "b@example.net", "TextBody": "x" });
+    let said = ask(&app, Method::POST, "/email", &headers, mail.clone()).await;
+    assert_eq!((said.status, &said.body["ErrorCode"]), (422, &json!(400)), "{:#}", said.body);
+    let with = |name: &str, value: Value| {
+        let mut mail = mail.clone();
+        mail[name] = value;
+        mail
+    };
+    let many: Vec<String> = (0..51).map(|n| format!("a{n}@example.net")).collect();
+    let cases = [
+        ("/email", json!({ "To": "b@example.net", "TextBody": "x" }), 422, 300),
+        ("/email/", with("To", json!("")), 422, 300),
+        ("/email", with("To", json!(many.join(","))), 422, 300),
+        ("/email", with("MessageStream", json!("No Stream")), 422, 1235),
+        ("/email/withTemplate", with("TemplateAlias", json!("none")), 422, 300),
+        ("/email", with("Attachments", json!([{ "Name": "a", "Content": "?" }])), 422, 300),
+        ("/email", json!("{"), 422, 402),
+        ("/email/batch", json!({}), 422, 402),
+        ("/compat/postmark/email/nothing", json!({}), 404, 404),
+    ];
+    for (path, body, status, code) in cases {
+        let said = ask(&app, Method::POST, path, &headers, body.clone()).await;
+        assert_eq!(
+            (said.status, &said.body["ErrorCode"]),
+            (status, &json!(code)),
+            "{path} {body}: {:#}",
+            said.body
+        );
+    }
+    let too_many = Value::Array((0..501).map(|_| json!({})).collect());
+    let said = ask(&app, Method::POST, "/email/batch", &headers, too_many).await;
+    assert_eq!((said.status, &said.body["ErrorCode"]), (422, &json!(410)));
+    let said = ask(&app, Method::POST, "/email", &[], json!({})).await;
+    assert_eq!((said.status, &said.body["ErrorCode"]), (401, &json!(10)));
+    app.stop().await;
+}

@@ -1,0 +1,10 @@
+//! The dashboard: its ways in, and its pages.
+
+mod acts;
+pub mod browser;
+mod oidc;
+mod pages;
+mod people;
+pub mod person;
+mod routes;
+mod sign_in;
