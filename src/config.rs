@@ -32,8 +32,8 @@ use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
 use crate::submission::{SenderPolicy, intake};
 
-pub use people::Admin;
 pub use acme::Acme;
+pub use people::Admin;
 
 /// How this process runs.
 #[derive(Debug, Clone)]

@@ -52,7 +52,8 @@ pub async fn create(
 ) -> Result<(), StoreError> {
     let mut transaction = database.serve().begin().await?;
     ips::insert(&mut transaction, ip).await?;
-    changed(&mut transaction, actor, by, (&ip.id.to_string(), "ip.create", audit::made(details(ip))), now).await?;
+    changed(&mut transaction, actor, by, (&ip.id.to_string(), "ip.create", audit::made(details(ip))), now)
+        .await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -74,7 +75,14 @@ pub async fn update(
     let told = details(&before);
     let ip = change.apply(before, now);
     ips::update(&mut transaction, &ip).await?;
-    changed(&mut transaction, actor, by, (&id.to_string(), "ip.update", audit::changed(told, details(&ip))), now).await?;
+    changed(
+        &mut transaction,
+        actor,
+        by,
+        (&id.to_string(), "ip.update", audit::changed(told, details(&ip))),
+        now,
+    )
+    .await?;
     transaction.commit().await?;
     Ok(Some(ip))
 }
@@ -93,7 +101,8 @@ pub async fn delete(
     let mut transaction = database.serve().begin().await?;
     let Some(ip) = ips::find(&mut transaction, id).await? else { return Ok(false) };
     ips::delete(&mut transaction, id).await?;
-    changed(&mut transaction, actor, by, (&id.to_string(), "ip.delete", audit::removed(details(&ip))), now).await?;
+    changed(&mut transaction, actor, by, (&id.to_string(), "ip.delete", audit::removed(details(&ip))), now)
+        .await?;
     transaction.commit().await?;
     Ok(true)
 }

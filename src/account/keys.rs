@@ -232,7 +232,11 @@ pub async fn revoke(
 /// As the audit log tells it.
 fn shown(key: &ApiKey) -> Value {
     let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-    json!({ "name": key.name, "hint": key.hint, "scopes": scopes })
+    let mut shown = json!({ "name": key.name, "hint": key.hint, "scopes": scopes });
+    if let Some(nets) = &key.smtp_networks {
+        shown["smtp_networks"] = nets.iter().map(IpNet::to_string).collect();
+    }
+    shown
 }
 
 async fn changed(

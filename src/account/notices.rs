@@ -15,7 +15,7 @@ use crate::mail::{EmailAddress, Mailbox};
 use crate::store::account_notices::{self, Begun};
 use crate::store::audit::{self, Entry};
 use crate::store::{Database, StoreError};
-use crate::submission::{Accept, AcceptError, Caller, IdempotencyKey, Request, Unit};
+use crate::submission::{Accept, AcceptError, By, Caller, IdempotencyKey, Request, Unit};
 
 use super::Actor;
 
@@ -92,7 +92,7 @@ impl Announcer {
         } else if let Some(submission) = self.write(notice) {
             let caller = Caller {
                 tenant: notice.tenant,
-                key: None,
+                by: By::Postroad,
                 mode: KeyMode::Live,
                 limits: KeyLimits::default(),
             };

@@ -21,7 +21,7 @@ use crate::mail::{EmailAddress, Mailbox, trace, xtext};
 use crate::store::inbound::{self, InboundRow};
 use crate::store::inbound_calls::{self, CallKind, CallResult, DueCall};
 use crate::store::{Database, StoreError};
-use crate::submission::{Accept, AcceptError, Caller, IdempotencyKey, Request};
+use crate::submission::{Accept, AcceptError, By, Caller, IdempotencyKey, Request, Unit};
 
 use super::authenticate::{Authenticator, Claim};
 use super::directory::Directory;
@@ -119,12 +119,20 @@ impl Forwarder {
         way: Way,
         now: OffsetDateTime,
     ) -> CallResult {
-        let caller =
-            Caller { tenant: call.tenant, key: None, mode: KeyMode::Live, limits: KeyLimits::default() };
+        let caller = Caller {
+            tenant: call.tenant,
+            by: By::Postroad,
+            mode: KeyMode::Live,
+            limits: KeyLimits::default(),
+        };
         let head = self.head(call, row, raw, &way.by).await;
         let submission = submission(row, Bytes::from([head.as_bytes(), raw].concat()), way);
         let key = IdempotencyKey::parse(&format!("forward {}", call.mail)).ok();
-        match self.accept.accept(&caller, Request { items: vec![Ok(submission)], key }).await {
+        match self
+            .accept
+            .accept(&caller, Request { items: vec![Ok(submission)], key, unit: Unit::Each })
+            .await
+        {
             Ok(mut answer) => match answer.items.pop() {
                 Some(Ok(accepted)) => passed_on(Some(accepted.id)),
                 Some(Err(rejected)) => {

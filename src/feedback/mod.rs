@@ -16,7 +16,7 @@ pub mod inbox;
 pub mod kept;
 pub mod notices;
 pub mod post;
-pub mod tls_reports;
 pub mod screen;
+pub mod tls_reports;
 pub mod unsubscribe;
 pub mod visits;

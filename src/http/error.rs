@@ -166,21 +166,6 @@ impl Problem {
         Problem { retry_after: Some(seconds), ..self }
     }
 
-    /// What kind of refusal it is.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// The sentence.
-    pub fn detail(&self) -> &str {
-        &self.detail
-    }
-
-    /// The fields that cannot be used.
-    pub fn errors(&self) -> &[Violation] {
-        &self.errors
-    }
-
     /// Its body.
     pub fn body(&self) -> ProblemBody {
         let (status, code, title) = self.kind.parts();

@@ -237,7 +237,7 @@ impl Accept {
         caller: &Caller,
         items: &mut [Result<NewMessage, Rejected>],
     ) -> Result<(), AcceptError> {
-        if caller.key.is_some() {
+        if caller.by != By::Postroad {
             self.quotas.fit(caller.tenant, items);
         }
         let refused = (0..).zip(items.iter());
@@ -253,7 +253,7 @@ impl Accept {
         items: &mut [Result<NewMessage, Rejected>],
         now: OffsetDateTime,
     ) -> Result<Result<quotas::Spent, quotas::Exceeded>, AcceptError> {
-        if caller.key.is_none() {
+        if caller.by == By::Postroad {
             return Ok(Ok(quotas::Spent::default()));
         }
         self.quotas.fit(caller.tenant, items);

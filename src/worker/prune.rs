@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::stats::Grain;
 use crate::store::{
-    Link, StoreError, account_notices, calls, captured, dmarc, domains, idempotency, inbound_calls, invitations,
-    ips, links, mta_sts, nodes, partitions, passkeys, sessions, sites, stats,
+    Link, StoreError, account_notices, calls, captured, dmarc, domains, idempotency, inbound_calls,
+    invitations, ips, links, mta_sts, nodes, partitions, passkeys, sessions, sites, stats,
 };
 
 const INTERVAL: Duration = Duration::from_secs(600);

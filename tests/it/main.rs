@@ -3,8 +3,8 @@
 mod api;
 mod architecture;
 mod audit;
-mod compat;
 mod certificates;
+mod compat;
 mod crash;
 mod dashboard;
 mod direct;

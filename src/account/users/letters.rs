@@ -8,7 +8,7 @@ use crate::domain::submission::{Content, Options, Parts, Recipients, Submission}
 use crate::domain::ticket::Ticket;
 use crate::domain::user::{Login, Role};
 use crate::mail::{EmailAddress, Mailbox};
-use crate::submission::{Accept, AcceptError, By, Caller, Request};
+use crate::submission::{Accept, AcceptError, By, Caller, Request, Unit};
 
 /// Writes to people.
 #[derive(Debug, Clone)]
@@ -113,7 +113,10 @@ impl Letters {
             mode: KeyMode::Live,
             limits: KeyLimits::default(),
         };
-        let answer = self.accept.accept(&caller, Request { items: vec![Ok(submission)], key: None }).await?;
+        let answer = self
+            .accept
+            .accept(&caller, Request { items: vec![Ok(submission)], key: None, unit: Unit::Each })
+            .await?;
         match answer.items.into_iter().find_map(Result::err) {
             Some(rejected) => Err(NotSent::Refused(format!("{rejected:?}"))),
             None => Ok(()),

@@ -58,8 +58,7 @@ pub async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let body = app.budget.read(&headers, body, 64 * 1024).await?;
-    let (new, kind) =
-        decode(extract::json(&headers, &body.bytes)?, principal.tenant(), principal.scopes())?;
+    let (new, kind) = decode(extract::json(&headers, &body.bytes)?, principal.tenant(), principal.scopes())?;
     let (actor, now) = (principal.actor(), app.clock.now());
     let view = match kind {
         KeyKind::Shown => {

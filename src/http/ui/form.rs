@@ -64,7 +64,7 @@ impl Form {
     /// With what was wrong with it.
     #[must_use]
     pub fn refused(mut self, problem: &Problem) -> Form {
-        for violation in problem.errors() {
+        for violation in problem.violations() {
             let name = violation.pointer.trim_start_matches('/').split('/').next().unwrap_or_default();
             self.wrong.entry(name.to_owned()).or_insert_with(|| violation.message.clone());
         }

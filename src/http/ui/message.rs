@@ -287,7 +287,9 @@ pub async fn cancel(
 ) -> Result<Response, Failed> {
     posted.require(Act::Send)?;
     let id: MessageId = extract::id(&id, WHAT)?;
-    match control::cancel(&app.database, posted.page.tenant(), id, app.clock.now()).await? {
+    match control::cancel(&app.database, &posted.page.actor(), posted.page.tenant(), id, app.clock.now())
+        .await?
+    {
         Canceled::NotFound => Err(Problem::not_found(WHAT).into()),
         Canceled::TooLate => Ok(done(&path(id), "too-late")),
         Canceled::Now { .. } => Ok(done(&path(id), "canceled")),

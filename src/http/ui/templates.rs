@@ -19,7 +19,7 @@ use crate::mail::preview;
 use crate::render::{Bodies, Compiled, Fault, Part, Rendered};
 use crate::store::templates::{self, StoredTemplate};
 use crate::submission::template::{Pointers, source, violations};
-use crate::submission::{Request, Violation};
+use crate::submission::{Request, Unit, Violation};
 
 use super::content::{in_sandbox, off_runtime};
 use super::form::Form;
@@ -327,11 +327,11 @@ fn escaped(text: &str) -> String {
 async fn rendered(app: &App, page: &Page, form: &Form) -> Result<Result<Rendered, Vec<Violation>>, Failed> {
     let variables = match variables(form) {
         Ok(variables) => variables,
-        Err(problem) => return Ok(Err(problem.errors().to_vec())),
+        Err(problem) => return Ok(Err(problem.violations().to_vec())),
     };
     let contents = match api::decode(wishes(form).into()) {
         Ok(new) => new.contents,
-        Err(problem) => return Ok(Err(problem.errors().to_vec())),
+        Err(problem) => return Ok(Err(problem.violations().to_vec())),
     };
     let mut connection = app.database.serve().acquire().await?;
     let source = source(&mut connection, page.tenant(), &contents, None).await?;
@@ -358,7 +358,10 @@ pub async fn send_test(
                 "template": { "id": template.id.to_string(), "version": template.latest },
             });
             let item = messages::decode::submission(mail);
-            let answer = app.accept.accept(&page.caller(), Request { items: vec![item], key: None }).await?;
+            let answer = app
+                .accept
+                .accept(&page.caller(), Request { items: vec![item], key: None, unit: Unit::Each })
+                .await?;
             let first = answer.items.into_iter().next();
             first.ok_or_else(|| Problem::new(Kind::Internal, "no answer"))?.map_err(Problem::from)
         }

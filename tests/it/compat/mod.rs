@@ -30,6 +30,8 @@ use crate::support::app::TestApp;
 pub struct Said {
     /// Its status.
     pub status: u16,
+    /// Its headers.
+    pub headers: reqwest::header::HeaderMap,
     /// Its body: JSON, or a string of whatever it is.
     pub body: Value,
 }
@@ -47,11 +49,11 @@ pub async fn ask(app: &TestApp, method: Method, path: &str, headers: &[(&str, &s
         json => request.json(&json),
     };
     let response = request.send().await.expect("answered");
-    let status = response.status().as_u16();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let bytes = response.bytes().await.expect("read");
     let body = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-    Said { status, body }
+    Said { status, headers, body }
 }
 
 /// A message's id, of the UUID that a provider's id is.

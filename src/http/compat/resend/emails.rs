@@ -155,7 +155,8 @@ pub async fn update(
     fields.rest();
     let wrong = fields.finish();
     let Some(at) = at.filter(|_| wrong.is_empty()) else { return Err(Problem::invalid(wrong)) };
-    match control::reschedule(&app.database, principal.tenant(), id, at.max(now)).await? {
+    let (actor, place) = (principal.actor(), (principal.tenant(), id));
+    match control::reschedule(&app.database, &actor, place, at.max(now), now).await? {
         Rescheduled::NotFound => Err(not_found()),
         Rescheduled::TooLate => Err(Problem::field("", "too_late", "Email has already been sent")),
         Rescheduled::Done => Ok(Json(json!({ "object": "email", "id": id.uuid().to_string() }))),
@@ -169,7 +170,8 @@ pub async fn cancel(
     Path(given): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let id = id(&given)?;
-    match control::cancel(&app.database, principal.tenant(), id, app.clock.now()).await? {
+    let (actor, tenant) = (principal.actor(), principal.tenant());
+    match control::cancel(&app.database, &actor, tenant, id, app.clock.now()).await? {
         Canceled::NotFound => Err(not_found()),
         Canceled::TooLate => Err(Problem::field("", "too_late", "Email has already been sent")),
         Canceled::Now { .. } => Ok(Json(json!({ "object": "email", "id": id.uuid().to_string() }))),
