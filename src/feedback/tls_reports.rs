@@ -21,7 +21,7 @@ use crate::mail::{EmailAddress, Mailbox};
 use crate::outbound::Outbound;
 use crate::store::tls_results::{self, Begun, Counted};
 use crate::store::{Database, StoreError, mta_sts};
-use crate::submission::{Accept, AcceptError, Caller, IdempotencyKey, Request};
+use crate::submission::{Accept, AcceptError, By, Caller, IdempotencyKey, Request, Unit};
 
 /// What was begun is begun again after so long.
 const AGAIN: Duration = Duration::HOUR;
@@ -155,9 +155,16 @@ impl Reporter {
             recipients: Recipients { to: vec![Mailbox { name: None, address: to }], ..Recipients::default() },
             options: Options { handling, ..Options::default() },
         };
-        let caller =
-            Caller { tenant: self.tenant, key: None, mode: KeyMode::Live, limits: KeyLimits::default() };
-        let answer = self.accept.accept(&caller, Request { items: vec![Ok(submission)], key }).await?;
+        let caller = Caller {
+            tenant: self.tenant,
+            by: By::Postroad,
+            mode: KeyMode::Live,
+            limits: KeyLimits::default(),
+        };
+        let answer = self
+            .accept
+            .accept(&caller, Request { items: vec![Ok(submission)], key, unit: Unit::Each })
+            .await?;
         for rejected in answer.items.into_iter().filter_map(Result::err) {
             tracing::warn!(?rejected, "a TLS report was not accepted");
         }
