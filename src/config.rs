@@ -7,6 +7,7 @@
 mod acme;
 mod people;
 mod reputation;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,7 +18,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::account::domains::Selector;
 use crate::account::standing::Lists;
 use crate::account::users::oidc;
 use crate::delivery::policy::Policies;
@@ -34,6 +34,11 @@ use crate::submission::{SenderPolicy, intake};
 
 pub use acme::Acme;
 pub use people::Admin;
+
+use values::{
+    address, address_or_off, api_key, dns_trust, feedback_sender, log_format, networks, pacing, public_url,
+    selector, sender_policy, system_hostname, yes_or_no,
+};
 
 /// How this process runs.
 #[derive(Debug, Clone)]
@@ -456,88 +461,6 @@ impl Source {
         }
         if self.wrong.is_empty() { Ok(config) } else { Err(BadConfig(self.wrong)) }
     }
-}
-
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "an address with a port is needed, such as 127.0.0.1:8080")
-}
-
-fn address_or_off(text: &str) -> Result<Option<SocketAddr>, &'static str> {
-    if text == "off" { Ok(None) } else { address(text).map(Some) }
-}
-
-fn networks(text: &str) -> Result<Vec<IpNet>, String> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let parse = |part: &str| {
-        let net = part.parse().ok().or_else(|| part.parse::<std::net::IpAddr>().ok().map(IpNet::from));
-        net.ok_or_else(|| format!("{part:?} is no network, such as 10.0.0.0/8"))
-    };
-    parts.map(parse).collect()
-}
-
-fn pacing(path: &str) -> Result<Policies, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
-    Policies::with(&text).map_err(|error| format!("{path}: {error}"))
-}
-
-fn yes_or_no(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("true or false is needed"),
-    }
-}
-
-fn sender_policy(text: &str) -> Result<SenderPolicy, &'static str> {
-    match text {
-        "any" => Ok(SenderPolicy::Any),
-        "verified" => Ok(SenderPolicy::Verified),
-        _ => Err("any or verified is needed"),
-    }
-}
-
-fn selector(text: &str) -> Result<String, &'static str> {
-    Selector::parse(text).map(|selector| selector.as_str().to_owned())
-}
-
-fn feedback_sender(text: &str) -> Result<String, &'static str> {
-    let fits = (5..=15).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
-    if fits { Ok(text.to_owned()) } else { Err("5 to 15 letters, digits and hyphens are needed") }
-}
-
-fn dns_trust(text: &str) -> Result<dns::Trust, &'static str> {
-    match text {
-        "loopback" => Ok(dns::Trust::Loopback),
-        "always" => Ok(dns::Trust::Always),
-        "never" => Ok(dns::Trust::Never),
-        _ => Err("loopback, always or never is needed"),
-    }
-}
-
-fn log_format(text: &str) -> Result<LogFormat, &'static str> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("text or json is needed"),
-    }
-}
-
-fn api_key(text: &str) -> Result<Secret, &'static str> {
-    if text.chars().count() >= 8 { Ok(Secret::new(text)) } else { Err("8 characters or more are needed") }
-}
-
-fn public_url(text: &str) -> Result<String, &'static str> {
-    let wanted = "a URL is needed, such as https://mail.acme.example";
-    let url = url::Url::parse(text).map_err(|_| wanted)?;
-    let fits = matches!(url.scheme(), "http" | "https") && url.has_host();
-    if fits { Ok(text.trim_end_matches('/').to_owned()) } else { Err(wanted) }
-}
-
-/// What the machine calls itself; a name that RFC 5321 does not allow is replaced.
-fn system_hostname() -> String {
-    let name = nix::sys::utsname::uname().ok().and_then(|names| names.nodename().to_str().map(str::to_owned));
-    let usable = |name: &String| EmailAddress::parse(&format!("x@{name}")).is_ok();
-    name.map(|name| name.to_ascii_lowercase()).filter(usable).unwrap_or_else(|| "localhost".to_owned())
 }
 
 #[cfg(test)]
