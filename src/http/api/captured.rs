@@ -1,7 +1,7 @@
 //! `/v1/captured`: what the capture route received, byte for byte as it came over SMTP.
 
 use axum::Json;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -10,10 +10,10 @@ use crate::domain::id::CapturedId;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::Problem;
-use crate::http::extract::{self, Path, Query};
+use crate::http::extract::{self, Path};
 use crate::store::captured::{self, Captured};
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 const WHAT: &str = "captured mail";
 
@@ -34,14 +34,11 @@ fn show(mail: &Captured) -> Value {
 pub async fn list(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    RawQuery(query): RawQuery,
+    paging: Paging<CapturedId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, before) = (query.limit(), query.cursor());
-    query.finish()?;
     let mut connection = app.database.serve().acquire().await?;
-    let rows = captured::list(&mut connection, principal.tenant(), before, limit as i64 + 1).await?;
-    Ok(Json(Page::of(rows, limit, |mail| mail.id.to_string(), |mail| show(&mail))))
+    let rows = captured::list(&mut connection, principal.tenant(), paging.from, paging.wanted()).await?;
+    Ok(Json(paging.page(rows, |mail| mail.id, |mail| show(&mail))))
 }
 
 /// One captured mail's content.

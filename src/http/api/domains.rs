@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -16,13 +16,13 @@ use crate::domain::identity::senders::Standing;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Path, Query};
+use crate::http::extract::{self, Path};
 use crate::http::fields::Fields;
 use crate::seal::Secret;
 use crate::store::domain_keys::StoredKey;
 use crate::store::domains::Note;
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 const WHAT: &str = "domain";
 const MOST_OCTETS: usize = 64 * 1024;
@@ -142,13 +142,10 @@ pub fn decode(value: Value) -> Result<NewDomain, Problem> {
 pub async fn list(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    RawQuery(query): RawQuery,
+    paging: Paging<DomainId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, after) = (query.limit(), query.cursor());
-    query.finish()?;
-    let rows = app.domains.list(principal.tenant(), after, limit as i64 + 1).await?;
-    Ok(Json(Page::of(rows, limit, |view| view.domain.id.to_string(), |view| show(&view))))
+    let rows = app.domains.list(principal.tenant(), paging.from, paging.wanted()).await?;
+    Ok(Json(paging.page(rows, |view| view.domain.id, |view| show(&view))))
 }
 
 /// One domain, with its history.

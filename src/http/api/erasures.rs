@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -11,12 +11,12 @@ use crate::domain::id::ErasureId;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Path, Query};
+use crate::http::extract::{self, Path};
 use crate::http::fields::Fields;
 use crate::mail::EmailAddress;
 use crate::store::erasures::{self, Erasure};
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 const WHAT: &str = "erasure";
 
@@ -75,14 +75,11 @@ pub async fn create(
 pub async fn list(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    RawQuery(query): RawQuery,
+    paging: Paging<ErasureId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, before) = (query.limit(), query.cursor());
-    query.finish()?;
     let mut connection = app.database.serve().acquire().await?;
-    let rows = erasures::list(&mut connection, principal.tenant(), before, limit as i64 + 1).await?;
-    Ok(Json(Page::of(rows, limit, |one| one.id.to_string(), |one| show(&one))))
+    let rows = erasures::list(&mut connection, principal.tenant(), paging.from, paging.wanted()).await?;
+    Ok(Json(paging.page(rows, |one| one.id, |one| show(&one))))
 }
 
 /// One erasure, and how far it is.

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -15,12 +15,12 @@ use crate::domain::submission::StreamName;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Path, Query};
+use crate::http::extract::{self, Path};
 use crate::http::fields::{Fields, parse_domain};
 use crate::store::keys;
 use crate::submission::Violation;
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 const WHAT: &str = "key";
 const MAX_NAME: usize = 100;
@@ -206,14 +206,11 @@ fn network(text: &str) -> Option<IpNet> {
 pub async fn list(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    RawQuery(query): RawQuery,
+    paging: Paging<KeyId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, after) = (query.limit(), query.cursor());
-    query.finish()?;
     let mut connection = app.database.serve().acquire().await?;
-    let rows = keys::list(&mut connection, principal.tenant(), after, limit as i64 + 1).await?;
-    Ok(Json(Page::of(rows, limit, |key| key.id.to_string(), |key| show(&key))))
+    let rows = keys::list(&mut connection, principal.tenant(), paging.from, paging.wanted()).await?;
+    Ok(Json(paging.page(rows, |key| key.id, |key| show(&key))))
 }
 
 /// One key.

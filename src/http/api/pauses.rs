@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -13,11 +13,11 @@ use crate::domain::submission::StreamName;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::Problem;
-use crate::http::extract::{self, Path, Query};
+use crate::http::extract::{self, Path};
 use crate::http::fields::{Fields, parse_domain};
 use crate::store::pauses;
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 const WHAT: &str = "pause";
 /// Characters of a reason, and of a site's name.
@@ -108,26 +108,27 @@ async fn make(
 pub async fn list(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    RawQuery(query): RawQuery,
+    paging: Paging<PauseId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    page(&app, Some(principal.tenant()), query).await
+    page(&app, Some(principal.tenant()), paging).await
 }
 
 /// A page of sites' pauses.
 pub async fn list_of_sites(
     State(app): State<App>,
-    RawQuery(query): RawQuery,
+    paging: Paging<PauseId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    page(&app, None, query).await
+    page(&app, None, paging).await
 }
 
-async fn page(app: &App, of: Option<TenantId>, query: Option<String>) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, after) = (query.limit(), query.cursor());
-    query.finish()?;
+async fn page(
+    app: &App,
+    of: Option<TenantId>,
+    paging: Paging<PauseId>,
+) -> Result<Json<Page<Value>>, Problem> {
     let mut connection = app.database.serve().acquire().await?;
-    let rows = pauses::list(&mut connection, of, after, limit as i64 + 1).await?;
-    Ok(Json(Page::of(rows, limit, |pause| pause.id.to_string(), |pause| show(&pause))))
+    let rows = pauses::list(&mut connection, of, paging.from, paging.wanted()).await?;
+    Ok(Json(paging.page(rows, |pause| pause.id, |pause| show(&pause))))
 }
 
 /// One pause.

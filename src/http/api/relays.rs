@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -14,12 +14,12 @@ use crate::domain::submission::StreamName;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Path, Query};
+use crate::http::extract::{self, Path};
 use crate::http::fields::{Fields, parse_domain};
 use crate::seal::Secret;
 use crate::store::relays::{self, StoredRelay};
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 const WHAT: &str = "relay";
 
@@ -181,14 +181,11 @@ fn client_grant(object: &mut Fields) -> Option<Grant> {
 pub async fn list(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    RawQuery(query): RawQuery,
+    paging: Paging<RelayId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, after) = (query.limit(), query.cursor());
-    query.finish()?;
     let mut connection = app.database.serve().acquire().await?;
-    let rows = relays::list(&mut connection, principal.tenant(), after, limit as i64 + 1).await?;
-    Ok(Json(Page::of(rows, limit, |relay| relay.id.to_string(), |relay| show(&relay))))
+    let rows = relays::list(&mut connection, principal.tenant(), paging.from, paging.wanted()).await?;
+    Ok(Json(paging.page(rows, |relay| relay.id, |relay| show(&relay))))
 }
 
 /// One relay.

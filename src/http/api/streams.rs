@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -16,11 +16,11 @@ use crate::domain::submission::StreamName;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Path, Query};
+use crate::http::extract::{self, Path};
 use crate::http::fields::Fields;
 use crate::store::{StoreError, streams};
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 const WHAT: &str = "stream";
 const MAX_TITLE: usize = 100;
@@ -145,14 +145,11 @@ pub fn decode(mut fields: Fields, tenant: TenantId, now: OffsetDateTime) -> Resu
 pub async fn list(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    RawQuery(query): RawQuery,
+    paging: Paging<StreamId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, after) = (query.limit(), query.cursor());
-    query.finish()?;
     let mut connection = app.database.serve().acquire().await?;
-    let rows = streams::list(&mut connection, principal.tenant(), after, limit as i64 + 1).await?;
-    Ok(Json(Page::of(rows, limit, |stream| stream.id.to_string(), |stream| show(&stream))))
+    let rows = streams::list(&mut connection, principal.tenant(), paging.from, paging.wanted()).await?;
+    Ok(Json(paging.page(rows, |stream| stream.id, |stream| show(&stream))))
 }
 
 /// One stream.

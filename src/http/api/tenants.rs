@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -13,11 +13,11 @@ use crate::domain::tenant::{Tenant, TenantName};
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Path, Query};
+use crate::http::extract::{self, Path};
 use crate::http::fields::Fields;
 use crate::store::tenants;
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 const WHAT: &str = "tenant";
 
@@ -99,13 +99,10 @@ async fn fields(app: &App, headers: &HeaderMap, body: Body) -> Result<Fields, Pr
 }
 
 /// A page of tenants.
-pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, after) = (query.limit(), query.cursor());
-    query.finish()?;
+pub async fn list(State(app): State<App>, paging: Paging<TenantId>) -> Result<Json<Page<Value>>, Problem> {
     let mut connection = app.database.serve().acquire().await?;
-    let rows = tenants::list(&mut connection, after, limit as i64 + 1).await?;
-    Ok(Json(Page::of(rows, limit, |tenant| tenant.id.to_string(), |tenant| show(&tenant))))
+    let rows = tenants::list(&mut connection, paging.from, paging.wanted()).await?;
+    Ok(Json(paging.page(rows, |tenant| tenant.id, |tenant| show(&tenant))))
 }
 
 /// One tenant.

@@ -1,8 +1,14 @@
-//! How the API writes times and pages.
+//! How the API writes times and pages, and how it is asked for pages.
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::macros::format_description;
+
+use crate::domain::id::{Id, Kind};
+use crate::http::error::Problem;
+use crate::http::extract::Query;
 
 /// A moment as the API writes it: RFC 3339, UTC, milliseconds.
 pub fn moment(moment: OffsetDateTime) -> String {
@@ -32,6 +38,37 @@ impl<T> Page<T> {
         rows.truncate(limit);
         let next_cursor = rows.last().filter(|_| more).map(cursor);
         Page { data: rows.into_iter().map(show).collect(), next_cursor }
+    }
+}
+
+/// Which page is asked for of a list that is asked nothing else: `?limit=` and `?cursor=`.
+#[derive(Debug)]
+pub struct Paging<I> {
+    /// The last page ended here; `None`: it begins with the first entry.
+    pub from: Option<I>,
+    limit: usize,
+}
+
+impl<S: Send + Sync, K: Kind> FromRequestParts<S> for Paging<Id<K>> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Paging<Id<K>>, Problem> {
+        let mut query = Query::parse(parts.uri.query());
+        let paging = Paging { from: query.cursor(), limit: query.limit() };
+        query.finish()?;
+        Ok(paging)
+    }
+}
+
+impl<I: ToString> Paging<I> {
+    /// How many entries to read: one more than a page has, which tells whether there is another page.
+    pub fn wanted(&self) -> i64 {
+        self.limit as i64 + 1
+    }
+
+    /// The page, from as many entries as there were.
+    pub fn page<R, T>(&self, rows: Vec<R>, id: impl Fn(&R) -> I, show: impl Fn(R) -> T) -> Page<T> {
+        Page::of(rows, self.limit, |row| id(row).to_string(), show)
     }
 }
 

@@ -4,7 +4,7 @@ pub mod decode;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -14,11 +14,11 @@ use crate::domain::inbound::Action;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Path, Query};
+use crate::http::extract::{self, Path};
 use crate::store::filters::filters_value;
 use crate::store::inbound_routes::{self, StoredInboundRoute};
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 const WHAT: &str = "inbound route";
 const MAX_BODY: usize = 64 * 1024;
@@ -99,14 +99,12 @@ pub fn problem(error: InboundRouteError) -> Problem {
 pub async fn list(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    RawQuery(query): RawQuery,
+    paging: Paging<InboundRouteId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, after) = (query.limit(), query.cursor());
-    query.finish()?;
     let mut connection = app.database.serve().acquire().await?;
-    let rows = inbound_routes::list(&mut connection, principal.tenant(), after, limit as i64 + 1).await?;
-    Ok(Json(Page::of(rows, limit, |route| route.id.to_string(), |route| show(&route))))
+    let rows =
+        inbound_routes::list(&mut connection, principal.tenant(), paging.from, paging.wanted()).await?;
+    Ok(Json(paging.page(rows, |route| route.id, |route| show(&route))))
 }
 
 /// One route.

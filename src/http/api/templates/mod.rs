@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::account::templates::{self as operation, TemplateError};
+use crate::domain::id::TemplateId;
 use crate::domain::template::TemplateName;
 use crate::http::App;
 use crate::http::auth::Principal;
@@ -19,7 +20,7 @@ use crate::http::fields::Fields;
 use crate::render::{Bodies, Part};
 use crate::store::templates::{self, StoredTemplate, StoredVersion};
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 pub use decode::{change as decode_change, new as decode};
 pub use render::render;
@@ -98,14 +99,11 @@ pub async fn create(
 pub async fn list(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    RawQuery(query): RawQuery,
+    paging: Paging<TemplateId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, after) = (query.limit(), query.cursor());
-    query.finish()?;
     let mut connection = app.database.serve().acquire().await?;
-    let rows = templates::list(&mut connection, principal.tenant(), after, limit as i64 + 1).await?;
-    Ok(Json(Page::of(rows, limit, |row| row.id.to_string(), |row| Value::Object(show(&row)))))
+    let rows = templates::list(&mut connection, principal.tenant(), paging.from, paging.wanted()).await?;
+    Ok(Json(paging.page(rows, |row| row.id, |row| Value::Object(show(&row)))))
 }
 
 /// One template, with the sources of `?version=`, or of the newest.

@@ -5,7 +5,7 @@ mod log;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
@@ -17,13 +17,13 @@ use crate::domain::webhook_format::Format;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Path, Query};
+use crate::http::extract::{self, Path};
 use crate::http::fields::Fields;
 use crate::seal::NoRandomness;
 use crate::store::webhooks::{self, StoredWebhook};
 use crate::webhooks::verification_key;
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 pub use decode::{change as decode_change, new as decode};
 pub use log::{deliveries, replay, test};
@@ -110,15 +110,12 @@ pub async fn create(
 pub async fn list(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    RawQuery(query): RawQuery,
+    paging: Paging<WebhookId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, after) = (query.limit(), query.cursor());
-    query.finish()?;
     let mut connection = app.database.serve().acquire().await?;
-    let rows = webhooks::list(&mut connection, principal.tenant(), after, limit as i64 + 1).await?;
+    let rows = webhooks::list(&mut connection, principal.tenant(), paging.from, paging.wanted()).await?;
     let now = app.clock.now();
-    Ok(Json(Page::of(rows, limit, |webhook| webhook.id.to_string(), |webhook| show(&webhook, now))))
+    Ok(Json(paging.page(rows, |webhook| webhook.id, |webhook| show(&webhook, now))))
 }
 
 /// One webhook.
