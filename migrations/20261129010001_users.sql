@@ -97,20 +97,6 @@ CREATE TABLE recovery_codes (
 );
 COMMENT ON TABLE recovery_codes IS 'Codes for who has lost her second factor; each works once. 80 random bits, so that SHA-256 keeps them.';
 
-CREATE TABLE passkeys (
-    user_id      uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    id           uuid NOT NULL,
-    credential   bytea NOT NULL UNIQUE,
-    name         text NOT NULL CHECK (length(name) <= 100),
-    key          jsonb NOT NULL,
-    created_at   timestamptz NOT NULL,
-    last_used_at timestamptz,
-    PRIMARY KEY (user_id, id)
-);
-COMMENT ON TABLE passkeys IS 'Public keys of authenticators (WebAuthn).';
-COMMENT ON COLUMN passkeys.credential IS 'The authenticator''s name for the key.';
-COMMENT ON COLUMN passkeys.key IS 'The public key, its counter and what else is checked at the next use.';
-
 CREATE TABLE user_identities (
     issuer     text NOT NULL,
     subject    text NOT NULL,
@@ -133,12 +119,3 @@ CREATE TABLE sign_ins (
 CREATE INDEX sign_ins_of_user ON sign_ins (user_id, id);
 COMMENT ON TABLE sign_ins IS 'Every try to sign in, reset or prove: when (in the id), from where, and what came of it.';
 COMMENT ON COLUMN sign_ins.user_id IS 'NULL: nobody has the address.';
-
-CREATE TABLE passkey_ceremonies (
-    user_id    uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    kind       text NOT NULL CHECK (kind IN ('register', 'prove')),
-    state      jsonb NOT NULL,
-    expires_at timestamptz NOT NULL,
-    PRIMARY KEY (user_id, kind)
-);
-COMMENT ON TABLE passkey_ceremonies IS 'What an authenticator was asked and has not answered yet. Each is answered once.';

@@ -78,8 +78,6 @@ pub mod kind {
     pub enum Session {}
     /// An invitation to join a tenant.
     pub enum Invitation {}
-    /// A key of a person's authenticator.
-    pub enum Passkey {}
     /// A try to sign in.
     pub enum SignIn {}
 
@@ -158,9 +156,6 @@ pub mod kind {
     impl Kind for Invitation {
         const PREFIX: &'static str = "inv";
     }
-    impl Kind for Passkey {
-        const PREFIX: &'static str = "pky";
-    }
     impl Kind for SignIn {
         const PREFIX: &'static str = "sin";
     }
@@ -216,8 +211,6 @@ pub type UserId = Id<kind::User>;
 pub type SessionId = Id<kind::Session>;
 /// Names an invitation.
 pub type InvitationId = Id<kind::Invitation>;
-/// Names a key of a person's authenticator.
-pub type PasskeyId = Id<kind::Passkey>;
 /// Names a try to sign in.
 pub type SignInId = Id<kind::SignIn>;
 

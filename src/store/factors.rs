@@ -14,8 +14,7 @@ use super::StoreError;
 pub async fn any(connection: &mut PgConnection, user: UserId) -> Result<bool, StoreError> {
     let any = sqlx::query_scalar!(
         r#"
-        SELECT (EXISTS (SELECT 1 FROM totp_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL)
-            OR EXISTS (SELECT 1 FROM passkeys WHERE user_id = $1)) AS "any!"
+        SELECT EXISTS (SELECT 1 FROM totp_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL) AS "any!"
         "#,
         user.uuid(),
     );

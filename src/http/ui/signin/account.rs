@@ -115,8 +115,6 @@ fn method(stored: &str) -> String {
         "password" => "password",
         "password+app" => "password and authenticator app",
         "password+recovery" => "password and recovery code",
-        "password+passkey" => "password and passkey",
-        "passkey" => "passkey",
         "code" => "the code",
         "confirm" => "the password",
         "oidc" => "single sign-on",
