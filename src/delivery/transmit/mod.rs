@@ -6,7 +6,9 @@
 
 mod auth;
 mod connect;
+mod envelope;
 mod notices;
+mod offers;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,6 +30,9 @@ use super::stream::Wire;
 pub use auth::Credentials;
 pub use connect::{Circle, Dial, Peer, UNSAFE, connect, converse, reach, unsafe_way};
 pub use notices::Notices;
+pub use offers::Offers;
+
+use envelope::{Envelope, MailCommand, RcptCommand};
 
 /// How long each step may take: the minimum waits of RFC 5321 §4.5.3.2.
 #[derive(Debug, Clone, Copy)]
@@ -129,68 +134,6 @@ pub struct Mail<'a> {
     pub protected: bool,
     /// What the peer is told about notices, if it offers DSN.
     pub notices: Notices<'a>,
-}
-
-/// What the peer's EHLO offered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Offers {
-    /// RFC 2920.
-    pub pipelining: bool,
-    /// RFC 6152.
-    pub eight_bit: bool,
-    /// RFC 6531.
-    pub smtputf8: bool,
-    /// RFC 3207.
-    pub starttls: bool,
-    /// RFC 3461.
-    pub dsn: bool,
-    /// RFC 1870: the keyword, and the limit if one was told.
-    pub size: Option<Option<u64>>,
-    /// RFC 4954, the mechanisms we speak.
-    pub auth_plain: bool,
-    /// The same.
-    pub auth_login: bool,
-    /// The same.
-    pub auth_xoauth2: bool,
-}
-
-impl Offers {
-    /// Reads the lines of an EHLO reply; the first is the greeting.
-    pub fn read(lines: &[String]) -> Offers {
-        let mut offers = Offers::default();
-        for line in lines.iter().skip(1) {
-            let mut words = line.split_ascii_whitespace();
-            match words.next().map(str::to_ascii_uppercase).as_deref() {
-                Some("PIPELINING") => offers.pipelining = true,
-                Some("8BITMIME") => offers.eight_bit = true,
-                Some("SMTPUTF8") => offers.smtputf8 = true,
-                Some("STARTTLS") => offers.starttls = true,
-                Some("DSN") => offers.dsn = true,
-                // RFC 1870 §4: zero means no fixed limit.
-                Some("SIZE") => {
-                    offers.size = Some(words.next().and_then(|n| n.parse().ok()).filter(|limit| *limit > 0));
-                }
-                Some("AUTH") => offers.read_auth(words),
-                // An old form that is still met.
-                Some(word) if word.starts_with("AUTH=") => {
-                    offers.read_auth(line[5..].split_ascii_whitespace())
-                }
-                _ => {}
-            }
-        }
-        offers
-    }
-
-    fn read_auth<'a>(&mut self, mechanisms: impl Iterator<Item = &'a str>) {
-        for mechanism in mechanisms {
-            match mechanism.to_ascii_uppercase().as_str() {
-                "PLAIN" => self.auth_plain = true,
-                "LOGIN" => self.auth_login = true,
-                "XOAUTH2" => self.auth_xoauth2 = true,
-                _ => {}
-            }
-        }
-    }
 }
 
 /// An open connection to a peer, past EHLO, TLS and AUTH.
@@ -467,53 +410,6 @@ impl Failure {
     }
 }
 
-/// MAIL, RCPT and DATA as one text.
-struct Envelope<'a> {
-    mail: &'a Mail<'a>,
-    size: usize,
-    offers: Offers,
-}
-
-struct MailCommand<'a>(&'a Envelope<'a>);
-struct RcptCommand<'a>(&'a Envelope<'a>);
-
-impl fmt::Display for Envelope<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}DATA\r\n", MailCommand(self), RcptCommand(self))
-    }
-}
-
-impl fmt::Display for MailCommand<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Envelope { mail, size, offers } = self.0;
-        write!(f, "MAIL FROM:<{}>", mail.from)?;
-        if offers.size.is_some() {
-            write!(f, " SIZE={size}")?;
-        }
-        if mail.eight_bit && offers.eight_bit {
-            f.write_str(" BODY=8BITMIME")?;
-        }
-        if mail.needs_smtputf8 {
-            f.write_str(" SMTPUTF8")?;
-        }
-        if offers.dsn {
-            mail.notices.write_mail(f)?;
-        }
-        f.write_str("\r\n")
-    }
-}
-
-impl fmt::Display for RcptCommand<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Envelope { mail, offers, .. } = self.0;
-        write!(f, "RCPT TO:<{}>", mail.to)?;
-        if offers.dsn {
-            mail.notices.write_rcpt(f)?;
-        }
-        f.write_str("\r\n")
-    }
-}
-
 /// Runs `work` under a deadline and turns the passing of it into a failure at `step`.
 pub(super) async fn within<T>(
     step: Step,
@@ -526,64 +422,4 @@ pub(super) async fn within<T>(
         Err(_) => "not done in time".to_owned(),
     };
     Err(Failure { step, trouble: Trouble::Broken(text) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_peer_offers_is_read_from_its_lines() {
-        let lines = [
-            "mx.example at your service",
-            "SIZE 35882577",
-            "8bitmime",
-            "STARTTLS",
-            "PIPELINING",
-            "SMTPUTF8",
-            "DSN",
-            "AUTH LOGIN PLAIN XOAUTH2",
-        ];
-        let offers = Offers::read(&lines.map(str::to_owned));
-        let all = Offers {
-            pipelining: true,
-            eight_bit: true,
-            smtputf8: true,
-            starttls: true,
-            dsn: true,
-            size: Some(Some(35_882_577)),
-            auth_plain: true,
-            auth_login: true,
-            auth_xoauth2: true,
-        };
-        assert_eq!(offers, all);
-        assert_eq!(
-            Offers::read(&["PIPELINING".to_owned()]),
-            Offers::default(),
-            "the greeting offers nothing"
-        );
-        assert_eq!(Offers::read(&["x".to_owned(), "SIZE 0".to_owned()]).size, Some(None));
-    }
-
-    #[test]
-    fn the_envelope_asks_only_for_what_is_offered() {
-        let mail = Mail {
-            from: "b+x@bounce.example",
-            to: "jörg@example.net",
-            content: b"",
-            needs_smtputf8: true,
-            eight_bit: true,
-            protected: false,
-            notices: Notices::default(),
-        };
-        let offers = Offers { eight_bit: true, smtputf8: true, size: Some(None), ..Offers::default() };
-        let all = Envelope { mail: &mail, size: 7, offers };
-        assert_eq!(
-            all.to_string(),
-            "MAIL FROM:<b+x@bounce.example> SIZE=7 BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<jörg@example.net>\r\nDATA\r\n"
-        );
-        let plain = Mail { needs_smtputf8: false, eight_bit: false, ..mail };
-        let none = Envelope { mail: &plain, size: 7, offers: Offers::default() };
-        assert!(none.to_string().starts_with("MAIL FROM:<b+x@bounce.example>\r\n"));
-    }
 }

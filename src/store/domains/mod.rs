@@ -1,4 +1,7 @@
-//! Sender domains and their history. Their keys are in `domain_keys`.
+//! Sender domains, as their tenants see them. Their keys are in `domain_keys`.
+
+mod held;
+mod history;
 
 use std::collections::BTreeMap;
 
@@ -7,13 +10,15 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::domain::handling::Tracking;
-use crate::domain::id::{DomainId, DomainNoteId, Id, TenantId};
+use crate::domain::id::{DomainId, Id, TenantId};
 use crate::domain::identity::DomainStatus;
 use crate::domain::identity::judge::{Finding, RecordStatus};
-use crate::domain::identity::records::{self, RecordType, TRACKING_LABEL};
 
 use super::StoreError;
 use super::revisions::{self, Revised};
+
+pub use held::{Held, HeldDomain, held, load_held, tracked};
+pub use history::{Note, forget_notes, history, note};
 
 /// A domain as it is stored.
 #[derive(Debug, Clone)]
@@ -335,180 +340,6 @@ pub async fn lease_due(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(|row| (Id::from_uuid(row.tenant_id), Id::from_uuid(row.id))).collect())
-}
-
-/// One line of a domain's history.
-#[derive(Debug, Clone)]
-pub struct Note {
-    /// When it happened.
-    pub at: OffsetDateTime,
-    /// What, for programs.
-    pub kind: String,
-    /// What, for people.
-    pub message: String,
-}
-
-/// Adds a line to a domain's history.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn note(
-    connection: &mut PgConnection,
-    (tenant, domain): (TenantId, DomainId),
-    kind: &str,
-    message: &str,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "INSERT INTO domain_history (tenant_id, domain_id, id, kind, message) VALUES ($1, $2, $3, $4, $5)",
-        tenant.uuid(),
-        domain.uuid(),
-        DomainNoteId::new(now).uuid(),
-        kind,
-        message,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// The newest lines of a domain's history, newest first.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn history(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    domain: DomainId,
-    limit: i64,
-) -> Result<Vec<Note>, StoreError> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT id, kind, message FROM domain_history
-        WHERE tenant_id = $1 AND domain_id = $2 ORDER BY id DESC LIMIT $3
-        "#,
-        tenant.uuid(),
-        domain.uuid(),
-        limit,
-    )
-    .fetch_all(connection)
-    .await?;
-    let note = |id: uuid::Uuid, kind, message| Note { at: DomainNoteId::from_uuid(id).born(), kind, message };
-    Ok(rows.into_iter().map(|row| note(row.id, row.kind, row.message)).collect())
-}
-
-/// Forgets lines of all histories that are older than `before`.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn forget_notes(connection: &mut PgConnection, before: OffsetDateTime) -> Result<u64, StoreError> {
-    let done = sqlx::query!("DELETE FROM domain_history WHERE id < $1", crate::domain::id::floor_at(before))
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected())
-}
-
-/// A domain that is held, with the revision of its last change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
-    /// Whose.
-    pub tenant: TenantId,
-    /// Which.
-    pub id: DomainId,
-    /// Changes with it.
-    pub revision: i64,
-}
-
-/// Every domain that is held, of all tenants: what nodes keep in memory.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn held(connection: &mut PgConnection) -> Result<Vec<Held>, StoreError> {
-    let rows = sqlx::query!("SELECT tenant_id, id, revision FROM domains WHERE status <> 'pending'")
-        .fetch_all(connection)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Held {
-            tenant: Id::from_uuid(row.tenant_id),
-            id: Id::from_uuid(row.id),
-            revision: row.revision,
-        })
-        .collect())
-}
-
-/// Tracking hosts of held domains that were found to be aliases of `host`. Crosses tenants.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn tracked(connection: &mut PgConnection, host: &str) -> Result<Vec<String>, StoreError> {
-    let rows = sqlx::query!("SELECT name, checks FROM domains WHERE status <> 'pending'")
-        .fetch_all(connection)
-        .await?;
-    let tracked = |name: String, checks: &Value| {
-        let own = records::tracking_host(&name);
-        let checks = Checks::from_json(checks);
-        let found = checks.of(RecordType::Cname.as_str(), &own, host)?;
-        (found.status == RecordStatus::Ok).then_some(own)
-    };
-    Ok(rows.into_iter().filter_map(|row| tracked(row.name, &row.checks)).collect())
-}
-
-/// A held domain as nodes keep it in memory, with the revision of its last change.
-#[derive(Debug, Clone)]
-pub struct HeldDomain {
-    /// Which, whose, and when it changed.
-    pub held: Held,
-    /// Its name in DNS.
-    pub name: String,
-    /// Its own return-path domain, if bounces to it reach us.
-    pub return_path: Option<String>,
-    /// Since when its owner has stopped it.
-    pub paused_at: Option<OffsetDateTime>,
-    /// What is watched of mail that does not say.
-    pub tracking: Tracking,
-    /// Its own host for links and pixels, if the last look found that it leads to us.
-    pub tracking_host: Option<String>,
-}
-
-/// These domains, as far as they are held still.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn load_held(
-    connection: &mut PgConnection,
-    wanted: &[Held],
-) -> Result<Vec<HeldDomain>, StoreError> {
-    let (tenants, ids): (Vec<_>, Vec<_>) =
-        wanted.iter().map(|held| (held.tenant.uuid(), held.id.uuid())).unzip();
-    let rows = sqlx::query!(
-        r#"
-        SELECT d.tenant_id, d.id, d.revision, d.name, d.return_path, d.returns, d.paused_at,
-               d.track_opens, d.track_clicks,
-               d.checks -> ('CNAME ' || $3::text || '.' || d.name) ->> 'status' = 'ok' AS tracks
-        FROM UNNEST($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
-        JOIN domains d ON d.tenant_id = wanted.tenant_id AND d.id = wanted.id
-        WHERE d.status <> 'pending'
-        "#,
-        &tenants,
-        &ids,
-        TRACKING_LABEL,
-    )
-    .fetch_all(connection)
-    .await?;
-    let held = rows.into_iter().map(|row| HeldDomain {
-        held: Held {
-            tenant: Id::from_uuid(row.tenant_id),
-            id: Id::from_uuid(row.id),
-            revision: row.revision,
-        },
-        tracking: Tracking { opens: row.track_opens, clicks: row.track_clicks },
-        tracking_host: (row.tracks == Some(true)).then(|| format!("{TRACKING_LABEL}.{}", row.name)),
-        name: row.name,
-        return_path: row.returns.then_some(row.return_path),
-        paused_at: row.paused_at,
-    });
-    Ok(held.collect())
 }
 
 /// How many domains there are, by status.

@@ -2,6 +2,9 @@
 //!
 //! Invariant: of one webhook and one message, a row is claimed only with or after all rows before it.
 
+mod dispatch;
+mod replay;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -10,130 +13,10 @@ use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, Id, TenantId, WebhookId};
 
 use super::StoreError;
-use super::events::{self, Position};
+use super::events;
 
-/// What one step of dispatching did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dispatched {
-    /// Events that were looked at.
-    pub events: usize,
-    /// How many calls they became.
-    pub calls: usize,
-    /// Whether there may be more.
-    pub more: bool,
-}
-
-/// Whether there is anything to read: asked before the reader's place is taken, so that an idle
-/// installation writes nothing.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn anything_new(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"
-        SELECT EXISTS (SELECT 1 FROM events e
-                       WHERE e.txid >= f.txid AND e.txid < txid_snapshot_xmin(txid_current_snapshot())
-                         AND (e.txid > f.txid OR e.id > f.event_id)) AS "new!"
-        FROM followers f WHERE f.name = 'webhooks'
-        "#
-    )
-    .fetch_one(connection)
-    .await?)
-}
-
-/// Takes the reader's place for this transaction; `None`: somebody else has it.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn lock_follower(connection: &mut PgConnection) -> Result<Option<Position>, StoreError> {
-    let row =
-        sqlx::query!("SELECT txid, event_id FROM followers WHERE name = 'webhooks' FOR UPDATE SKIP LOCKED")
-            .fetch_optional(connection)
-            .await?;
-    Ok(row.map(|row| Position { txid: row.txid, id: row.event_id }))
-}
-
-/// Turns the events after `after` into calls, up to the horizon or `limit` events, and moves the reader on. The
-/// caller's transaction holds the reader's place, so that events become calls exactly once.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn dispatch(
-    connection: &mut PgConnection,
-    after: Position,
-    now: OffsetDateTime,
-    limit: i64,
-) -> Result<Dispatched, StoreError> {
-    let horizon = events::horizon(connection).await?;
-    let from = sqlx::query_scalar!(
-        "SELECT min(txid_snapshot_xmin(from_snapshot)) FROM webhooks WHERE disabled_at IS NULL"
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    // What was before the first webhook is nobody's.
-    let after = match from {
-        None => return Ok(Dispatched { events: 0, calls: 0, more: false }),
-        Some(from) if from > after.txid => Position { txid: from, id: Uuid::nil() },
-        Some(_) => after,
-    };
-    let row = sqlx::query!(
-        r#"
-        WITH page AS MATERIALIZED (
-            SELECT e.txid, e.id, e.lane, e.delivery_id, e.tenant_id, e.type::text AS type
-            FROM events e
-            WHERE e.txid >= $1 AND e.txid < $3 AND (e.txid > $1 OR e.id > $2)
-              AND e.tenant_id IN (SELECT w.tenant_id FROM webhooks w WHERE w.disabled_at IS NULL)
-            ORDER BY e.txid, e.id LIMIT $4
-        ),
-        -- Only webhooks that are narrowed to streams or tags need the message.
-        wanted AS (
-            SELECT p.txid, p.id, p.delivery_id, p.tenant_id, w.id AS webhook_id
-            FROM page p
-            JOIN webhooks w ON w.tenant_id = p.tenant_id
-            WHERE w.disabled_at IS NULL AND NOT txid_visible_in_snapshot(p.txid, w.from_snapshot)
-              AND (w.types IS NULL OR p.type = ANY (w.types))
-              AND ((w.streams IS NULL AND w.tags IS NULL)
-                   OR EXISTS (SELECT 1 FROM messages m
-                              WHERE m.lane = p.lane AND m.id = message_of(p.delivery_id)
-                                AND (w.streams IS NULL OR m.stream = ANY (w.streams))
-                                AND (w.tags IS NULL OR m.tags && w.tags)))
-        ),
-        -- Numbered in the order of commits.
-        called AS (
-            INSERT INTO webhook_calls (webhook_id, tenant_id, group_id, delivery_id, event_id, due_at)
-            SELECT w.webhook_id, w.tenant_id, message_of(w.delivery_id), w.delivery_id, w.id, $5
-            FROM wanted w ORDER BY w.txid, w.id
-            RETURNING 1
-        )
-        SELECT (SELECT count(*) FROM page) AS "events!",
-               (SELECT count(*) FROM called) AS "calls!",
-               (SELECT p.txid FROM page p ORDER BY p.txid DESC, p.id DESC LIMIT 1) AS last_txid,
-               (SELECT p.id FROM page p ORDER BY p.txid DESC, p.id DESC LIMIT 1) AS last_id
-        "#,
-        after.txid,
-        after.id,
-        horizon.txid,
-        limit,
-        now,
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    let more = row.events >= limit;
-    let reached = match row.last_txid.zip(row.last_id) {
-        Some((txid, id)) if more => Position { txid, id },
-        _ => horizon,
-    };
-    if reached.txid > after.txid || reached.id != after.id {
-        sqlx::query!(
-            "UPDATE followers SET txid = $1, event_id = $2 WHERE name = 'webhooks'",
-            reached.txid,
-            reached.id,
-        )
-        .execute(connection)
-        .await?;
-    }
-    Ok(Dispatched { events: row.events as usize, calls: row.calls as usize, more })
-}
+pub use dispatch::{Dispatched, anything_new, dispatch, lock_follower};
+pub use replay::{Again, replay, replay_events};
 
 /// Which of these webhooks have something due.
 ///
@@ -457,102 +340,6 @@ pub struct Notice<'a> {
     pub kind: &'a str,
     /// The whole body.
     pub body: &'a str,
-}
-
-/// Which events are posted again.
-#[derive(Debug, Clone, Copy)]
-pub struct Again {
-    /// Of this moment or later.
-    pub since: OffsetDateTime,
-    /// Before this moment.
-    pub until: OffsetDateTime,
-    /// After this event: where an earlier call stopped.
-    pub after: Option<EventId>,
-    /// The most of them.
-    pub limit: i64,
-}
-
-/// Queues a tenant's events of a time for a webhook that takes them, oldest first. Gives how many, and the
-/// last event that was looked at if there may be more.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn replay(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    webhook: WebhookId,
-    again: Again,
-    now: OffsetDateTime,
-) -> Result<(u64, Option<EventId>), StoreError> {
-    let row = sqlx::query!(
-        r#"
-        WITH page AS MATERIALIZED (
-            SELECT e.id, e.lane, e.delivery_id, e.type::text AS type FROM events e
-            WHERE e.tenant_id = $1 AND e.id >= $3 AND e.id < $4 AND ($5::uuid IS NULL OR e.id > $5)
-            ORDER BY e.id LIMIT $6
-        ),
-        called AS (
-            INSERT INTO webhook_calls (webhook_id, tenant_id, group_id, delivery_id, event_id, due_at)
-            SELECT w.id, w.tenant_id, message_of(p.delivery_id), p.delivery_id, p.id, $7
-            FROM page p JOIN webhooks w ON w.tenant_id = $1 AND w.id = $2
-            WHERE (w.types IS NULL OR p.type = ANY (w.types))
-              AND ((w.streams IS NULL AND w.tags IS NULL)
-                   OR EXISTS (SELECT 1 FROM messages m
-                              WHERE m.lane = p.lane AND m.id = message_of(p.delivery_id)
-                                AND (w.streams IS NULL OR m.stream = ANY (w.streams))
-                                AND (w.tags IS NULL OR m.tags && w.tags)))
-            ORDER BY p.id
-            RETURNING 1
-        )
-        SELECT (SELECT count(*) FROM page) AS "events!", (SELECT count(*) FROM called) AS "calls!",
-               (SELECT p.id FROM page p ORDER BY p.id DESC LIMIT 1) AS last_id
-        "#,
-        tenant.uuid(),
-        webhook.uuid(),
-        crate::domain::id::floor_at(again.since),
-        crate::domain::id::floor_at(again.until),
-        again.after.map(Id::uuid),
-        again.limit,
-        now,
-    )
-    .fetch_one(connection)
-    .await?;
-    let last = row.last_id.filter(|_| row.events >= again.limit).map(Id::from_uuid);
-    Ok((row.calls as u64, last))
-}
-
-/// Queues these events of a tenant for a webhook, in this order. Gives how many are still stored.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn replay_events(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    webhook: WebhookId,
-    events: &[(DeliveryId, EventId)],
-    now: OffsetDateTime,
-) -> Result<u64, StoreError> {
-    let lanes: Vec<i16> = events.iter().map(|(delivery, _)| delivery.lane().number()).collect();
-    let deliveries: Vec<Uuid> = events.iter().map(|(delivery, _)| delivery.uuid()).collect();
-    let ids: Vec<Uuid> = events.iter().map(|(_, event)| event.uuid()).collect();
-    let done = sqlx::query!(
-        r#"
-        INSERT INTO webhook_calls (webhook_id, tenant_id, group_id, delivery_id, event_id, due_at)
-        SELECT $2, e.tenant_id, message_of(e.delivery_id), e.delivery_id, e.id, $6
-        FROM unnest($3::smallint[], $4::uuid[], $5::uuid[]) WITH ORDINALITY AS w (lane, delivery_id, id, place)
-        JOIN events e ON e.lane = w.lane AND e.delivery_id = w.delivery_id AND e.id = w.id
-        WHERE e.tenant_id = $1 ORDER BY w.place
-        "#,
-        tenant.uuid(),
-        webhook.uuid(),
-        &lanes,
-        &deliveries,
-        &ids,
-        now,
-    )
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected())
 }
 
 /// Forgets the calls of webhooks that are gone, and those nobody has claimed for so long that their webhook
