@@ -86,7 +86,7 @@ const HOMES: [Home; 16] = [
     Home { library: "clap", places: &["cli.rs", "main.rs"], why: "the command line is read in one place" },
     Home {
         library: "anyhow",
-        places: &["server/", "cli.rs", "main.rs"],
+        places: &["server/", "cli.rs", "cli/", "main.rs"],
         why: "an operation's errors are an enum whose variants callers tell apart; only assembly just reports them",
     },
 ];
