@@ -308,7 +308,8 @@ async fn watch_strangers() -> (Arc<Mutex<Vec<String>>>, String) {
                     String::from_utf8_lossy(&octets[..read]).lines().next().unwrap_or_default().to_owned();
                 // What the browser itself asks its maker for is not the page's doing.
                 let own = ["google.com", "googleapis.com", "gstatic.com", "gvt1.com"];
-                if !own.iter().any(|name| line.contains(name)) {
+                // Nor is a connection that it opens ahead of time and asks nothing on.
+                if !line.is_empty() && !own.iter().any(|name| line.contains(name)) {
                     noted.lock().expect("not poisoned").push(line);
                 }
                 // The asker may be gone.
