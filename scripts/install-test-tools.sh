@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Postgres: SMTP servers and clients that nobody here wrote (smtp-sink and
-# smtp-source from Postfix, swaks, msmtp, nodemailer), a pooler (pgbouncer), strace and libfaketime to inject faults, a
-# browser with axe-core to look at pages, and cargo-nextest to run it all.
+# smtp-source from Postfix, swaks, msmtp, nodemailer), a pooler (pgbouncer), DNS servers that sign and check (knot,
+# unbound), strace and libfaketime to inject faults, a browser with axe-core to look at pages, and cargo-nextest to run
+# it all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
@@ -34,6 +35,9 @@ if ! command -v smtp-sink >/dev/null || ! command -v smtp-source >/dev/null; the
     services+=(postfix)
 fi
 command -v pgbouncer >/dev/null || services+=(pgbouncer)
+# A name server that signs its zones, and a resolver that checks signatures.
+command -v knotd >/dev/null || services+=(knot)
+command -v unbound >/dev/null || services+=(unbound)
 [ ${#services[@]} = 0 ] || apt_install_stopped "${services[@]}"
 missing=()
 command -v strace >/dev/null || missing+=(strace)

@@ -6,6 +6,7 @@
 
 mod acme;
 mod people;
+mod reputation;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::account::standing::Lists;
 use crate::account::users::oidc;
 use crate::delivery::policy::Policies;
 use crate::delivery::transmit::Deadlines;
@@ -24,6 +26,7 @@ use crate::dns;
 use crate::domain::access_key::{AccessKey, AccessKeyId};
 use crate::domain::identity::{DomainName, self_and_above};
 use crate::domain::relay::DefaultRoute;
+use crate::domain::reputation::Thresholds;
 use crate::domain::visitor::KeptAddress;
 use crate::mail::EmailAddress;
 use crate::seal::{MasterKey, Secret};
@@ -71,6 +74,13 @@ pub struct Config {
     pub allow_private: bool,
     /// `POSTROAD_PACING` (unset): a TOML file that is laid over the table of paces, `assets/pacing.toml`.
     pub pacing: Policies,
+    /// `POSTROAD_COMPLAINT_WARN` (`0.08`), `POSTROAD_COMPLAINT_HOLD` (`0.3`), `POSTROAD_BOUNCE_WARN` (`5`),
+    /// `POSTROAD_BOUNCE_HOLD` (`10`): percentages of a week's mail, or `off`; below `POSTROAD_GUARD_MIN_MAILS` (`1000`)
+    /// nothing is concluded.
+    pub thresholds: Thresholds,
+    /// `POSTROAD_DNSBL_IPS` and `POSTROAD_DNSBL_DOMAINS` (well-known ones with `direct`, else `off`): blocklists that are
+    /// asked daily about the addresses that mail leaves from, and about verified domains, separated by commas.
+    pub lists: Lists,
     /// `POSTROAD_WEBHOOK_ALLOW` (none): networks that webhooks may reach although private, separated by commas.
     pub webhook_allow: Vec<IpNet>,
     /// `POSTROAD_RSPAMD_URL` (unset): the operator's scanner, for filters of mail that comes in:
@@ -232,6 +242,8 @@ impl Config {
             allow_private: source.parsed("ALLOW_PRIVATE", "false", yes_or_no).unwrap_or_default(),
             pacing: source.optional("PACING", pacing).unwrap_or_else(Policies::shipped),
             webhook_allow: source.parsed("WEBHOOK_ALLOW", "", networks).unwrap_or_default(),
+            thresholds: source.thresholds(),
+            lists: source.lists(route.as_ref()),
             rspamd_url: source.optional("RSPAMD_URL", acme::http_url),
             sender_policy: source.sender_policy(route.as_ref()),
             route: route.unwrap_or(DefaultRoute::Capture),

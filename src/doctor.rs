@@ -2,6 +2,7 @@
 
 mod dashboard;
 mod direct;
+mod standing;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -142,6 +143,9 @@ async fn examine_database(database: &Database) -> Result<Vec<Finding>, StoreErro
             true => good("partitions", "made ahead"),
             false => bad("partitions", "none for tomorrow: a process with the role worker makes them"),
         });
+    }
+    if migrate::is_current(connection).await? {
+        findings.extend(standing::examine(connection).await?);
     }
     let mut other = database.link(Use::Maintain);
     findings.push(pooling(connection, other.get().await?).await?);

@@ -138,6 +138,7 @@ fn sender(domain: HeldDomain, signers: Vec<Signer>) -> SenderDomain {
         tenant: domain.held.tenant,
         name: domain.name,
         return_path: domain.return_path,
+        transport: domain.transport,
         standing: if domain.paused_at.is_some() { Standing::Paused } else { Standing::Active },
         tracking: domain.tracking,
         tracking_host: domain.tracking_host,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use crate::dns::Resolver;
-use crate::domain::handling::Tracking;
+use crate::domain::handling::{Tracking, Transport};
 use crate::domain::id::{DomainId, TenantId};
 use crate::domain::identity::judge::{Finding, RecordStatus};
 use crate::domain::identity::records::{KeyFacts, Places, Record, wanted};
@@ -55,6 +55,15 @@ pub struct NewDomain {
     pub name: DomainName,
     /// What stands before it in the name of its return-path domain.
     pub return_path_label: String,
+}
+
+/// What is to be changed of a domain; what is `None` stays.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Changes {
+    /// Whether it may be used.
+    pub standing: Option<Standing>,
+    /// How the way of all mail from it is protected.
+    pub transport: Option<Transport>,
 }
 
 /// What stands there unless the owner says otherwise.
@@ -127,6 +136,7 @@ impl Domains {
             returns: false,
             checks: Checks::default(),
             paused_at: None,
+            transport: Transport::default(),
             tracking: Tracking::default(),
             created_at: now,
             verified_at: None,
@@ -227,31 +237,48 @@ impl Domains {
         self.find(tenant, id).await
     }
 
-    /// Stops a domain, or lets it go on.
+    /// Stops a domain, or lets it go on; and says how the way of its mail is protected.
     ///
     /// # Errors
     /// [`DomainError::NotFound`].
-    pub async fn set_standing(
+    pub async fn update(
         &self,
         actor: &Actor,
         (tenant, id): (TenantId, DomainId),
-        standing: Standing,
+        changes: Changes,
         now: OffsetDateTime,
     ) -> Result<DomainView, DomainError> {
         let mut transaction = self.database.serve().begin().await.map_err(StoreError::from)?;
         let mut domain = locked(&mut transaction, tenant, id).await?;
-        let (paused_at, kind, message) = match standing {
-            Standing::Paused => {
-                (domain.paused_at.or(Some(now)), "paused", "is paused: nothing is sent as it")
-            }
-            Standing::Active => (None, "resumed", "is used again"),
+        let mut notes = Vec::new();
+        let paused_at = match changes.standing {
+            Some(Standing::Paused) => domain.paused_at.or(Some(now)),
+            Some(Standing::Active) => None,
+            None => domain.paused_at,
         };
-        if paused_at != domain.paused_at {
+        match (domain.paused_at, paused_at) {
+            (None, Some(_)) => notes.push(("paused", "is paused: nothing is sent as it")),
+            (Some(_), None) => notes.push(("resumed", "is used again")),
+            _ => {}
+        }
+        let transport = changes.transport.unwrap_or(domain.transport);
+        match (domain.transport, transport) {
+            (Transport::AsOffered, Transport::RequireTls) => {
+                notes.push(("tls_required", "goes over verified TLS from now on, or not at all"));
+            }
+            (Transport::RequireTls, Transport::AsOffered) => {
+                notes.push(("tls_as_offered", "goes as its recipients offer it"));
+            }
+            _ => {}
+        }
+        if !notes.is_empty() {
             let before = shown(&domain);
-            domain.paused_at = paused_at;
+            (domain.paused_at, domain.transport) = (paused_at, transport);
             domains::update(&mut transaction, &domain).await?;
-            let message = format!("{} {message}.", domain.name);
-            domains::note(&mut transaction, (tenant, id), kind, &message, now).await?;
+            for (kind, message) in notes {
+                let message = format!("{} {message}.", domain.name);
+                domains::note(&mut transaction, (tenant, id), kind, &message, now).await?;
+            }
             let change = audit::changed(before, shown(&domain));
             audited(&mut transaction, actor, &domain, "domain.update", change, now).await?;
         }
@@ -330,6 +357,7 @@ fn shown(domain: &StoredDomain) -> Value {
         "status": domain.status.as_str(),
         "paused": domain.paused_at.is_some(),
         "tracking": { "opens": domain.tracking.opens, "clicks": domain.tracking.clicks },
+        "require_tls": domain.transport.is_required(),
     })
 }
 

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use crate::domain::id::{PauseId, TenantId};
 use crate::domain::pacing::SiteKey;
-use crate::domain::pause::{Held, Pause};
+use crate::domain::pause::{Held, Kinds, Pause};
 use crate::store::audit::{self, Entry};
 use crate::store::revisions::{self, Revised};
 use crate::store::{Database, PgConnection, StoreError, pauses, sites};
@@ -26,10 +26,21 @@ pub async fn create(
 ) -> Result<Pause, StoreError> {
     let pause = Pause { id: PauseId::new(now), held, reason, created_at: now };
     let mut transaction = database.serve().begin().await?;
-    pauses::insert(&mut transaction, &pause).await?;
-    changed(&mut transaction, actor, (by, &pause), "pause.create", audit::made(shown(&pause)), now).await?;
+    write(&mut transaction, actor, by, &pause, now).await?;
     transaction.commit().await?;
     Ok(pause)
+}
+
+/// The same in a transaction of another operation.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    by: TenantId,
+    pause: &Pause,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    pauses::insert(connection, pause).await?;
+    changed(connection, actor, (by, pause), "pause.create", audit::made(shown(pause)), now).await
 }
 
 /// Lets mail go on. `of`: whose pause it is, `None`: a site's. False: there is no such pause.
@@ -79,9 +90,10 @@ pub async fn lift(
 /// As the audit log tells it.
 fn shown(pause: &Pause) -> Value {
     match &pause.held {
-        Held::Mail { stream, domain, .. } => {
-            json!({ "stream": stream, "domain": domain, "reason": pause.reason })
-        }
+        Held::Mail { stream, domain, sender, kinds, .. } => json!({
+            "stream": stream, "domain": domain, "sender_domain": sender,
+            "broadcast_only": *kinds == Kinds::Broadcast, "reason": pause.reason,
+        }),
         Held::Site(site) => json!({ "site": site, "reason": pause.reason }),
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use crate::domain::handling::Transport;
 use crate::domain::id::TenantId;
 use crate::domain::notice::DsnPolicy;
 use crate::domain::tenant::{Tenant, TenantName};
@@ -39,8 +40,8 @@ pub async fn create(
     name: TenantName,
     now: OffsetDateTime,
 ) -> Result<Tenant, TenantError> {
-    let dsn = DsnPolicy::default();
-    let tenant = Tenant { id: TenantId::new(now), name, created_at: now, suspended_at: None, dsn };
+    let (dsn, transport) = (DsnPolicy::default(), Transport::default());
+    let tenant = Tenant { id: TenantId::new(now), name, created_at: now, suspended_at: None, dsn, transport };
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
     named(tenants::insert(&mut transaction, tenant.id, &tenant.name, now).await)?;
     changed(&mut transaction, actor, &tenant, "tenant.create", audit::made(shown(&tenant)), now).await?;
@@ -66,6 +67,8 @@ pub struct Changes {
     pub standing: Option<Standing>,
     /// Which notices its submitters by SMTP get.
     pub dsn: Option<DsnPolicy>,
+    /// How the way of all its mail is protected.
+    pub transport: Option<Transport>,
 }
 
 /// Renames, suspends or reinstates a tenant, or chooses its notices.
@@ -84,12 +87,15 @@ pub async fn update(
     let before = shown(&tenant);
     tenant.name = changes.name.unwrap_or(tenant.name);
     tenant.dsn = changes.dsn.unwrap_or(tenant.dsn);
+    tenant.transport = changes.transport.unwrap_or(tenant.transport);
     tenant.suspended_at = match changes.standing {
         Some(Standing::Active) => None,
         Some(Standing::Suspended) => tenant.suspended_at.or(Some(now)),
         None => tenant.suspended_at,
     };
-    named(tenants::update(&mut transaction, id, &tenant.name, tenant.suspended_at, tenant.dsn).await)?;
+    named(tenants::update(&mut transaction, &tenant).await)?;
+    // What accept keeps in memory of tenants is read with their streams.
+    revisions::raise(&mut transaction, Revised::Streams).await?;
     let change = audit::changed(before, shown(&tenant));
     changed(&mut transaction, actor, &tenant, "tenant.update", change, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
@@ -129,6 +135,7 @@ fn shown(tenant: &Tenant) -> Value {
         "name": tenant.name.as_str(),
         "suspended": tenant.suspended_at.is_some(),
         "dsn": tenant.dsn.as_str(),
+        "require_tls": tenant.transport.is_required(),
     })
 }
 

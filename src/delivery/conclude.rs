@@ -154,6 +154,7 @@ fn smtp(report: &AttemptReport) -> Value {
         "text": report.text,
         "host": report.host,
         "ip": report.ip.map(|ip| ip.to_string()),
+        "source": report.source.map(|ip| ip.to_string()),
         "tls": report.tls,
     })
 }

@@ -1,7 +1,7 @@
 //! A courier: one connection to one site, on a seat of this process's share, and the mail it carries. It opens
 //! the connection first and takes mail only then, so that a dead site costs one mail's attempt and not one for every connection tried.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,7 +36,9 @@ const ABANDONED_WAIT: Duration = Duration::seconds(30);
 pub async fn run(delivery: Arc<Delivery>, site: Arc<Site>) {
     let mut place = Place { site: Arc::clone(&site), arrived: false, left: false };
     let Some(seat) = delivery.shares.seat(&site.share).await else {
-        return delivery.refuse(place.denied(delivery.clock.now()));
+        let denied = place.denied(delivery.clock.now());
+        delivery.sources.unused(&site, denied.len());
+        return delivery.refuse(denied);
     };
     let mut courier = Courier {
         delivery: Arc::clone(&delivery),
@@ -44,6 +46,7 @@ pub async fn run(delivery: Arc<Delivery>, site: Arc<Site>) {
         connection: None,
         seat,
         in_hand: None,
+        told_of: Vec::new(),
     };
     let carried = AssertUnwindSafe(courier.carry(&mut place)).catch_unwind().await;
     if carried.is_err() {
@@ -100,6 +103,8 @@ struct Courier {
     seat: Seat,
     /// What it is working on, should it panic.
     in_hand: Option<(DeliveryId, i32)>,
+    /// The domains for whose mail the connection has been counted.
+    told_of: Vec<String>,
 }
 
 /// A connection that could not be had, with what was learnt on the way.
@@ -147,6 +152,7 @@ impl Courier {
         match self.connect(&mut peer).await {
             Ok(connection) => {
                 observe::connected(None, began.elapsed());
+                self.told_of.clear();
                 self.connection = Some(connection);
                 Ok(())
             }
@@ -162,7 +168,8 @@ impl Courier {
             Target::Relay(endpoint) => endpoint,
             Target::Mx(exchange) => {
                 let turn = self.site.next_turn();
-                return dial::connect(&self.delivery, exchange, turn, peer).await;
+                return dial::connect(&self.delivery, exchange, self.site.source.as_deref(), turn, peer)
+                    .await;
             }
         };
         peer.host = Some(endpoint.host.clone());
@@ -173,6 +180,8 @@ impl Courier {
             tls: endpoint.tls.into(),
             circle: Circle::Allowed,
             hello: &self.delivery.hostname,
+            ourselves: &self.delivery.hostname,
+            source: None,
             credentials,
             deadlines: self.delivery.deadlines,
         };
@@ -217,8 +226,10 @@ impl Courier {
     fn give_up(&mut self, unconnected: Unconnected) {
         let now = self.delivery.clock.now();
         let (waiting, until) = self.site.unreachable(now);
+        self.delivery.sources.unused(&self.site, waiting.len().saturating_sub(1));
         self.hear(&unconnected.failure, now);
         let Unconnected { failure, peer, started_at, began } = unconnected;
+        self.count_failed(&waiting, &failure, &peer);
         let report = self.report(Err(&failure), Some(&peer), started_at, began);
         match self.rule(&failure) {
             for_good @ Ruling::Bounce { .. } if matches!(self.site.target, Target::Mx(_)) => {
@@ -254,6 +265,7 @@ impl Courier {
 
     async fn attempt(&mut self, leased: Leased, started_at: OffsetDateTime) {
         let began = Instant::now();
+        self.count_session(leased.recipient.domain());
         let mut result = self.transmit(&leased).await;
         if self.was_closed_while_idle(&result) {
             // The peer had closed the connection before the mail came: that is no attempt on the mail.
@@ -267,6 +279,7 @@ impl Courier {
                 let ruling = self.rule(&unconnected.failure);
                 self.finish(leased, report, ruling);
                 let (waiting, until) = self.site.unreachable(self.delivery.clock.now());
+                self.delivery.sources.unused(&self.site, waiting.len());
                 return self.delivery.hand_back(waiting, until);
             }
             result = self.transmit(&leased).await;
@@ -328,6 +341,7 @@ impl Courier {
         match &failure.trouble {
             Trouble::Refused(reply) if reply.code == 421 => {
                 let (waiting, until) = self.site.unreachable(now);
+                self.delivery.sources.unused(&self.site, waiting.len());
                 self.delivery.hand_back(waiting, until);
             }
             Trouble::Refused(_) | Trouble::Unfit { .. } => self.site.reachable(),
@@ -394,11 +408,38 @@ impl Courier {
                 .or_else(|| self.site.target.host())
                 .map(str::to_owned),
             ip: address.map(|address| address.ip()),
+            source: self.source_towards(address),
             tls,
             code: reply.map(|reply| reply.code),
             enhanced: reply.and_then(|reply| reply.enhanced).map(|status| status.to_string()).or_else(status),
             text,
         }
+    }
+
+    /// A connection is counted once for each domain, for reports about TLS.
+    fn count_session(&mut self, domain: &str) {
+        let (Target::Mx(exchange), Some(connection)) = (&self.site.target, &self.connection) else { return };
+        // Mail to a domain comes in a row.
+        if self.told_of.iter().rev().any(|told| told == domain) {
+            return;
+        }
+        let source = self.source_towards(Some(connection.address()));
+        self.delivery.tls_results.connected(domain, exchange, connection, source);
+        self.told_of.push(domain.to_owned());
+    }
+
+    fn count_failed(&self, waiting: &[Leased], failure: &Failure, peer: &Peer) {
+        let source = self.source_towards(peer.address);
+        let mut domains: Vec<&str> = waiting.iter().map(|leased| leased.recipient.domain()).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        for domain in domains {
+            self.delivery.tls_results.failed(domain, failure, peer, source);
+        }
+    }
+
+    fn source_towards(&self, address: Option<SocketAddr>) -> Option<IpAddr> {
+        self.site.source.as_ref()?.towards(address?.ip())
     }
 
     fn finish(&self, leased: Leased, report: AttemptReport, ruling: Ruling) {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::domain::handling::Transport;
 use crate::domain::outcome::Step;
+use crate::domain::sending::Source;
 
 use super::Delivery;
 use super::dane::{self, DaneVerifier};
@@ -23,27 +24,28 @@ use super::transmit::{self, Circle, Connection, Dial, Failure, Peer, Trouble};
 /// Sessions begun in one attempt.
 const MOST_SESSIONS: usize = 2;
 
-/// Opens a connection to one of the servers of a site. `turn` shuffles equal ones.
+/// Opens a connection to one of the servers of a site, from this address of ours. `turn` shuffles equal ones.
 ///
 /// # Errors
 /// [`Failure`] of the last that was tried; `peer` tells of the same one.
 pub async fn connect(
     delivery: &Delivery,
     exchange: &MxSite,
+    source: Option<&Source>,
     turn: u64,
     peer: &mut Peer,
 ) -> Result<Connection, Failure> {
     let hosts = mx::order(&exchange.hosts, turn);
     peer.host = hosts.first().map(|mx| mx.host.clone());
     let found = delivery.direct.finder.candidates(&hosts).await.map_err(nowhere)?;
-    let mut left: VecDeque<Candidate> = found.into();
+    let mut left: VecDeque<Candidate> = reachable(found, source).into();
     let mut last = None;
     for _ in 0..MOST_SESSIONS {
-        let (candidate, socket) = match race(delivery, &mut left, peer).await {
+        let (candidate, socket) = match race(delivery, source, &mut left, peer).await {
             Ok(won) => won,
             Err(failure) => return Err(last.unwrap_or(failure)),
         };
-        match speak(delivery, exchange, &candidate, socket, peer).await {
+        match speak(delivery, exchange, source, &candidate, socket, peer).await {
             Ok(connection) => return Ok(connection),
             Err(failure) if is_loop(&failure) => {
                 // RFC 5321 §5.1: neither to ourselves, nor to servers of the same or a lower rank. If there is
@@ -61,10 +63,18 @@ pub async fn connect(
     Err(last.unwrap_or_else(|| broken("the servers have no address")))
 }
 
+/// Those that can be dialled from there; all, if none can: then the failure says why.
+fn reachable(found: Vec<Candidate>, source: Option<&Source>) -> Vec<Candidate> {
+    let can =
+        |candidate: &Candidate| source.is_none_or(|source| source.towards(candidate.address.ip()).is_some());
+    if found.iter().any(can) { found.into_iter().filter(can).collect() } else { found }
+}
+
 /// The first of these addresses that answers: each has a head start before the next is dialled beside it. Those
 /// that failed or won are taken out.
 async fn race(
     delivery: &Delivery,
+    source: Option<&Source>,
     left: &mut VecDeque<Candidate>,
     peer: &mut Peer,
 ) -> Result<(Candidate, TcpStream), Failure> {
@@ -72,7 +82,7 @@ async fn race(
     let mut running = FuturesUnordered::new();
     let mut waiting: VecDeque<Candidate> = left.iter().cloned().collect();
     let start = |candidate: Candidate| async move {
-        let reached = transmit::reach(candidate.address, delivery.deadlines).await;
+        let reached = transmit::reach(candidate.address, source, delivery.deadlines).await;
         (candidate, reached)
     };
     let mut next_at = Instant::now();
@@ -101,6 +111,7 @@ async fn race(
 async fn speak(
     delivery: &Delivery,
     exchange: &MxSite,
+    source: Option<&Source>,
     candidate: &Candidate,
     socket: TcpStream,
     peer: &mut Peer,
@@ -110,7 +121,9 @@ async fn speak(
         host: &candidate.host.host,
         tls: protection,
         circle: Circle::Refused,
-        hello: &delivery.hostname,
+        hello: source.map_or(&delivery.hostname, |source| &source.ehlo),
+        ourselves: &delivery.hostname,
+        source,
         credentials: None,
         deadlines: delivery.deadlines,
     };
@@ -138,7 +151,7 @@ async fn protection(
             return Err(transmit::unsafe_way(text.to_owned()));
         }
         Sts::Enforced { .. } => Protection::StartTls(Demand::MtaSts),
-        Sts::Silent => match security.transport {
+        Sts::Silent | Sts::Tested { .. } => match security.transport {
             Transport::AsOffered => Protection::Opportunistic,
             Transport::RequireTls => Protection::StartTls(Demand::Verified),
         },

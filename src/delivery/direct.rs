@@ -66,7 +66,7 @@ impl Delivery {
         match plan {
             Plan::To(exchange) => {
                 self.direct.domains.well(&domain);
-                self.bring(self.router.exchange(exchange, &domain, now), mails, now);
+                self.bring_from_sources(exchange, &domain, mails, now);
             }
             Plan::Never(refusal) => {
                 self.direct.domains.well(&domain);
@@ -81,6 +81,7 @@ impl Delivery {
                 self.first_bears(mails, &unsent(None, &text), no_reply(BounceClass::Network), until);
             }
             Plan::Unsafe(text) => {
+                self.tls_results.unsafe_plan(&domain);
                 let until = self.direct.domains.unknown(&domain, now);
                 let report = unsent(Some(UNSAFE.to_owned()), &text);
                 self.first_bears(mails, &report, no_reply(BounceClass::Network), until);
@@ -167,6 +168,7 @@ fn unsent(enhanced: Option<String>, text: &str, started_at: OffsetDateTime, bega
         step: Step::Route,
         host: None,
         ip: None,
+        source: None,
         tls: None,
         code: None,
         enhanced,

@@ -223,6 +223,7 @@ fn lease(
         recipient,
         particulars,
         message: Arc::clone(&message.outgoing),
+        source: row.source.as_deref().and_then(|text| text.parse().ok()),
         room,
     }
 }
@@ -234,6 +235,7 @@ fn unsent(text: String, now: OffsetDateTime) -> AttemptReport {
         step: Step::Prepare,
         host: None,
         ip: None,
+        source: None,
         tls: None,
         code: None,
         enhanced: None,

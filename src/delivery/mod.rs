@@ -35,10 +35,13 @@ pub mod sign;
 mod simulate;
 pub mod site;
 pub mod sites;
+pub mod sources;
 pub mod stream;
 pub mod tls;
+pub mod tls_results;
 pub mod transmit;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use time::{Duration, OffsetDateTime};
@@ -64,7 +67,9 @@ use route::{Router, Way};
 use share::Shares;
 use sign::Signing;
 use site::{Brought, Refused, Site};
+use sources::Sources;
 use tls::PeerTls;
+use tls_results::TlsResults;
 use transmit::Deadlines;
 
 /// How long a lease lasts: beyond the longest wait in memory and the longest attempt together.
@@ -92,6 +97,8 @@ pub struct Delivery {
     pub signing: Signing,
     /// Tells recipients how to leave.
     pub leave: Leave,
+    /// Counts how sessions fare.
+    pub tls_results: Arc<TlsResults>,
     /// Encrypts connections.
     pub tls: PeerTls,
     /// Tokens for relays.
@@ -110,6 +117,8 @@ pub struct Delivery {
     pub suspended: Suspended,
     /// What is held.
     pub pauses: Pauses,
+    /// Which addresses of ours mail leaves from.
+    pub sources: Sources,
     /// How many of each site's connections are ours.
     pub shares: Arc<Shares>,
     /// The couriers that run.
@@ -153,6 +162,7 @@ impl Delivery {
 
     fn bring(self: &Arc<Self>, site: Arc<Site>, mails: Vec<Leased>, now: OffsetDateTime) {
         if let Some(pause) = self.pauses.of_site(&site) {
+            self.sources.unused(&site, mails.len());
             mails.into_iter().for_each(|leased| self.recorder.record(Finished::hold(leased, pause)));
             return;
         }
@@ -165,6 +175,7 @@ impl Delivery {
         for _ in 0..brought.open {
             self.spawn_courier(Arc::clone(site));
         }
+        self.sources.unused(site, brought.refused.len());
         self.refuse(brought.refused);
     }
 
@@ -216,6 +227,17 @@ impl Delivery {
     pub fn load(&self) -> (usize, usize) {
         let loads = self.router.sites().into_iter().map(|site| site.load());
         loads.fold((0, 0), |(connections, waiting), (c, w)| (connections + c, waiting + w))
+    }
+
+    /// The same by provider, as the table of paces calls them.
+    pub fn load_by_provider(&self) -> HashMap<String, (usize, usize)> {
+        let mut loads: HashMap<String, (usize, usize)> = HashMap::new();
+        for site in self.router.sites() {
+            let (connections, waiting) = site.load();
+            let of_provider = loads.entry(site.policy.provider.clone()).or_default();
+            *of_provider = (of_provider.0 + connections, of_provider.1 + waiting);
+        }
+        loads
     }
 
     /// Takes nothing more; gives back what waits, and lets every courier finish the mail it has.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration as StdDuration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -15,11 +15,13 @@ use time::{Duration, OffsetDateTime};
 
 use crate::dns::Resolver;
 use crate::domain::netguard;
+use crate::domain::tls_result::TlsResult;
 use crate::mail::mta_sts::{StsMode, StsPolicy, policy_id};
 use crate::store::mta_sts::{self, StoredPolicy};
 use crate::store::{Database, StoreError};
 
 use super::site::Reach;
+use super::tls_results::TlsResults;
 
 /// Finds policies.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct Policies {
     database: Database,
     client: reqwest::Client,
     port: u16,
+    results: Arc<TlsResults>,
     known: Mutex<HashMap<String, Known>>,
 }
 
@@ -49,6 +52,8 @@ const LONGEST_POLICY: usize = 64 * 1024;
 const FETCH_PAUSE: Duration = Duration::minutes(5);
 /// How long another node's fetch may go unnoticed.
 const KNOWN_FOR: Duration = Duration::minutes(5);
+/// What is said of something else than a policy.
+const NO_POLICY: &str = "it is no policy";
 /// Domains in memory.
 const ROOM: usize = 50_000;
 
@@ -74,7 +79,14 @@ impl Policies {
             .tls_certs_merge(extra.collect::<Result<Vec<_>, _>>()?)
             .dns_resolver(Guarded { resolver: resolver.clone(), reach })
             .build()?;
-        Ok(Policies { resolver, database, client, port, known: Mutex::default() })
+        let (results, known) = (Arc::default(), Mutex::default());
+        Ok(Policies { resolver, database, client, port, results, known })
+    }
+
+    /// The same; what cannot be fetched is counted there.
+    #[must_use]
+    pub fn counting(self, results: Arc<TlsResults>) -> Policies {
+        Policies { results, ..self }
     }
 
     /// The policy that holds for a domain now; `None`: none does.
@@ -95,6 +107,9 @@ impl Policies {
                 }
                 Err(reason) => {
                     tracing::info!(reason, "an MTA-STS policy could not be fetched");
+                    let is_none = reason == NO_POLICY;
+                    let result = if is_none { TlsResult::StsInvalid } else { TlsResult::StsFetchError };
+                    self.results.no_policy(domain, result);
                     known.fetch_after = now + FETCH_PAUSE;
                 }
             }
@@ -147,8 +162,8 @@ impl Policies {
                 return Err("it is too long");
             }
         }
-        let text = std::str::from_utf8(&text).map_err(|_| "it is no policy")?;
-        StsPolicy::parse(text).ok_or("it is no policy")
+        let text = std::str::from_utf8(&text).map_err(|_| NO_POLICY)?;
+        StsPolicy::parse(text).ok_or(NO_POLICY)
     }
 
     fn memory(&self) -> MutexGuard<'_, HashMap<String, Known>> {

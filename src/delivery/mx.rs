@@ -35,6 +35,11 @@ pub enum Sts {
     /// Nothing.
     #[default]
     Silent,
+    /// Nothing yet: it tries its policy out, and wants to know who would not keep it (RFC 8461 §5).
+    Tested {
+        /// Hosts that the policy does not name.
+        barred: Vec<String>,
+    },
     /// Verified TLS. These of the hosts are not named by the policy: they get no mail, unless DANE vouches for them
     /// (§2: DANE goes before it).
     Enforced {

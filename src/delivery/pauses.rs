@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::handoff::Leased;
 use crate::domain::id::{PauseId, TenantId};
-use crate::domain::pause::{Held, Pause};
+use crate::domain::pause::{Held, Pause, Traits};
 
 use super::site::{Site, Target};
 
@@ -43,7 +43,14 @@ impl Pauses {
     pub fn of_mail(&self, leased: &Leased) -> Option<PauseId> {
         let table = self.table()?;
         let of_tenant = table.of_tenants.get(&leased.message.tenant)?;
-        let holds = |pause: &&Pause| pause.held.has_mail(&leased.message.stream, leased.recipient.domain());
+        let message = &leased.message;
+        let traits = Traits {
+            stream: &message.stream,
+            to: leased.recipient.domain(),
+            from: &message.sender_domain,
+            unsubscribe: message.handling.unsubscribe,
+        };
+        let holds = |pause: &&Pause| pause.held.has_mail(traits);
         of_tenant.iter().find(holds).map(|pause| pause.id)
     }
 

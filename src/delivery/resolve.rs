@@ -119,11 +119,12 @@ impl Finder {
             self.policies.of(domain, now).await.map_err(|error| {
                 Plan::Later(format!("what the domain demands of TLS is not known: {error}"))
             })?;
-        let Some(policy) = policy.filter(|policy| policy.mode == StsMode::Enforce) else {
-            return Ok((hosts, Sts::Silent));
-        };
+        let Some(policy) = policy else { return Ok((hosts, Sts::Silent)) };
         let strange = |mx: &Mx| !policy.names(&mx.host);
         let barred: Vec<String> = hosts.iter().filter(|mx| strange(mx)).map(|mx| mx.host.clone()).collect();
+        if policy.mode == StsMode::Testing {
+            return Ok((hosts, Sts::Tested { barred }));
+        }
         if signed == Signed::Yes {
             return Ok((hosts, Sts::Enforced { barred }));
         }

@@ -10,8 +10,10 @@ use crate::domain::handling::Transport;
 use crate::domain::handoff::Leased;
 use crate::domain::id::TenantId;
 use crate::domain::relay::{Endpoint, Hop, Relay, TlsMode};
+use crate::domain::sending::Source;
 
 use super::mx::MxSite;
+use super::policy::Policy;
 use super::site::{Reach, Site};
 use super::sites::Sites;
 
@@ -93,9 +95,20 @@ impl Router {
         }
     }
 
-    /// The site of some domains' servers.
-    pub fn exchange(&self, exchange: MxSite, domain: &str, now: OffsetDateTime) -> Arc<Site> {
-        self.sites.exchange(exchange, domain, self.strangers, now)
+    /// The site of some domains' servers, dialled from this address of ours.
+    pub fn exchange(
+        &self,
+        exchange: MxSite,
+        domain: &str,
+        source: Option<Arc<Source>>,
+        now: OffsetDateTime,
+    ) -> Arc<Site> {
+        self.sites.exchange(exchange, domain, source, self.strangers, now)
+    }
+
+    /// What is asked of us at some domains' servers.
+    pub fn policy(&self, exchange: &MxSite, domain: &str) -> Policy {
+        self.sites.policy(exchange, domain)
     }
 
     /// Takes over what tenants have set.

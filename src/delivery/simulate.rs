@@ -64,6 +64,7 @@ fn answered(step: Step, code: u16, text: &str, now: OffsetDateTime) -> (AttemptR
         step,
         host: Some(SIMULATOR_DOMAIN.to_owned()),
         ip: None,
+        source: None,
         tls: None,
         code: Some(code),
         enhanced: reply.enhanced.map(|status| status.to_string()),

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::domain::handoff::Leased;
 use crate::domain::pacing::SiteKey;
 use crate::domain::relay::Endpoint;
+use crate::domain::sending::Source;
 
 use super::mx::MxSite;
 use super::policy::{Policies, Policy};
@@ -31,8 +32,9 @@ struct Known {
     closed: bool,
 }
 
-/// Servers, where they may be, and the name in the table of paces that goes by the recipient's domain, if any.
-type ExchangeKey = (MxSite, Reach, Option<String>);
+/// Servers, where they may be, the name in the table of paces that goes by the recipient's domain, if any, and the
+/// address of ours that they are dialled from.
+type ExchangeKey = (MxSite, Reach, Option<String>, Option<Arc<Source>>);
 
 /// Sites of strangers' servers in memory before the first cleaning.
 const FIRST_CLEANING: usize = 256;
@@ -54,17 +56,24 @@ impl Sites {
             return Arc::clone(site);
         }
         let policy = self.policies.of_relay(&endpoint.host, endpoint.port, endpoint.max_connections.into());
-        let site = self.make(&known, target, reach, policy);
+        let site = self.make(&known, target, reach, policy, None);
         known.relays.push(Arc::clone(&site));
         site
     }
 
     /// The site of some domains' servers, made at its first use. A domain that has a pace of its own has a site of
     /// its own.
-    pub fn exchange(&self, exchange: MxSite, domain: &str, reach: Reach, now: OffsetDateTime) -> Arc<Site> {
+    pub fn exchange(
+        &self,
+        exchange: MxSite,
+        domain: &str,
+        source: Option<Arc<Source>>,
+        reach: Reach,
+        now: OffsetDateTime,
+    ) -> Arc<Site> {
         let named = self.policies.of_domain(domain).map(str::to_owned);
         let mut known = self.known();
-        let key = (exchange, reach, named);
+        let key = (exchange, reach, named, source);
         if let Some(site) = known.exchanges.get(&key) {
             return Arc::clone(site);
         }
@@ -73,15 +82,29 @@ impl Sites {
             known.roomy = 2 * known.exchanges.len();
         }
         let policy = self.policies.of_mx(&hosts(&key.0), key.2.as_ref().map(|_| domain));
-        let site = self.make(&known, Target::Mx(key.0.clone()), reach, policy);
+        let site = self.make(&known, Target::Mx(key.0.clone()), reach, policy, key.3.clone());
         known.exchanges.insert(key, Arc::clone(&site));
         site
     }
 
-    fn make(&self, known: &Known, target: Target, reach: Reach, policy: Policy) -> Arc<Site> {
-        let key = SiteKey { site: name(&target, &policy), source: String::new() };
+    /// What is asked of us at some domains' servers.
+    pub fn policy(&self, exchange: &MxSite, domain: &str) -> Policy {
+        let named = self.policies.of_domain(domain).map(|_| domain);
+        self.policies.of_mx(&hosts(exchange), named)
+    }
+
+    fn make(
+        &self,
+        known: &Known,
+        target: Target,
+        reach: Reach,
+        policy: Policy,
+        source: Option<Arc<Source>>,
+    ) -> Arc<Site> {
+        let from = source.as_ref().map(|source| source.address.to_string()).unwrap_or_default();
+        let key = SiteKey { site: name(&target, &policy), source: from };
         let share = self.shares.of(key, policy.limits);
-        let site = Site::new(target, reach, policy, share);
+        let site = Site::new(target, reach, policy, share).from_source(source);
         if known.closed {
             // There is nothing in it yet.
             drop(site.close());

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::TcpStream;
 
+use crate::account::standing::{self, Lists, Told};
 use crate::config::Config;
 use crate::dns::{LookupError, Resolver};
 use crate::domain::netguard;
@@ -21,7 +22,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         Err(error) => return vec![bad("names", format!("nothing can be looked up: {error}"))],
     };
     let mut findings = vec![good("route", "direct: to the recipients' own servers"), signatures(&resolver)];
-    findings.extend(own_name(&resolver, &config.hostname).await);
+    findings.extend(own_name(&resolver, &config.hostname, &config.lists).await);
     findings.push(way_out(&resolver, config).await);
     findings
 }
@@ -36,7 +37,7 @@ fn signatures(resolver: &Resolver) -> Finding {
 }
 
 /// The host name leads to addresses, and each of them back to it.
-async fn own_name(resolver: &Resolver, hostname: &str) -> Vec<Finding> {
+async fn own_name(resolver: &Resolver, hostname: &str, lists_of: &Lists) -> Vec<Finding> {
     let addresses = match resolver.addresses(hostname).await {
         Ok(answer) => answer.records,
         Err(LookupError::NotFound(_)) => {
@@ -48,8 +49,30 @@ async fn own_name(resolver: &Resolver, hostname: &str) -> Vec<Finding> {
     let mut findings = vec![good("own name", format!("{hostname} is {}", list(&addresses)))];
     for ip in addresses {
         findings.push(backwards(resolver, hostname, ip).await);
+        findings.extend(lists(resolver, lists_of, ip).await);
     }
     findings
+}
+
+/// Who lists the address; nothing is said of lists that do not.
+async fn lists(resolver: &Resolver, lists: &Lists, ip: IpAddr) -> Vec<Finding> {
+    let found = standing::listings_of_ip(resolver, lists, ip).await;
+    let told = |listing: standing::Listing| {
+        let (zone, said) = (listing.zone, listing.text.unwrap_or_else(|| listing.codes.join(", ")));
+        match listing.status {
+            Told::Well => None,
+            Told::Ill => {
+                Some(bad("blocklists", format!("{zone} lists {ip}: {said}; ask there to be taken off")))
+            }
+            Told::Unknown => Some(doubtful(
+                "blocklists",
+                format!(
+                    "{zone} does not tell ({said}): ask it through a resolver of your own, or leave it out"
+                ),
+            )),
+        }
+    };
+    found.into_iter().filter_map(told).collect()
 }
 
 async fn backwards(resolver: &Resolver, hostname: &str, ip: IpAddr) -> Finding {

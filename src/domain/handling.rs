@@ -83,6 +83,23 @@ pub enum Transport {
     RequireTls,
 }
 
+impl Transport {
+    /// As a setting has it.
+    pub fn required(require_tls: bool) -> Transport {
+        if require_tls { Transport::RequireTls } else { Transport::AsOffered }
+    }
+
+    /// The same, the other way round.
+    pub fn is_required(self) -> bool {
+        self == Transport::RequireTls
+    }
+
+    /// The stricter of two.
+    pub fn or(self, other: Transport) -> Transport {
+        Transport::required(self.is_required() || other.is_required())
+    }
+}
+
 /// How recipients may leave the stream of a mail.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Unsubscribe {

@@ -5,6 +5,7 @@
 //! and while a tenant's earlier mail waits in the table its new mail joins it there, in order.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -71,6 +72,8 @@ pub struct Leased {
     pub particulars: Particulars,
     /// What.
     pub message: Arc<Outgoing>,
+    /// The address of ours that the attempt before was made from: who greylists wants to see it again.
+    pub source: Option<IpAddr>,
     /// Its room in this process, given back when it is dropped.
     pub room: Room,
 }

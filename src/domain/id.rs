@@ -72,6 +72,10 @@ pub mod kind {
     pub enum InboundRoute {}
     /// A mail that came in.
     pub enum Inbound {}
+    /// An address that mail leaves from.
+    pub enum Ip {}
+    /// Which addresses mail uses.
+    pub enum IpRule {}
     /// A person who uses the dashboard.
     pub enum User {}
     /// A signed-in browser.
@@ -147,6 +151,12 @@ pub mod kind {
     impl Kind for Inbound {
         const PREFIX: &'static str = "inb";
     }
+    impl Kind for Ip {
+        const PREFIX: &'static str = "ip";
+    }
+    impl Kind for IpRule {
+        const PREFIX: &'static str = "ipr";
+    }
     impl Kind for User {
         const PREFIX: &'static str = "user";
     }
@@ -171,6 +181,10 @@ pub type MessageId = Id<kind::Message>;
 pub type DeliveryId = Id<kind::Delivery>;
 /// Names an event; ordered to the microsecond.
 pub type EventId = Id<kind::Event>;
+/// Names an address that mail leaves from.
+pub type IpId = Id<kind::Ip>;
+/// Names a rule of which addresses mail uses.
+pub type IpRuleId = Id<kind::IpRule>;
 /// Names a report about mail of a domain.
 pub type DmarcReportId = Id<kind::DmarcReport>;
 /// Names a request to erase a recipient's data.

@@ -198,6 +198,8 @@ pub struct AttemptReport {
     pub host: Option<String>,
     /// The peer's address, if one was dialled.
     pub ip: Option<std::net::IpAddr>,
+    /// The address of ours that it was dialled from; `None`: whichever the system picked.
+    pub source: Option<std::net::IpAddr>,
     /// Version, cipher and verification; `None`: in clear.
     pub tls: Option<String>,
     /// The reply's three digits; `None`: there was no reply.

@@ -2,6 +2,7 @@
 
 use time::OffsetDateTime;
 
+use super::handling::Unsubscribe;
 use super::id::{PauseId, TenantId};
 
 /// What is held, and since when.
@@ -28,18 +29,47 @@ pub enum Held {
         stream: Option<String>,
         /// Only to this recipient domain, as A-labels.
         domain: Option<String>,
+        /// Only from this domain, as A-labels.
+        sender: Option<String>,
+        /// Which kinds of it.
+        kinds: Kinds,
     },
     /// Everybody's mail to a site: a provider of the table of paces, a relay (`host` or `host:port`), or an MX host.
     Site(String),
 }
 
+/// Which kinds of mail a pause holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kinds {
+    /// All.
+    #[default]
+    All,
+    /// Mail of streams that recipients may leave.
+    Broadcast,
+}
+
+/// What a pause asks of a mail.
+#[derive(Debug, Clone, Copy)]
+pub struct Traits<'a> {
+    /// Its stream.
+    pub stream: &'a str,
+    /// The domain of the recipient.
+    pub to: &'a str,
+    /// The domain of From.
+    pub from: &'a str,
+    /// Of which kind it is: how its recipients may leave.
+    pub unsubscribe: Unsubscribe,
+}
+
 impl Held {
     /// Whether it is about this mail of its tenant.
-    pub fn has_mail(&self, of: &str, to: &str) -> bool {
+    pub fn has_mail(&self, mail: Traits<'_>) -> bool {
         match self {
-            Held::Mail { stream, domain, .. } => {
-                stream.as_deref().is_none_or(|stream| stream == of)
-                    && domain.as_deref().is_none_or(|domain| domain.eq_ignore_ascii_case(to))
+            Held::Mail { stream, domain, sender, kinds, .. } => {
+                stream.as_deref().is_none_or(|stream| stream == mail.stream)
+                    && domain.as_deref().is_none_or(|domain| domain.eq_ignore_ascii_case(mail.to))
+                    && sender.as_deref().is_none_or(|sender| sender.eq_ignore_ascii_case(mail.from))
+                    && (*kinds == Kinds::All || mail.unsubscribe == Unsubscribe::OneClick)
             }
             Held::Site(_) => false,
         }
@@ -64,7 +94,10 @@ mod tests {
             tenant: TenantId::new(OffsetDateTime::UNIX_EPOCH),
             stream: stream.map(str::to_owned),
             domain: domain.map(str::to_owned),
+            sender: None,
+            kinds: Kinds::All,
         };
+        let mail = |stream, to| Traits { stream, to, from: "me.example", unsubscribe: Unsubscribe::None };
         let cases = [
             (held(None, None), true, true),
             (held(Some("news"), None), true, false),
@@ -74,11 +107,21 @@ mod tests {
         ];
         for (held, news, other) in cases {
             assert_eq!(
-                (held.has_mail("news", "a.example"), held.has_mail("x", "A.example")),
+                (held.has_mail(mail("news", "a.example")), held.has_mail(mail("x", "A.example"))),
                 (news, other),
                 "{held:?}"
             );
         }
+        let bulk = Held::Mail {
+            tenant: TenantId::new(OffsetDateTime::UNIX_EPOCH),
+            stream: None,
+            domain: None,
+            sender: Some("me.example".to_owned()),
+            kinds: Kinds::Broadcast,
+        };
+        let broadcast = Traits { unsubscribe: Unsubscribe::OneClick, ..mail("news", "a.example") };
+        assert!(bulk.has_mail(broadcast) && !bulk.has_mail(mail("news", "a.example")));
+        assert!(!bulk.has_mail(Traits { from: "you.example", ..broadcast }));
         let site = Held::Site("Google".to_owned());
         assert!(site.has_site(["google", "aspmx.l.google.com"]) && !site.has_site(["yahoo"]));
         assert!(!held(None, None).has_site(["google"]));

@@ -2,6 +2,7 @@
 
 use time::OffsetDateTime;
 
+use super::handling::Transport;
 use super::id::TenantId;
 use super::notice::DsnPolicy;
 
@@ -21,6 +22,8 @@ pub struct Tenant {
     pub suspended_at: Option<OffsetDateTime>,
     /// Which notices submitters by SMTP get.
     pub dsn: DsnPolicy,
+    /// How the way of all its mail is protected.
+    pub transport: Transport,
 }
 
 /// 1 to 63 of `a-z 0-9 . _ -`, beginning with a letter or digit.

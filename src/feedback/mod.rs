@@ -17,5 +17,6 @@ pub mod kept;
 pub mod notices;
 pub mod post;
 pub mod screen;
+pub mod tls_reports;
 pub mod unsubscribe;
 pub mod visits;

@@ -50,8 +50,8 @@ use crate::submission::Accept;
 
 use api::{
     addresses, audit, captured, dmarc, docs, domains, erasures, events, export, health, inbound,
-    inbound_filters, inbound_routes, keys, messages, notices, pauses, queue, relays, stats, streams,
-    suppressions, templates, tenants, usage, webhooks,
+    inbound_filters, inbound_routes, ips, keys, messages, notices, pauses, queue, relays, reputation, stats,
+    streams, suppressions, templates, tenants, usage, webhooks,
 };
 use auth::{Demand, Patience, guard};
 use error::{Kind, Problem};
@@ -212,6 +212,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/events/export", on(read, get(export::export)))
         // Figures.
         .route("/v1/stats", on(read, get(stats::read)))
+        .route("/v1/reputation", on(read, get(reputation::read)))
         .route("/v1/usage", on(read, get(usage::read)))
         // What the capture route kept.
         .route("/v1/captured", on(read, get(captured::list)))
@@ -286,6 +287,13 @@ pub fn router(app: App) -> Router {
             "/v1/tenants/{id}",
             on(operate, get(tenants::one).patch(tenants::update)).merge(on(operate, delete(tenants::delete))),
         )
+        .route("/v1/ips", on(operate, post(ips::create).get(ips::list)))
+        .route(
+            "/v1/ips/{id}",
+            on(operate, get(ips::one).patch(ips::update)).merge(on(operate, delete(ips::delete))),
+        )
+        .route("/v1/ip-rules", on(operate, post(ips::create_rule).get(ips::list_rules)))
+        .route("/v1/ip-rules/{id}", on(operate, get(ips::one_rule).delete(ips::delete_rule)))
         .route("/v1/tenants/{id}/limits", on(operate, get(usage::limits).patch(usage::set_limits)))
         .route("/v1/queue", on(operate, get(queue::destinations)))
         .route("/v1/sites", on(operate, get(queue::sites)))

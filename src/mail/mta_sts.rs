@@ -82,6 +82,14 @@ impl StsPolicy {
         whole.then_some(StsPolicy { mode, mx, max_age })
     }
 
+    /// The policy in its lines, as a report tells it (RFC 8460 §4.2).
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec!["version: STSv1".to_owned(), format!("mode: {}", self.mode.as_str())];
+        lines.extend(self.mx.iter().map(|pattern| format!("mx: {pattern}")));
+        lines.push(format!("max_age: {}", self.max_age));
+        lines
+    }
+
     /// Whether a server is one of the domain's (RFC 8461 §4.1): a star stands for exactly one label.
     pub fn names(&self, host: &str) -> bool {
         let under = |pattern: &str| {

@@ -13,6 +13,7 @@ use crate::delivery::Delivery;
 use crate::seal::Subkey;
 use crate::store::revisions::Revisions;
 use crate::store::{Database, StoreError, pauses, tenants};
+use crate::worker::warm;
 
 use super::Building;
 
@@ -52,6 +53,10 @@ async fn take_over(
     if now.pauses != seen.pauses {
         let mut connection = database.serve().acquire().await?;
         delivery.pauses.replace(pauses::of_all_tenants(&mut connection).await?);
+    }
+    if now.ips != seen.ips {
+        let mut connection = database.serve().acquire().await?;
+        warm::know(&mut connection, &delivery.sources).await?;
     }
     if now.credentials != seen.credentials {
         let mut connection = database.serve().acquire().await?;

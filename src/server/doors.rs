@@ -86,6 +86,7 @@ impl Building {
             ports.mx = self.mx(operator, tls).await?;
         }
         if self.roles.contains(&Role::Worker) {
+            self.report_tls(front.accept.clone(), operator);
             let forwarder = self.forwarder(front.accept.clone())?;
             self.tellers.spawn("forward", forward::run(forwarder, self.stop_doors.clone()));
             let teller = Teller {

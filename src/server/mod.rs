@@ -16,6 +16,7 @@ pub mod master_key;
 mod mx;
 mod observe;
 mod quotas;
+mod reputation;
 mod role;
 mod roots;
 mod shares;
@@ -254,6 +255,11 @@ impl Server {
     /// The database, for tests that look behind the API.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// What delivers, if that is a role of this process; for tests that look behind the API.
+    pub fn delivery(&self) -> Option<&Arc<Delivery>> {
+        self.delivery.as_ref()
     }
 
     /// What works on people.

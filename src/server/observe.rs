@@ -1,6 +1,7 @@
 //! The recorder of metrics. The `metrics` crate has one for the whole process, and so this is the one place
 //! with a global.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub fn recorder() -> Result<PrometheusHandle> {
 
 /// Keeps the recorder small, and says what no event tells, until `stop`.
 pub async fn upkeep(recorder: PrometheusHandle, delivery: Option<Arc<Delivery>>, stop: CancellationToken) {
+    // Those that have been told of: who has nothing any more has nothing to be told, too.
+    let mut providers: HashMap<String, (usize, usize)> = HashMap::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -43,6 +46,18 @@ pub async fn upkeep(recorder: PrometheusHandle, delivery: Option<Arc<Delivery>>,
             let (connections, waiting) = delivery.load();
             metrics::gauge!("postroad_smtp_connections").set(connections as f64);
             metrics::gauge!("postroad_site_queue_depth").set(waiting as f64);
+            providers.values_mut().for_each(|load| *load = (0, 0));
+            providers.extend(delivery.load_by_provider());
+            tell(&providers);
         }
+    }
+}
+
+/// Providers are those of the table of paces: the labels are as many as that has.
+fn tell(providers: &HashMap<String, (usize, usize)>) {
+    for (provider, (connections, waiting)) in providers {
+        metrics::gauge!("postroad_provider_connections", "provider" => provider.clone())
+            .set(*connections as f64);
+        metrics::gauge!("postroad_provider_queue_depth", "provider" => provider.clone()).set(*waiting as f64);
     }
 }

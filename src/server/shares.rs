@@ -11,7 +11,7 @@ use crate::delivery::apportion::Noted;
 use crate::delivery::share::{Ask, Shares};
 use crate::delivery::sites::Sites;
 use crate::store::{Use, pauses, sites};
-use crate::worker::{apportion, release};
+use crate::worker::{apportion, release, warm};
 
 use super::Building;
 
@@ -41,10 +41,21 @@ impl Building {
         Ok(())
     }
 
-    /// Knows what is held before anything is sent, and lets it go on when it is not held any more.
+    /// Knows what is held, and which addresses mail leaves from, before anything is sent; and lets go on what is not held
+    /// any more.
     pub(super) async fn hold(&mut self, delivery: &Arc<Delivery>) -> Result<()> {
         let mut link = self.opened.database.link(Use::Claim);
         delivery.pauses.replace(pauses::of_all_tenants(link.get().await?).await?);
+        warm::know(link.get().await?, &delivery.sources).await?;
+        let warm = warm::Warm {
+            link: self.opened.database.link(Use::Watch),
+            clock: self.opened.clock.clone(),
+            delivery: Arc::clone(delivery),
+            days: self.config.pacing.warmup_days(),
+        };
+        self.loops.spawn("warm", warm::run(warm, self.stop_loops.clone()));
+        self.guard();
+        self.keep_tls_results(delivery);
         let clock = self.opened.clock.clone();
         self.loops.spawn("release", release::run(link, clock, self.stop_loops.clone()));
         Ok(())

@@ -10,6 +10,7 @@ use crate::delivery::domains::Domains;
 use crate::delivery::mta_sts::Policies;
 use crate::delivery::resolve::Finder;
 use crate::delivery::site::Reach;
+use crate::delivery::tls_results::TlsResults;
 use crate::domain::handling::Transport;
 use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, DefaultRoute, Endpoint, Hop, TlsMode};
 use crate::domain::return_path::ReturnPaths;
@@ -19,14 +20,20 @@ use super::{Building, capture};
 
 impl Building {
     /// What mail needs that goes to the recipients' own servers.
-    pub(super) fn direct(&self, reach: Reach, roots: &[CertificateDer<'static>]) -> Result<Direct> {
+    pub(super) fn direct(
+        &self,
+        reach: Reach,
+        roots: &[CertificateDer<'static>],
+        tls_results: &Arc<TlsResults>,
+    ) -> Result<Direct> {
         let policies = Policies::new(
             self.resolver.clone(),
             self.opened.database.clone(),
             reach,
             roots,
             self.config.mta_sts_port,
-        );
+        )
+        .map(|policies| policies.counting(Arc::clone(tls_results)));
         let finder = Finder {
             policies: policies.context("no client for MTA-STS policies")?,
             resolver: self.resolver.clone(),

@@ -13,7 +13,9 @@ use crate::delivery::pauses::Pauses;
 use crate::delivery::record::Recorder;
 use crate::delivery::route::Router;
 use crate::delivery::site::Reach;
+use crate::delivery::sources::Sources;
 use crate::delivery::tls::PeerTls;
+use crate::delivery::tls_results::TlsResults;
 use crate::delivery::{Delivery, Tokens};
 use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::return_path::ReturnPaths;
@@ -42,15 +44,17 @@ impl Building {
             complaints,
         );
         let (sites, shares, asked) = self.sites();
+        let tls_results = Arc::new(TlsResults::default());
         let delivery = Arc::new(Delivery {
             clock: clock.clone(),
             hostname: self.config.hostname.clone(),
             deadlines: self.config.deadlines,
             return_paths,
-            direct: self.direct(reach, &roots)?,
+            direct: self.direct(reach, &roots, &tls_results)?,
             marker: self.marker(),
             signing: identity::signing(&self.config, &self.identities)?,
             leave: streams::leave(&self.config, &self.opened.master),
+            tls_results,
             tls: PeerTls::new(roots).context("no trusted roots for TLS")?,
             tokens: Tokens::new().context("no client for access tokens")?,
             router: Router::new(&hop, reach, sites),
@@ -59,6 +63,7 @@ impl Building {
             cancels: Cancels::default(),
             suspended: Suspended::default(),
             pauses: Pauses::default(),
+            sources: Sources::default(),
             shares,
             couriers: tokio_util::task::TaskTracker::new(),
             cut: std::sync::Mutex::default(),

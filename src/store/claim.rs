@@ -32,6 +32,8 @@ pub struct Claimed {
     pub expires_at: OffsetDateTime,
     /// Its sender took it back while it was in hand.
     pub cancel_requested: bool,
+    /// The address of ours that the last attempt was made from.
+    pub source: Option<String>,
 }
 
 /// The terms of a claim.
@@ -109,7 +111,7 @@ pub async fn claim(
         FROM chosen c
         WHERE q.lane = $1 AND q.delivery_id = c.delivery_id
         RETURNING q.delivery_id, q.tenant_id, q.claim_no, q.attempts, q.priority, q.delay_notices,
-                  q.expires_at, q.cancel_requested
+                  q.expires_at, q.cancel_requested, q.source
         "#,
         lane.number(),
         terms.now,
@@ -131,6 +133,7 @@ pub async fn claim(
             delay_notices: row.delay_notices,
             expires_at: row.expires_at,
             cancel_requested: row.cancel_requested,
+            source: row.source,
         })
         .collect())
 }
@@ -164,7 +167,7 @@ pub async fn claim_suspect(
               FOR UPDATE SKIP LOCKED) c
         WHERE q.lane = $1 AND q.delivery_id = c.delivery_id
         RETURNING q.delivery_id, q.tenant_id, q.claim_no, q.attempts, q.priority, q.delay_notices,
-                  q.expires_at, q.cancel_requested, q.unresolved
+                  q.expires_at, q.cancel_requested, q.source, q.unresolved
         "#,
         lane.number(),
         terms.now,
@@ -185,6 +188,7 @@ pub async fn claim_suspect(
             delay_notices: row.delay_notices,
             expires_at: row.expires_at,
             cancel_requested: row.cancel_requested,
+            source: row.source,
         },
     }))
 }

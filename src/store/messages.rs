@@ -203,6 +203,8 @@ pub struct AttemptRow {
     pub host: Option<String>,
     /// The peer's address.
     pub ip: Option<String>,
+    /// The address of ours.
+    pub source: Option<String>,
     /// Version, cipher and verification.
     pub tls: Option<String>,
     /// The reply's code.
@@ -226,7 +228,7 @@ pub async fn attempts(
         AttemptRow,
         r#"
         SELECT a.delivery_id, a.attempt, a.started_at, a.duration_ms, a.step, a.result, a.class, a.host,
-               host(a.ip) AS ip, a.tls, a.code, a.enhanced, a.reply
+               host(a.ip) AS ip, a.source, a.tls, a.code, a.enhanced, a.reply
         FROM attempts a JOIN deliveries d ON d.lane = a.lane AND d.id = a.delivery_id
         WHERE d.tenant_id = $1 AND d.lane = $2 AND d.id > $3 AND d.id <= $4
           AND a.lane = $2 AND a.delivery_id > $3 AND a.delivery_id <= $4

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::id::{DeliveryId, Id, PauseId, TenantId};
-use crate::domain::pause::{Held, Pause};
+use crate::domain::pause::{Held, Kinds, Pause};
 
 use super::StoreError;
 
@@ -17,6 +17,8 @@ struct Row {
     match_stream: Option<String>,
     match_domain: Option<String>,
     match_site: Option<String>,
+    match_sender: Option<String>,
+    match_kind: Option<String>,
     reason: String,
     created_at: OffsetDateTime,
 }
@@ -28,6 +30,9 @@ impl From<Row> for Pause {
                 tenant: Id::from_uuid(tenant),
                 stream: row.match_stream,
                 domain: row.match_domain,
+                sender: row.match_sender,
+                // The table's CHECK knows no other.
+                kinds: row.match_kind.map_or(Kinds::All, |_| Kinds::Broadcast),
             },
             // The table's CHECK: who has no tenant has a site.
             None => Held::Site(row.match_site.unwrap_or_default()),
@@ -42,15 +47,22 @@ impl From<Row> for Pause {
 /// See [`StoreError`].
 pub async fn insert(connection: &mut PgConnection, pause: &Pause) -> Result<(), StoreError> {
     let (tenant, stream, domain, site) = match &pause.held {
-        Held::Mail { tenant, stream, domain } => {
+        Held::Mail { tenant, stream, domain, .. } => {
             (Some(tenant.uuid()), stream.as_deref(), domain.as_deref(), None)
         }
         Held::Site(site) => (None, None, None, Some(site.as_str())),
     };
+    let (sender, kind) = match &pause.held {
+        Held::Mail { sender, kinds, .. } => {
+            (sender.as_deref(), (*kinds == Kinds::Broadcast).then_some("broadcast"))
+        }
+        Held::Site(_) => (None, None),
+    };
     sqlx::query!(
         r#"
-        INSERT INTO pauses (tenant_id, id, match_stream, match_domain, match_site, reason, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        INSERT INTO pauses (tenant_id, id, match_stream, match_domain, match_site, reason, created_at,
+                            match_sender, match_kind)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         "#,
         tenant,
         pause.id.uuid(),
@@ -59,6 +71,8 @@ pub async fn insert(connection: &mut PgConnection, pause: &Pause) -> Result<(), 
         site,
         pause.reason,
         pause.created_at,
+        sender,
+        kind,
     )
     .execute(connection)
     .await?;
@@ -77,7 +91,7 @@ pub async fn find(
     let row = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, match_stream, match_domain, match_site, reason, created_at
+        SELECT id, tenant_id, match_stream, match_domain, match_site, match_sender, match_kind, reason, created_at
         FROM pauses WHERE tenant_id IS NOT DISTINCT FROM $1 AND id = $2
         "#,
         of.map(Id::uuid),
@@ -101,7 +115,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, match_stream, match_domain, match_site, reason, created_at
+        SELECT id, tenant_id, match_stream, match_domain, match_site, match_sender, match_kind, reason, created_at
         FROM pauses WHERE tenant_id IS NOT DISTINCT FROM $1 AND ($2::uuid IS NULL OR id > $2)
         ORDER BY id LIMIT $3
         "#,
@@ -141,7 +155,8 @@ pub async fn of_all_tenants(connection: &mut PgConnection) -> Result<Vec<Pause>,
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, tenant_id, match_stream, match_domain, match_site, reason, created_at FROM pauses ORDER BY id
+        SELECT id, tenant_id, match_stream, match_domain, match_site, match_sender, match_kind, reason, created_at
+        FROM pauses ORDER BY id
         "#,
     )
     .fetch_all(connection)

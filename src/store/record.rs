@@ -85,15 +85,15 @@ pub async fn complete(
             SELECT r.lane, r.delivery_id, r.tenant_id, r.claim_no, r.status, r.class, r.hard, r.due_at,
                    r.delay_notices, r.at, r.attempt, r.result, r.started_at, r.duration_ms, r.step, r.host, r.ip,
                    r.tls, r.code, r.enhanced, r.reply, r.event_id, r.event_data, r.suppress_after, r.address,
-                   r.suppression_id, r.notice
+                   r.suppression_id, r.notice, r.source
             FROM unnest($1::smallint[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::text[], $7::bool[],
                         $8::timestamptz[], $9::smallint[], $10::timestamptz[], $11::int[], $12::text[],
                         $13::timestamptz[], $14::int[], $15::text[], $16::text[], $17::text[], $18::text[],
                         $19::smallint[], $20::text[], $21::text[], $22::uuid[], $23::text[], $24::smallint[],
-                        $25::text[], $26::uuid[], $28::text[])
+                        $25::text[], $26::uuid[], $28::text[], $29::text[])
                 AS r (lane, delivery_id, tenant_id, claim_no, status, class, hard, due_at, delay_notices, at,
                       attempt, result, started_at, duration_ms, step, host, ip, tls, code, enhanced, reply,
-                      event_id, event_data, suppress_after, address, suppression_id, notice)
+                      event_id, event_data, suppress_after, address, suppression_id, notice, source)
         ),
         -- What has ended, or was to be tried again but is taken back. The fence is the claim's number.
         ended AS (
@@ -105,7 +105,8 @@ pub async fn complete(
         -- What is tried again.
         again AS (
             UPDATE queue q
-            SET due_at = i.due_at, leased_by = NULL, unresolved = 0, delay_notices = i.delay_notices
+            SET due_at = i.due_at, leased_by = NULL, unresolved = 0, delay_notices = i.delay_notices,
+                source = coalesce(i.source, q.source)
             FROM input i
             WHERE q.lane = i.lane AND q.delivery_id = i.delivery_id AND q.claim_no = i.claim_no
               AND i.status IS NULL AND NOT q.cancel_requested
@@ -114,14 +115,14 @@ pub async fn complete(
         tried AS (
             INSERT INTO attempts
                 (lane, delivery_id, claim_no, attempt, incarnation, duration_ms, code, started_at, step, result,
-                 class, host, ip, tls, enhanced, reply)
+                 class, host, ip, tls, enhanced, reply, source)
             SELECT t.lane, t.delivery_id, t.claim_no, t.attempt, $27, t.duration_ms, t.code, t.started_at,
-                   t.step, t.result, t.class, t.host, t.ip::inet, t.tls, t.enhanced, t.reply
+                   t.step, t.result, t.class, t.host, t.ip::inet, t.tls, t.enhanced, t.reply, t.source
             FROM (SELECT e.lane, e.delivery_id, e.claim_no, e.attempt, e.duration_ms, e.code, e.started_at,
-                         e.step, e.result, e.class, e.host, e.ip, e.tls, e.enhanced, e.reply FROM ended e
+                         e.step, e.result, e.class, e.host, e.ip, e.tls, e.enhanced, e.reply, e.source FROM ended e
                   UNION ALL
                   SELECT a.lane, a.delivery_id, a.claim_no, a.attempt, a.duration_ms, a.code, a.started_at,
-                         a.step, a.result, a.class, a.host, a.ip, a.tls, a.enhanced, a.reply FROM again a) t
+                         a.step, a.result, a.class, a.host, a.ip, a.tls, a.enhanced, a.reply, a.source FROM again a) t
             WHERE t.step IS NOT NULL
         ),
         closed AS (
@@ -193,6 +194,7 @@ pub async fn complete(
         &columns.suppressions,
         incarnation,
         &columns.notices as _,
+        &columns.sources as _,
     )
     .fetch_all(connection)
     .await?;
@@ -214,8 +216,8 @@ pub async fn append_stale(
             r#"
             INSERT INTO attempts
                 (lane, delivery_id, claim_no, attempt, incarnation, duration_ms, code, started_at, step, result,
-                 class, host, ip, tls, enhanced, reply)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'stale', NULL, $10, $11::text::inet, $12, $13, $14)
+                 class, host, ip, tls, enhanced, reply, source)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'stale', NULL, $10, $11::text::inet, $12, $13, $14, $15)
             ON CONFLICT DO NOTHING
             "#,
             completion.delivery.lane().number(),
@@ -232,6 +234,7 @@ pub async fn append_stale(
             report.tls,
             report.enhanced,
             report.text,
+            report.source.map(|ip| ip.to_string()),
         )
         .execute(&mut *connection)
         .await?;
@@ -276,6 +279,7 @@ struct Columns<'a> {
     addresses: Vec<Option<&'a str>>,
     suppressions: Vec<Uuid>,
     notices: Vec<Option<&'static str>>,
+    sources: Vec<Option<String>>,
 }
 
 impl<'a> Columns<'a> {
@@ -340,5 +344,6 @@ impl<'a> Columns<'a> {
         self.codes.push(report.and_then(|report| report.code).map(i16_of));
         self.enhanced.push(report.and_then(|report| report.enhanced.as_deref()));
         self.replies.push(report.map(|report| report.text.as_str()));
+        self.sources.push(report.and_then(|report| report.source).map(|ip| ip.to_string()));
     }
 }

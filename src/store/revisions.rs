@@ -23,6 +23,8 @@ pub enum Revised {
     Webhooks,
     /// Tenants' streams.
     Streams,
+    /// The addresses that mail leaves from.
+    Ips,
     /// Certificates by ACME.
     Certificates,
     /// What tenants are limited to.
@@ -41,6 +43,7 @@ impl Revised {
             Revised::Inbound => "inbound",
             Revised::Webhooks => "webhooks",
             Revised::Streams => "streams",
+            Revised::Ips => "ips",
             Revised::Certificates => "certificates",
             Revised::Quotas => "quotas",
             Revised::Erasures => "erasures",
@@ -65,6 +68,8 @@ pub struct Revisions {
     pub webhooks: i64,
     /// Tenants' streams.
     pub streams: i64,
+    /// The addresses that mail leaves from.
+    pub ips: i64,
     /// Certificates by ACME.
     pub certificates: i64,
     /// What tenants are limited to.
@@ -121,6 +126,7 @@ pub async fn read(connection: &mut PgConnection) -> Result<Revisions, StoreError
         inbound: value(Revised::Inbound),
         webhooks: value(Revised::Webhooks),
         streams: value(Revised::Streams),
+        ips: value(Revised::Ips),
         certificates: value(Revised::Certificates),
         quotas: value(Revised::Quotas),
         erasures: value(Revised::Erasures),

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use crate::domain::handling::Transport;
 use crate::domain::id::{Id, TenantId};
-use crate::domain::notice::DsnPolicy;
 use crate::domain::tenant::{Tenant, TenantName};
 
 use super::StoreError;
@@ -17,6 +17,7 @@ struct Row {
     created_at: OffsetDateTime,
     suspended_at: Option<OffsetDateTime>,
     dsn: String,
+    require_tls: bool,
 }
 
 impl Row {
@@ -29,6 +30,7 @@ impl Row {
             created_at: self.created_at,
             suspended_at: self.suspended_at,
             dsn: self.dsn.parse().ok()?,
+            transport: Transport::required(self.require_tls),
         })
     }
 }
@@ -84,7 +86,7 @@ pub async fn ensure(
 pub async fn find(connection: &mut PgConnection, id: TenantId) -> Result<Option<Tenant>, StoreError> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, name, created_at, suspended_at, dsn FROM tenants WHERE id = $1",
+        "SELECT id, name, created_at, suspended_at, dsn, require_tls FROM tenants WHERE id = $1",
         id.uuid(),
     )
     .fetch_optional(connection)
@@ -99,7 +101,7 @@ pub async fn find(connection: &mut PgConnection, id: TenantId) -> Result<Option<
 pub async fn find_by_name(connection: &mut PgConnection, name: &str) -> Result<Option<Tenant>, StoreError> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, name, created_at, suspended_at, dsn FROM tenants WHERE name = $1",
+        "SELECT id, name, created_at, suspended_at, dsn, require_tls FROM tenants WHERE name = $1",
         name,
     )
     .fetch_optional(connection)
@@ -119,7 +121,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, name, created_at, suspended_at, dsn FROM tenants
+        SELECT id, name, created_at, suspended_at, dsn, require_tls FROM tenants
         WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2
         "#,
         after.map(Id::uuid),
@@ -128,6 +130,15 @@ pub async fn list(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().filter_map(Row::tenant).collect())
+}
+
+/// Those whose mail goes over verified TLS, or not at all.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn that_require_tls(connection: &mut PgConnection) -> Result<HashSet<TenantId>, StoreError> {
+    let ids = sqlx::query_scalar!("SELECT id FROM tenants WHERE require_tls").fetch_all(connection).await?;
+    Ok(ids.into_iter().map(Id::from_uuid).collect())
 }
 
 /// Those that are suspended.
@@ -141,23 +152,18 @@ pub async fn suspended(connection: &mut PgConnection) -> Result<HashSet<TenantId
     Ok(ids.into_iter().map(Id::from_uuid).collect())
 }
 
-/// Changes name, suspension and notices. False: there is no such tenant.
+/// Writes what may change of a tenant. False: there is no such tenant.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] when the name is taken.
-pub async fn update(
-    connection: &mut PgConnection,
-    id: TenantId,
-    name: &TenantName,
-    suspended_at: Option<OffsetDateTime>,
-    dsn: DsnPolicy,
-) -> Result<bool, StoreError> {
+pub async fn update(connection: &mut PgConnection, tenant: &Tenant) -> Result<bool, StoreError> {
     let done = sqlx::query!(
-        "UPDATE tenants SET name = $2, suspended_at = $3, dsn = $4 WHERE id = $1",
-        id.uuid(),
-        name.as_str(),
-        suspended_at,
-        dsn.as_str(),
+        "UPDATE tenants SET name = $2, suspended_at = $3, dsn = $4, require_tls = $5 WHERE id = $1",
+        tenant.id.uuid(),
+        tenant.name.as_str(),
+        tenant.suspended_at,
+        tenant.dsn.as_str(),
+        tenant.transport.is_required(),
     )
     .execute(connection)
     .await?;

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use crate::domain::blueprint::Blueprint;
 use crate::domain::delivery::Role;
-use crate::domain::handling::{Form as StoredForm, Handling, Tracking, Unsubscribe};
+use crate::domain::handling::{Form as StoredForm, Handling, Tracking, Transport, Unsubscribe};
 use crate::domain::handoff::Outgoing;
 use crate::domain::id::{Lane, MessageId, TemplateId};
 use crate::domain::message::{Addresses, NewDelivery, NewMessage};
@@ -42,7 +42,7 @@ struct Form {
 pub(super) fn compose(
     caller: &Caller,
     limits: &Limits,
-    Checked(submission): Checked,
+    Checked(mut submission): Checked,
     sources: &Sources,
     now: OffsetDateTime,
     lane: Lane,
@@ -58,11 +58,19 @@ pub(super) fn compose(
     if form.raw.len() > limits.max_message_bytes {
         return Err(Rejected::too_large(limits.max_message_bytes));
     }
-    let mut submission = submission;
     if let Some(sender) = limits.senders.find(caller.tenant, form.from.address.domain()) {
         watch_by_domain(&sender, &mut submission.options);
     }
+    let demanded = demanded(caller, limits, form.from.address.domain());
+    submission.options.handling.transport = submission.options.handling.transport.or(demanded);
     Ok(message(caller, submission, form, id))
+}
+
+/// How the way of a mail is protected by its tenant's, and its sender domain's, own word.
+fn demanded(caller: &Caller, limits: &Limits, domain: &str) -> Transport {
+    let sender = limits.senders.find(caller.tenant, domain);
+    let of_sender = sender.map_or(Transport::AsOffered, |sender| sender.transport);
+    limits.streams.transport_of(caller.tenant).or(of_sender)
 }
 
 fn message(caller: &Caller, submission: Submission, form: Form, id: MessageId) -> NewMessage {

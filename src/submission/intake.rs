@@ -372,6 +372,7 @@ fn lease_all(
             recipient: delivery.recipient.clone(),
             particulars: delivery.particulars.clone(),
             message: Arc::clone(&message.outgoing),
+            source: None,
             room,
         })
         .collect()

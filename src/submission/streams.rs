@@ -1,15 +1,15 @@
-//! Streams in memory: what a mail's stream asks of it. Read anew when a tenant changes something.
+//! Streams in memory: what a mail's stream, and its tenant, ask of it. Read anew when a tenant changes something.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::delivery::Priority;
-use crate::domain::handling::{Tracking, Unsubscribe};
+use crate::domain::handling::{Tracking, Transport, Unsubscribe};
 use crate::domain::id::TenantId;
 use crate::domain::identity::senders::SenderDomain;
 use crate::domain::stream::{BROADCAST, Stream, StreamKind};
 use crate::domain::submission::{Options, TRANSACTIONAL, Watch};
-use crate::store::{Database, StoreError, streams};
+use crate::store::{Database, StoreError, streams, tenants};
 
 use super::Violation;
 
@@ -21,6 +21,8 @@ pub struct Streams(Arc<RwLock<Known>>);
 struct Known {
     described: HashMap<TenantId, HashMap<String, Stream>>,
     strict: HashSet<TenantId>,
+    /// Whose mail goes over verified TLS, or not at all.
+    guarded: HashSet<TenantId>,
 }
 
 impl Streams {
@@ -32,13 +34,20 @@ impl Streams {
         let mut connection = database.serve().acquire().await?;
         let all = streams::of_all_tenants(&mut connection).await?;
         let strict = streams::strict_tenants(&mut connection).await?;
-        let mut known = Known { strict: strict.into_iter().collect(), ..Known::default() };
+        let guarded = tenants::that_require_tls(&mut connection).await?;
+        let mut known = Known { strict: strict.into_iter().collect(), guarded, ..Known::default() };
         for stream in all {
             let of_tenant = known.described.entry(stream.tenant).or_default();
             of_tenant.insert(stream.name.as_str().to_owned(), stream);
         }
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
+    }
+
+    /// How the way of a tenant's mail is protected, whatever the mail says.
+    pub(super) fn transport_of(&self, tenant: TenantId) -> Transport {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Transport::required(known.guarded.contains(&tenant))
     }
 
     /// Gives a mail what its stream has for mail that asks for nothing else.

@@ -10,6 +10,7 @@ pub mod deliver;
 pub mod erase;
 pub mod follow;
 pub mod forward;
+pub mod guard;
 pub mod listen;
 pub mod notify;
 pub mod post;
@@ -20,6 +21,9 @@ pub mod release;
 pub mod rescue;
 pub mod revise;
 pub mod rollup;
+pub mod standing;
+pub mod tls_reports;
+pub mod warm;
 pub mod webhooks;
 
 use std::future::Future;

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::domain::stats::Grain;
 use crate::store::{
     Link, StoreError, account_notices, calls, captured, dmarc, domains, idempotency, inbound_calls,
-    invitations, links, mta_sts, nodes, partitions, sessions, sites, stats,
+    invitations, ips, links, mta_sts, nodes, partitions, sessions, sites, stats,
 };
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -22,6 +22,8 @@ const CAPTURED_FOR: time::Duration = time::Duration::hours(1);
 const NODES: time::Duration = time::Duration::days(7);
 /// How long a site is remembered of which nothing is to be known any more.
 const SITES: time::Duration = time::Duration::days(1);
+/// Days of warm-ups.
+const WARMUPS: time::Duration = time::Duration::days(90);
 /// Calls of webhooks that are disabled: those that are enabled have none due for so long.
 const CALLS: time::Duration = time::Duration::days(5);
 /// Sessions, and links that work once, after their end.
@@ -107,6 +109,7 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
     nodes::forget(connection, now - NODES).await?;
     mta_sts::forget(connection, now).await?;
     sites::forget(connection, now - SITES).await?;
+    ips::forget_warmups(connection, (now - WARMUPS).date()).await?;
     sessions::forget(connection, now - SIGNED_OUT, now - prune.history).await?;
     links::forget(connection, now - SIGNED_OUT).await?;
     invitations::forget(connection, now - INVITED).await?;

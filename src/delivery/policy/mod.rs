@@ -27,6 +27,8 @@ pub struct Policy {
     pub limits: Limits,
     /// What replies change.
     pub feedback: Arc<Feedback>,
+    /// How many mails an address that is warmed up may send there on each of its days, all processes together.
+    pub warmup: Arc<[u32]>,
 }
 
 /// What replies change, first match first.
@@ -111,6 +113,12 @@ impl Policies {
     /// A sentence that names what is wrong, and where.
     pub fn with(own: &str) -> Result<Policies, BadPacing> {
         read::read(Some(own))
+    }
+
+    /// How many days a warm-up lasts, wherever it lasts longest.
+    pub fn warmup_days(&self) -> usize {
+        let providers = self.providers.iter().map(|provider| provider.as_mx.warmup.len());
+        providers.max().unwrap_or(0).max(self.default.warmup.len())
     }
 
     /// At a relay that may have so many connections by its owner's word.

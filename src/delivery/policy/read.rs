@@ -45,6 +45,7 @@ struct Section {
     new_connections: Option<String>,
     mails: Option<String>,
     idle: Option<String>,
+    warmup: Option<Vec<u32>>,
     #[serde(default)]
     feedback: Vec<Told>,
 }
@@ -71,6 +72,8 @@ struct Slow {
 /// Connections where nobody says how many: only relays, whose owners do.
 const UNNAMED: u32 = 10_000;
 const MAILS_PER_CONNECTION: u32 = 100;
+/// Days of a warm-up.
+const LONGEST_WARMUP: usize = 365;
 
 /// The shipped table, with the operator's own laid over it.
 pub(super) fn read(own: Option<&str>) -> Result<Policies, BadPacing> {
@@ -106,12 +109,17 @@ fn policies(file: File) -> Result<Policies, BadPacing> {
         mails: None,
         idle: None,
     };
-    let default = policy(DEFAULT, &file.default, unlimited, Vec::new())?;
-    let relay = policy(RELAY, &file.relay, unlimited, Vec::new())?;
+    let default = policy(DEFAULT, &file.default, unlimited, (Vec::new(), Arc::default()))?;
+    let relay = policy(RELAY, &file.relay, unlimited, (Vec::new(), Arc::default()))?;
     let mut providers = Vec::with_capacity(file.provider.len());
     for (name, section) in file.provider {
-        let as_mx = policy(&name, &section, default.limits, rules(DEFAULT, &file.default)?)?;
-        let as_relay = policy(&name, &section, relay.limits, rules(RELAY, &file.relay)?)?;
+        let as_mx = policy(
+            &name,
+            &section,
+            default.limits,
+            (rules(DEFAULT, &file.default)?, Arc::clone(&default.warmup)),
+        )?;
+        let as_relay = policy(&name, &section, relay.limits, (rules(RELAY, &file.relay)?, Arc::default()))?;
         let names_connections = section.connections.is_some();
         let Section { domains, relays, mx, .. } = section;
         providers.push(Provider { domains, relays, mx, as_mx, as_relay, names_connections });
@@ -119,7 +127,12 @@ fn policies(file: File) -> Result<Policies, BadPacing> {
     Ok(Policies { default, relay, providers })
 }
 
-fn policy(name: &str, section: &Section, base: Limits, general: Vec<Rule>) -> Result<Policy, BadPacing> {
+fn policy(
+    name: &str,
+    section: &Section,
+    base: Limits,
+    (general, warmup): (Vec<Rule>, Arc<[u32]>),
+) -> Result<Policy, BadPacing> {
     let rate = |key: &str, text: &Option<String>, base: Option<Rate>| match text {
         Some(text) => text.parse().map(Some).map_err(|error| bad(&format!("{name}.{key}"), error)),
         None => Ok(base),
@@ -143,7 +156,14 @@ fn policy(name: &str, section: &Section, base: Limits, general: Vec<Rule>) -> Re
     let mut rules = rules(name, section)?;
     rules.extend(general);
     let feedback = Feedback::new(rules).map_err(|error| bad(&format!("{name}.feedback"), error))?;
-    Ok(Policy { provider: name.to_owned(), limits, feedback: Arc::new(feedback) })
+    let warmup = match &section.warmup {
+        Some(days) if days.contains(&0) || days.len() > LONGEST_WARMUP => {
+            return Err(bad(&format!("{name}.warmup"), "at most 365 numbers above 0 are needed"));
+        }
+        Some(days) => Arc::from(days.as_slice()),
+        None => warmup,
+    };
+    Ok(Policy { provider: name.to_owned(), limits, feedback: Arc::new(feedback), warmup })
 }
 
 fn rules(name: &str, section: &Section) -> Result<Vec<Rule>, BadPacing> {
@@ -192,6 +212,7 @@ mod tests {
             ("[[provider.x.feedback]]\nreply = '('\nsuspend = '1h'", "x.feedback"),
             ("[[provider.x.feedback]]\nreply = 'a'", "suspend and slow"),
             ("[[provider.x.feedback]]\nreply = 'a'\nsuspend = 'soon'", "no time"),
+            ("[default]\nwarmup = [10, 0]", "default.warmup"),
             ("nonsense", "no TOML"),
         ];
         for (own, told) in cases {

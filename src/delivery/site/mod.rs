@@ -16,6 +16,7 @@ use crate::domain::handoff::Leased;
 use crate::domain::id::TenantId;
 use crate::domain::pacing::{Effect, Window};
 use crate::domain::relay::Endpoint;
+use crate::domain::sending::Source;
 use crate::mail::reply::SmtpReply;
 
 use super::fair::FairQueue;
@@ -35,6 +36,8 @@ pub struct Site {
     pub reach: Reach,
     /// What is asked of us there.
     pub policy: Policy,
+    /// The address of ours that it is dialled from; `None`: whichever the system picks.
+    pub source: Option<Arc<Source>>,
     /// How many of its connections are ours.
     pub share: Arc<Share>,
     state: Mutex<State>,
@@ -129,7 +132,12 @@ impl Site {
             turns: 0,
             closed: false,
         };
-        Site { target, reach, policy, share, state: Mutex::new(state), work: Notify::new() }
+        Site { target, reach, policy, source: None, share, state: Mutex::new(state), work: Notify::new() }
+    }
+
+    /// The same, dialled from an address of ours.
+    pub fn from_source(self, source: Option<Arc<Source>>) -> Site {
+        Site { source, ..self }
     }
 
     /// Brings mail. What finds no room, or no moment, is given back.

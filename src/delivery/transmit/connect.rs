@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands;
 use lettre::transport::smtp::extension::ClientId;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::delivery::stream::{Hello, SmtpStream, Wire};
 use crate::delivery::tls::{Demand, PeerTls, Protection};
 use crate::domain::outcome::{BounceClass, Step};
+use crate::domain::sending::Source;
 use crate::mail::reply::{EnhancedStatus, SmtpReply};
 
 use super::auth::{Credentials, authenticate};
@@ -27,6 +28,10 @@ pub struct Dial<'a> {
     pub circle: Circle,
     /// Who we say we are.
     pub hello: &'a str,
+    /// Our own name, whoever we say we are: a peer that bears it is ourselves.
+    pub ourselves: &'a str,
+    /// The address of ours to dial from; `None`: whichever the system picks.
+    pub source: Option<&'a Source>,
     /// How we show it, if we must.
     pub credentials: Option<Credentials>,
     /// How long each step may take.
@@ -129,7 +134,7 @@ async fn attempt(
         used: 0,
         state: State::Ready,
     };
-    if dial.circle == Circle::Refused && connection.wire.greeted_as(dial.hello) {
+    if dial.circle == Circle::Refused && connection.wire.greeted_as(dial.ourselves) {
         return Err(ourselves());
     }
     connection.protect(dial, tls, protection).await?;
@@ -160,7 +165,7 @@ async fn dial_first(
         Failure { step: Step::Connect, trouble: Trouble::Broken("the host has no address".to_owned()) };
     for address in addresses {
         peer.address = Some(*address);
-        match reach(*address, dial.deadlines).await {
+        match reach(*address, dial.source, dial.deadlines).await {
             Ok(socket) => return Ok(socket),
             Err(failure) => last = failure,
         }
@@ -172,11 +177,32 @@ async fn dial_first(
 ///
 /// # Errors
 /// Nobody answers there in time.
-pub async fn reach(address: SocketAddr, deadlines: Deadlines) -> Result<TcpStream, Failure> {
-    let socket = within(Step::Connect, deadlines.connect, TcpStream::connect(address)).await?;
+pub async fn reach(
+    address: SocketAddr,
+    source: Option<&Source>,
+    deadlines: Deadlines,
+) -> Result<TcpStream, Failure> {
+    let dialling = async {
+        match source {
+            None => TcpStream::connect(address).await,
+            Some(source) => connect_from(source, address).await,
+        }
+    };
+    let socket = within(Step::Connect, deadlines.connect, dialling).await?;
     // Best effort: without it a mail takes some milliseconds longer.
     let _ = socket.set_nodelay(true);
     Ok(socket)
+}
+
+/// A TCP connection from an address of ours, at any port.
+async fn connect_from(source: &Source, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let from = source.towards(address.ip()).ok_or_else(|| {
+        let text = "mail leaves from an IPv4 address, and the server has an IPv6 address alone";
+        std::io::Error::new(std::io::ErrorKind::AddrNotAvailable, text)
+    })?;
+    let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(from, 0))?;
+    socket.connect(address).await
 }
 
 /// The peer's 220 and our EHLO: lettre does both in one call, so the step is told by what was answered.

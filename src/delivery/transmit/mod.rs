@@ -176,6 +176,11 @@ impl Connection {
         self.tls.as_deref()
     }
 
+    /// Whether the peer offers to encrypt what is in clear now.
+    pub fn offers_starttls(&self) -> bool {
+        self.offers.starttls
+    }
+
     /// Mails tried on it.
     pub fn used(&self) -> u32 {
         self.used

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::domain::handling::Tracking;
+use crate::domain::handling::{Tracking, Transport};
 use crate::domain::id::{DomainId, TenantId};
 use crate::mail::dkim::Signer;
 
@@ -22,6 +22,8 @@ pub struct SenderDomain {
     pub return_path: Option<String>,
     /// Whether it may be used.
     pub standing: Standing,
+    /// How the way of all mail from it is protected.
+    pub transport: Transport,
     /// What is watched of mail that does not say, in a stream that does not either.
     pub tracking: Tracking,
     /// Its own host for links and pixels, if that leads to us.
@@ -97,6 +99,7 @@ mod tests {
                 name: name.to_owned(),
                 return_path: Some(format!("bounce.{name}")),
                 standing: Standing::Active,
+                transport: Transport::AsOffered,
                 tracking: Tracking::default(),
                 tracking_host: None,
                 signers: Vec::new(),

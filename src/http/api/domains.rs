@@ -6,8 +6,10 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use crate::account::domains::{DomainError, DomainView, NewDomain, Proof, RETURN_PATH_LABEL, Selector};
-use crate::domain::handling::Tracking;
+use crate::account::domains::{
+    Changes, DomainError, DomainView, NewDomain, Proof, RETURN_PATH_LABEL, Selector,
+};
+use crate::domain::handling::{Tracking, Transport};
 use crate::domain::id::DomainId;
 use crate::domain::identity::DomainName;
 use crate::domain::identity::judge::Finding;
@@ -51,6 +53,7 @@ fn show(view: &DomainView) -> Value {
         "name": domain.name,
         "status": domain.status.as_str(),
         "paused": domain.paused_at.is_some(),
+        "require_tls": domain.transport.is_required(),
         "tracking": { "opens": domain.tracking.opens, "clicks": domain.tracking.clicks },
         "return_path": { "name": domain.return_path, "in_use": domain.returns && domain.status.is_held() },
         "records": view.records.iter().map(show_record).collect::<Vec<_>>(),
@@ -166,7 +169,7 @@ async fn with_history(app: &App, view: &DomainView) -> Result<Value, Problem> {
     Ok(shown)
 }
 
-/// Stops a domain, or lets it go on; decides what is watched of its mail.
+/// Stops a domain, or lets it go on; decides how the way of its mail is protected, and what is watched of it.
 pub async fn update(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
@@ -180,6 +183,7 @@ pub async fn update(
     let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
     let standing =
         fields.flag("paused").map(|paused| if paused { Standing::Paused } else { Standing::Active });
+    let transport = fields.flag("require_tls").map(Transport::required);
     let tracking = fields.object("tracking").map(|mut object| {
         let tracking = Tracking {
             opens: object.flag("opens").unwrap_or_default(),
@@ -196,10 +200,7 @@ pub async fn update(
     if let Some(tracking) = tracking {
         app.domains.set_tracking(&actor, place, tracking, now).await?;
     }
-    let view = match standing {
-        Some(standing) => app.domains.set_standing(&actor, place, standing, now).await?,
-        None => app.domains.find(place.0, id).await?,
-    };
+    let view = app.domains.update(&actor, place, Changes { standing, transport }, now).await?;
     Ok(Json(with_history(&app, &view).await?))
 }
 

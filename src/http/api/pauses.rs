@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::account::pauses as operation;
 use crate::domain::id::{PauseId, TenantId};
-use crate::domain::pause::{Held, Pause};
+use crate::domain::pause::{Held, Kinds, Pause};
 use crate::domain::submission::StreamName;
 use crate::http::App;
 use crate::http::auth::Principal;
@@ -30,9 +30,11 @@ fn show(pause: &Pause) -> Value {
         "created_at": moment(pause.created_at),
     });
     match &pause.held {
-        Held::Mail { stream, domain, .. } => {
+        Held::Mail { stream, domain, sender, kinds, .. } => {
             value["stream"] = json!(stream);
             value["domain"] = json!(domain);
+            value["sender_domain"] = json!(sender);
+            value["broadcast_only"] = json!(*kinds == Kinds::Broadcast);
         }
         Held::Site(site) => value["site"] = json!(site),
     }
@@ -50,13 +52,17 @@ pub async fn create(
     let stream = fields.parsed("stream", "invalid_stream", StreamName::parse);
     let domain =
         fields.parsed("domain", "invalid_domain", |text| parse_domain(text).ok_or("this is no domain"));
+    let sender = fields
+        .parsed("sender_domain", "invalid_domain", |text| parse_domain(text).ok_or("this is no domain"));
+    let kinds = if fields.flag("broadcast_only") == Some(true) { Kinds::Broadcast } else { Kinds::All };
     let reason = reason(&mut fields);
     let errors = fields.finish();
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
     let stream = stream.map(|stream| stream.as_str().to_owned());
-    make(&app, &principal, Held::Mail { tenant: principal.tenant(), stream, domain }, reason).await
+    make(&app, &principal, Held::Mail { tenant: principal.tenant(), stream, domain, sender, kinds }, reason)
+        .await
 }
 
 /// Holds whatever goes to a site.

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::account::tenants::{self as operation, Changes, Standing, TenantError};
+use crate::domain::handling::Transport;
 use crate::domain::id::TenantId;
 use crate::domain::notice::DsnPolicy;
 use crate::domain::tenant::{Tenant, TenantName};
@@ -29,6 +30,7 @@ fn show(tenant: &Tenant) -> Value {
         "suspended": tenant.suspended_at.is_some(),
         "suspended_at": tenant.suspended_at.map(moment),
         "dsn": tenant.dsn.as_str(),
+        "require_tls": tenant.transport.is_required(),
     })
 }
 
@@ -83,11 +85,12 @@ pub async fn update(
     let standing =
         fields.flag("suspended").map(|flag| if flag { Standing::Suspended } else { Standing::Active });
     let dsn = fields.parsed("dsn", "invalid_dsn", str::parse::<DsnPolicy>);
+    let transport = fields.flag("require_tls").map(Transport::required);
     let errors = fields.finish();
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    let changes = Changes { name, standing, dsn };
+    let changes = Changes { name, standing, dsn, transport };
     let tenant = operation::update(&app.database, &principal.actor(), id, changes, app.clock.now()).await?;
     Ok(Json(show(&tenant)))
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use crate::account::domains::{DomainView, Proof};
+use crate::account::domains::{Changes, DomainView, Proof};
 use crate::domain::id::DomainId;
 use crate::domain::identity::DomainStatus;
 use crate::domain::identity::judge::RecordStatus;
@@ -266,7 +266,8 @@ pub async fn pause(
     let (standing, code) =
         if posted.form.on("resume") { (Standing::Active, "resumed") } else { (Standing::Paused, "paused") };
     let (actor, place, now) = (posted.page.actor(), (posted.page.tenant(), id), app.clock.now());
-    app.domains.set_standing(&actor, place, standing, now).await.map_err(Problem::from)?;
+    let changes = Changes { standing: Some(standing), ..Changes::default() };
+    app.domains.update(&actor, place, changes, now).await.map_err(Problem::from)?;
     Ok(done(&path(id), code))
 }
 

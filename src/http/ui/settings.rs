@@ -8,7 +8,7 @@ use crate::account::pauses as operation;
 use crate::account::tenants::{self as tenant_operation, Changes};
 use crate::domain::id::PauseId;
 use crate::domain::notice::DsnPolicy;
-use crate::domain::pause::{Held, Pause};
+use crate::domain::pause::{Held, Kinds, Pause};
 use crate::domain::submission::StreamName;
 use crate::domain::tenant::Tenant;
 use crate::domain::user::Act;
@@ -59,11 +59,16 @@ struct RelayRow {
 
 fn pause_row(pause: &Pause) -> PauseRow {
     let held = match &pause.held {
-        Held::Mail { stream: None, domain: None, .. } => "all mail".to_owned(),
-        Held::Mail { stream: Some(stream), domain: None, .. } => format!("mail of the stream {stream}"),
-        Held::Mail { stream: None, domain: Some(domain), .. } => format!("mail to {domain}"),
-        Held::Mail { stream: Some(stream), domain: Some(domain), .. } => {
-            format!("mail of the stream {stream} to {domain}")
+        Held::Mail { stream, domain, sender, kinds, .. } => {
+            let of = stream.as_ref().map(|stream| format!(" of the stream {stream}")).unwrap_or_default();
+            let from = sender.as_ref().map(|sender| format!(" from {sender}")).unwrap_or_default();
+            let to = domain.as_ref().map(|domain| format!(" to {domain}")).unwrap_or_default();
+            let mail = match kinds {
+                Kinds::Broadcast => "broadcast mail",
+                Kinds::All if of.is_empty() && from.is_empty() && to.is_empty() => "all mail",
+                Kinds::All => "mail",
+            };
+            format!("{mail}{of}{from}{to}")
         }
         Held::Site(site) => format!("whatever goes to {site}"),
     };
@@ -150,7 +155,7 @@ fn held(page: &Page, form: &Form) -> Result<Held, Form> {
     if form.text("reason").chars().count() > LONGEST {
         return Err(form.clone().wrong("reason", format!("at most {LONGEST} characters")));
     }
-    Ok(Held::Mail { tenant: page.tenant(), stream, domain })
+    Ok(Held::Mail { tenant: page.tenant(), stream, domain, sender: None, kinds: Kinds::All })
 }
 
 /// Lets mail go on.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use crate::domain::handling::Tracking;
+use crate::domain::handling::{Tracking, Transport};
 use crate::domain::id::{DomainId, Id, TenantId};
 use crate::domain::identity::judge::RecordStatus;
 use crate::domain::identity::records::{self, RecordType, TRACKING_LABEL};
@@ -69,6 +69,8 @@ pub struct HeldDomain {
     pub return_path: Option<String>,
     /// Since when its owner has stopped it.
     pub paused_at: Option<OffsetDateTime>,
+    /// How the way of all mail from it is protected.
+    pub transport: Transport,
     /// What is watched of mail that does not say.
     pub tracking: Tracking,
     /// Its own host for links and pixels, if the last look found that it leads to us.
@@ -87,7 +89,7 @@ pub async fn load_held(
         wanted.iter().map(|held| (held.tenant.uuid(), held.id.uuid())).unzip();
     let rows = sqlx::query!(
         r#"
-        SELECT d.tenant_id, d.id, d.revision, d.name, d.return_path, d.returns, d.paused_at,
+        SELECT d.tenant_id, d.id, d.revision, d.name, d.return_path, d.returns, d.paused_at, d.require_tls,
                d.track_opens, d.track_clicks,
                d.checks -> ('CNAME ' || $3::text || '.' || d.name) ->> 'status' = 'ok' AS tracks
         FROM UNNEST($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
@@ -111,6 +113,7 @@ pub async fn load_held(
         name: row.name,
         return_path: row.returns.then_some(row.return_path),
         paused_at: row.paused_at,
+        transport: Transport::required(row.require_tls),
     });
     Ok(held.collect())
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use crate::domain::handling::Tracking;
+use crate::domain::handling::{Tracking, Transport};
 use crate::domain::id::{DomainId, Id, TenantId};
 use crate::domain::identity::DomainStatus;
 use crate::domain::identity::judge::{Finding, RecordStatus};
@@ -39,6 +39,8 @@ pub struct StoredDomain {
     pub checks: Checks,
     /// Since when its owner has stopped it.
     pub paused_at: Option<OffsetDateTime>,
+    /// How the way of all mail from it is protected.
+    pub transport: Transport,
     /// What is watched of mail that does not say, in a stream that does not either.
     pub tracking: Tracking,
     /// When it was made.
@@ -107,6 +109,7 @@ struct Row {
     returns: bool,
     checks: Value,
     paused_at: Option<OffsetDateTime>,
+    require_tls: bool,
     created_at: OffsetDateTime,
     verified_at: Option<OffsetDateTime>,
     failing_since: Option<OffsetDateTime>,
@@ -128,6 +131,7 @@ impl From<Row> for StoredDomain {
             returns: row.returns,
             checks: Checks::from_json(&row.checks),
             paused_at: row.paused_at,
+            transport: Transport::required(row.require_tls),
             tracking: Tracking { opens: row.track_opens, clicks: row.track_clicks },
             created_at: row.created_at,
             verified_at: row.verified_at,
@@ -185,7 +189,7 @@ pub async fn find(
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at, track_opens, track_clicks
+               failing_since, checked_at, check_due_at, require_tls, track_opens, track_clicks
         FROM domains WHERE tenant_id = $1 AND id = $2
         "#,
         tenant.uuid(),
@@ -210,7 +214,7 @@ pub async fn list(
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at, track_opens, track_clicks
+               failing_since, checked_at, check_due_at, require_tls, track_opens, track_clicks
         FROM domains WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
         "#,
         tenant.uuid(),
@@ -232,7 +236,7 @@ pub async fn lock_name(connection: &mut PgConnection, name: &str) -> Result<Vec<
         Row,
         r#"
         SELECT tenant_id, id, name, return_path, status, returns, checks, paused_at, created_at, verified_at,
-               failing_since, checked_at, check_due_at, track_opens, track_clicks
+               failing_since, checked_at, check_due_at, require_tls, track_opens, track_clicks
         FROM domains WHERE name = $1 ORDER BY tenant_id FOR UPDATE
         "#,
         name,
@@ -252,7 +256,8 @@ pub async fn update(connection: &mut PgConnection, domain: &StoredDomain) -> Res
         r#"
         UPDATE domains
         SET status = $3, returns = $4, checks = $5, paused_at = $6, verified_at = $7, failing_since = $8,
-            checked_at = $9, check_due_at = $10, revision = $11, track_opens = $12, track_clicks = $13
+            checked_at = $9, check_due_at = $10, revision = $11, require_tls = $12, track_opens = $13,
+            track_clicks = $14
         WHERE tenant_id = $1 AND id = $2
         "#,
         domain.tenant.uuid(),
@@ -266,6 +271,7 @@ pub async fn update(connection: &mut PgConnection, domain: &StoredDomain) -> Res
         domain.checked_at,
         domain.check_due_at,
         revision,
+        domain.transport.is_required(),
         domain.tracking.opens,
         domain.tracking.clicks,
     )
@@ -340,6 +346,22 @@ pub async fn lease_due(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(|row| (Id::from_uuid(row.tenant_id), Id::from_uuid(row.id))).collect())
+}
+
+/// A tenant's domain of this name.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn id_of_name(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    name: &str,
+) -> Result<Option<DomainId>, StoreError> {
+    let id =
+        sqlx::query_scalar!("SELECT id FROM domains WHERE tenant_id = $1 AND name = $2", tenant.uuid(), name)
+            .fetch_optional(connection)
+            .await?;
+    Ok(id.map(Id::from_uuid))
 }
 
 /// How many domains there are, by status.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use postroad::domain::id::{
-    AccountNoticeId, CapturedId, DomainId, ErasureId, InboundId, InboundRouteId, KeyId, Lane, MessageId,
-    PauseId, RelayId, StreamId, SuppressionId, TemplateId, TenantId, WebhookId,
+    AccountNoticeId, CapturedId, DomainId, ErasureId, InboundId, InboundRouteId, IpId, IpRuleId, KeyId, Lane,
+    MessageId, PauseId, RelayId, StreamId, SuppressionId, TemplateId, TenantId, WebhookId,
 };
 use postroad::domain::key::Scope;
 
@@ -96,6 +96,8 @@ impl Belongings {
             Named::Pause => &self.pause,
             // The installation's: no tenant has one.
             Named::SitePause => "pau_none",
+            Named::Ip => "ip_none",
+            Named::IpRule => "ipr_none",
             Named::Inbound => &self.inbound,
             Named::InboundRoute => &self.inbound_route,
             Named::Suppression => &self.suppression,
@@ -119,6 +121,8 @@ fn unknown(named: Named) -> String {
         Named::Template => TemplateId::new(now).to_string(),
         Named::Domain => DomainId::new(now).to_string(),
         Named::Pause | Named::SitePause => PauseId::new(now).to_string(),
+        Named::Ip => IpId::new(now).to_string(),
+        Named::IpRule => IpRuleId::new(now).to_string(),
         Named::Inbound => InboundId::new(now).to_string(),
         Named::InboundRoute => InboundRouteId::new(now).to_string(),
         Named::Suppression => SuppressionId::new(now).to_string(),
@@ -137,6 +141,7 @@ fn body(route: &Route) -> Option<Value> {
         ("PATCH", "/v1/templates/{id}") => Some(json!({ "text": "stolen" })),
         ("PATCH", "/v1/domains/{id}") => Some(json!({ "paused": true })),
         ("PATCH", "/v1/tenants/{id}") => Some(json!({ "suspended": true })),
+        ("PATCH", "/v1/ips/{id}") => Some(json!({ "state": "paused" })),
         ("PATCH", "/v1/streams/{id}") => Some(json!({ "title": "changed" })),
         ("PATCH", "/v1/tenants/{id}/limits") => Some(json!({ "per_day": null })),
         ("PATCH", "/v1/notices/settings") => Some(json!({ "emails": [] })),

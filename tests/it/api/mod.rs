@@ -7,6 +7,7 @@ mod content;
 mod domains;
 mod events;
 mod idempotency;
+mod ips;
 mod isolation;
 mod keys;
 mod limits;

@@ -4,10 +4,14 @@
 //! The ids in the comments (D1, T1…) name rows of the fault matrix.
 
 mod dane;
+mod dnssec;
 mod greylisting;
 mod mx;
 mod networks;
+mod reports;
 mod routes;
+mod sources;
+mod standing;
 mod sts;
 mod tls;
 

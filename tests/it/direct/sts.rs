@@ -15,10 +15,10 @@ use crate::support::client::{PATIENCE, mail, statuses};
 use crate::support::dns::DnsServer;
 use crate::support::sink::{Identity, SinkBuilder, SmtpSink, self_signed};
 
-const DOMAIN: &str = "example.net";
+pub(super) const DOMAIN: &str = "example.net";
 
 /// A web server that has a policy.
-struct Web {
+pub(super) struct Web {
     port: u16,
     answer: Arc<Mutex<(String, usize)>>,
     server: JoinHandle<()>,
@@ -31,7 +31,7 @@ fn page(status: &str, kind: &str, body: &str) -> String {
     )
 }
 
-fn policy(mode: &str, mx: &str) -> String {
+pub(super) fn policy(mode: &str, mx: &str) -> String {
     let text = format!("version: STSv1\r\nmode: {mode}\r\nmx: {mx}\r\nmax_age: 86400\r\n");
     page("200 OK", "text/plain; charset=utf-8", &text)
 }
@@ -68,7 +68,7 @@ impl Web {
         Web { port, answer, server }
     }
 
-    fn set(&self, answer: String) {
+    pub(super) fn set(&self, answer: String) {
         self.answer.lock().expect("nobody panics with it").0 = answer;
     }
 
@@ -84,9 +84,9 @@ impl Drop for Web {
 }
 
 /// A domain with a policy, its one server, and a postroad that trusts those it is to trust.
-struct Stage {
-    world: World,
-    web: Web,
+pub(super) struct Stage {
+    pub(super) world: World,
+    pub(super) web: Web,
     roots: tempfile::NamedTempFile,
 }
 
@@ -96,7 +96,7 @@ fn setting(app: Builder, web: &Web, roots: &tempfile::NamedTempFile) -> Builder 
 }
 
 impl Stage {
-    async fn of(sink: SinkBuilder, mx: &Identity, answer: String) -> Stage {
+    pub(super) async fn of(sink: SinkBuilder, mx: &Identity, answer: String) -> Stage {
         let identity = self_signed(&format!("mta-sts.{DOMAIN}"));
         let web = Web::start(&identity, answer).await;
         let roots = tempfile::NamedTempFile::new().expect("a file");
@@ -108,7 +108,7 @@ impl Stage {
     }
 }
 
-fn publish(dns: &DnsServer, id: &str) {
+pub(super) fn publish(dns: &DnsServer, id: &str) {
     let record = format!("_mta-sts.{DOMAIN}");
     dns.clear(&record).txt(&record, &format!("v=STSv1; id={id};"));
     let host = format!("mta-sts.{DOMAIN}");

@@ -1,11 +1,11 @@
 //! TLS to strangers: as good as they have it, recorded as it is, and in clear only where nothing forbids it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::World;
 use crate::faults::{attempts, last_told};
 use crate::support::app::TestApp;
-use crate::support::client::{mail, statuses};
+use crate::support::client::{mail, statuses, text};
 use crate::support::sink::{Identity, SmtpSink, Step, expired, raw, reply, self_signed};
 
 pub(super) fn tls_of(message: &Value) -> String {
@@ -128,4 +128,42 @@ async fn a_relay_in_clear_gets_no_mail_that_requires_tls() {
     let id = app.client.send_mail(body).await;
     assert_eq!(statuses(&app.client.ended(&id).await), ["delivered"]);
     app.stop().await;
+}
+
+#[tokio::test]
+async fn a_tenant_or_a_sender_domain_may_require_tls_for_all_its_mail() {
+    let identity = self_signed("mx.example.net");
+    let (world, _directory) = trusting(SmtpSink::builder().starttls(&identity), &identity).await;
+    world.host("example.net", "127.0.0.1");
+    // The same server under another name, which its certificate does not bear.
+    world.host("example.org", "127.0.0.1");
+    let client = &world.app.client;
+    let domain = client.verified_domain(&world.dns, "acme.example").await;
+    let path = format!("/v1/domains/{}", text(&domain, "/id"));
+    let changed = client.patch(&path, json!({ "require_tls": true })).await;
+    assert_eq!(changed.body["require_tls"], true, "{:#}", changed.body);
+    settle().await;
+    let message = world.tried("ann@example.org", 1).await;
+    assert_eq!(last_told(&message), "deferred network starttls - 4.7.5", "from acme.example");
+    let mut other = mail("bob@example.org");
+    other["from"] = "hello@other.example".into();
+    let id = client.send_mail(other.clone()).await;
+    assert_eq!(statuses(&client.ended(&id).await), ["delivered"], "from another domain");
+
+    assert_eq!(client.patch(&path, json!({ "require_tls": false })).await.body["require_tls"], false);
+    let tenants = client.get("/v1/tenants").await.list("/data");
+    let path = format!("/v1/tenants/{}", text(&tenants[0], "/id"));
+    assert_eq!(client.patch(&path, json!({ "require_tls": true })).await.body["require_tls"], true);
+    settle().await;
+    let id = client.send_mail(other).await;
+    let message = world.tried_again(&id, 1).await;
+    assert_eq!(last_told(&message), "deferred network starttls - 4.7.5", "from this tenant");
+    let message = world.ended("ann@example.net").await;
+    assert!(tls_of(&message).ends_with(" verified"), "{message:#}");
+    world.app.stop().await;
+}
+
+/// What is set is obeyed by every process within a second.
+async fn settle() {
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
 }

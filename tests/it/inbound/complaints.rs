@@ -12,7 +12,7 @@ fn leave(delivery: DeliveryId) -> String {
 }
 
 /// A report about a mail of ours.
-async fn report(app: &TestApp, name: &str, sent: &Sent) -> String {
+pub(super) async fn report(app: &TestApp, name: &str, sent: &Sent) -> String {
     let path = format!("{}/tests/data/arf/{name}.eml", env!("CARGO_MANIFEST_DIR"));
     let form = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let message = app.client.get(&format!("/v1/messages/{}", sent.id)).await;

@@ -9,6 +9,7 @@ mod filters;
 mod forwarding;
 mod kills;
 mod notices;
+mod reputation;
 mod routes;
 mod strangers;
 

@@ -16,6 +16,7 @@ fn result(claimed: &Claimed, at: OffsetDateTime, turn: Turn) -> Completion {
         step: Step::Rcpt,
         host: Some("mx.example.net".to_owned()),
         ip: Some("192.0.2.1".parse().expect("an address")),
+        source: None,
         tls: None,
         code: Some(550),
         enhanced: Some("5.1.1".to_owned()),

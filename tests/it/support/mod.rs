@@ -8,6 +8,7 @@ pub mod captured;
 pub mod client;
 pub mod database;
 pub mod dns;
+pub mod dnssec;
 pub mod domains;
 pub mod mailbag;
 pub mod oracle;

@@ -25,7 +25,7 @@ fn free_port() -> u16 {
 }
 
 impl Server {
-    async fn start(command: impl FnOnce(&Path, u16) -> Command) -> Server {
+    pub(super) async fn start(command: impl FnOnce(&Path, u16) -> Command) -> Server {
         let home =
             tempfile::Builder::new().prefix("postroad-peer").tempdir_in("/var/tmp").expect("a directory");
         let port = free_port();
@@ -81,6 +81,11 @@ impl Server {
             command
         })
         .await
+    }
+
+    /// The directory that is its own.
+    pub(super) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Where it listens.

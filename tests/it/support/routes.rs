@@ -35,6 +35,10 @@ pub enum Named {
     Pause,
     /// A pause of a site.
     SitePause,
+    /// An address that mail leaves from.
+    Ip,
+    /// A rule of which addresses mail uses.
+    IpRule,
     /// A mail that came in.
     Inbound,
     /// An inbound route.
@@ -58,7 +62,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 103] = [
+pub const ROUTES: [Route; 113] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -72,6 +76,7 @@ pub const ROUTES: [Route; 103] = [
     route("GET", "/v1/events/stream", Scope::Read, None),
     route("GET", "/v1/events/export", Scope::Read, None),
     route("GET", "/v1/stats", Scope::Read, None),
+    route("GET", "/v1/reputation", Scope::Read, None),
     route("GET", "/v1/usage", Scope::Read, None),
     route("GET", "/v1/tenants/{id}/limits", Scope::Operate, Some(Named::Tenant)),
     route("PATCH", "/v1/tenants/{id}/limits", Scope::Operate, Some(Named::Tenant)),
@@ -108,6 +113,15 @@ pub const ROUTES: [Route; 103] = [
     route("GET", "/v1/pauses", Scope::Manage, None),
     route("GET", "/v1/pauses/{id}", Scope::Manage, Some(Named::Pause)),
     route("DELETE", "/v1/pauses/{id}", Scope::Manage, Some(Named::Pause)),
+    route("POST", "/v1/ips", Scope::Operate, None),
+    route("GET", "/v1/ips", Scope::Operate, None),
+    route("GET", "/v1/ips/{id}", Scope::Operate, Some(Named::Ip)),
+    route("PATCH", "/v1/ips/{id}", Scope::Operate, Some(Named::Ip)),
+    route("DELETE", "/v1/ips/{id}", Scope::Operate, Some(Named::Ip)),
+    route("POST", "/v1/ip-rules", Scope::Operate, None),
+    route("GET", "/v1/ip-rules", Scope::Operate, None),
+    route("GET", "/v1/ip-rules/{id}", Scope::Operate, Some(Named::IpRule)),
+    route("DELETE", "/v1/ip-rules/{id}", Scope::Operate, Some(Named::IpRule)),
     route("GET", "/v1/queue", Scope::Operate, None),
     route("GET", "/v1/sites", Scope::Operate, None),
     route("POST", "/v1/sites/resume", Scope::Operate, None),

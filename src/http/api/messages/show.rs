@@ -131,6 +131,7 @@ fn attempt(row: &AttemptRow) -> Value {
             "text": row.reply,
             "host": row.host,
             "ip": row.ip,
+            "source": row.source,
             "tls": row.tls,
         },
     })
