@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
+use crate::domain::account_notice::{Kind, NewNotice};
 use crate::domain::id::{PauseId, TenantId};
 use crate::domain::pause::{Held, Kinds, Pause};
 use crate::domain::reputation::{
@@ -14,7 +15,9 @@ use crate::domain::reputation::{
 };
 use crate::domain::stream::{BROADCAST, StreamKind};
 use crate::store::audit::{self, Entry};
-use crate::store::{Database, PgConnection, StoreError, domains, pauses, reputation, streams};
+use crate::store::{
+    Database, PgConnection, StoreError, account_notices, domains, pauses, reputation, streams,
+};
 
 use super::Actor;
 
@@ -144,7 +147,7 @@ impl Look<'_> {
         Ok(pause.id)
     }
 
-    /// Tells the owner: in the log, and in the domain's history.
+    /// Tells the owner: in the log, in the domain's history, and, if it is to be acted on, by a notice.
     async fn tell(
         &self,
         connection: &mut PgConnection,
@@ -154,25 +157,35 @@ impl Look<'_> {
     ) -> Result<(), StoreError> {
         after.changed_at = self.now;
         let Subject { tenant, kind, name } = &after.subject;
-        let (action, note) = match what {
-            "held" => ("reputation.held", "reputation_held"),
-            "warned" => ("reputation.warned", "reputation_warned"),
-            "released" => ("reputation.released", "reputation_released"),
-            _ => ("reputation.recovered", "reputation_recovered"),
+        let (action, note, notice) = match what {
+            "held" => ("reputation.held", "reputation_held", Some(Kind::ReputationHeld)),
+            "warned" => ("reputation.warned", "reputation_warned", Some(Kind::ReputationWarned)),
+            "released" => ("reputation.released", "reputation_released", None),
+            _ => ("reputation.recovered", "reputation_recovered", None),
         };
         let Figures { delivered, bounced, complained } = after.figures;
-        let details = audit::made(json!({
-            "subject": kind.as_str(), "delivered": delivered, "bounced": bounced, "complained": complained,
-            "message": format!("{name} {words}."),
-        }));
-        let entry = Entry { actor: "postroad", ip: None, action, target: name, details };
+        let message = format!("{name} {words}.");
+        let data = json!({
+            "subject": kind.as_str(), "name": name, "delivered": delivered, "bounced": bounced,
+            "complained": complained, "message": message,
+        });
+        let entry = Entry {
+            actor: "postroad",
+            ip: None,
+            action,
+            target: name,
+            details: audit::made(data.clone()),
+        };
         audit::append(connection, *tenant, entry, self.now).await?;
         tracing::warn!(tenant.id = %tenant, subject = kind.as_str(), standing = what, "a sender's reputation");
         if *kind == SubjectKind::Domain
             && let Some(domain) = domains::id_of_name(connection, *tenant, name).await?
         {
-            let message = format!("{name} {words}.");
             domains::note(connection, (*tenant, domain), note, &message, self.now).await?;
+        }
+        if let Some(kind) = notice {
+            let notice = NewNotice { kind, subject: name, message: &message, data };
+            account_notices::raise(connection, *tenant, &notice, self.now).await?;
         }
         Ok(())
     }

@@ -122,6 +122,17 @@ async fn owners_are_warned_before_and_told_when_all_is_well_again() {
     let warned = told.iter().find(|note| note["kind"] == "reputation_warned").expect("it is told");
     assert!(text(warned, "/message").contains("0.09 % of its recipients complained"), "{warned:#}");
 
+    let notices = app.client.get("/v1/notices").await.list("/data");
+    let mut told: Vec<_> = notices.iter().map(|notice| (&notice["type"], &notice["subject"])).collect();
+    told.sort_by_key(|(kind, _)| kind.to_string());
+    assert_eq!(
+        told,
+        [
+            (&json!("reputation.held"), &json!("dead.example")),
+            (&json!("reputation.warned"), &json!("warned.example")),
+        ],
+    );
+
     app.database.change("UPDATE stats SET counts[9] = 10 WHERE value = 'warned.example'").await;
     assert_eq!(looks(&app).await.warned, 0);
     assert!(notes(&app).await.contains(&"reputation.recovered warned.example".to_owned()));
