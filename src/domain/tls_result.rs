@@ -78,7 +78,8 @@ impl TlsResult {
             TlsResult::Expired
         } else if has("not valid for name") || has("notvalidforname") || has("wrong name") {
             TlsResult::HostMismatch
-        } else if has("unknownissuer") || has("unknown issuer") || has("badsignature") {
+        } else if has("unknownissuer") || has("unknown issuer") || has("badsignature") || has("bad signature")
+        {
             // Another one than the root that bears its issuer's name has signed it.
             TlsResult::NotTrusted
         } else {
