@@ -4,6 +4,7 @@ mod acts;
 pub mod browser;
 mod oidc;
 mod pages;
+mod passkeys;
 mod people;
 pub mod person;
 mod routes;
