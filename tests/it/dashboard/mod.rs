@@ -3,6 +3,7 @@
 mod acts;
 pub mod browser;
 mod oidc;
+mod operator;
 mod pages;
 mod passkeys;
 mod people;
