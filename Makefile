@@ -1,7 +1,7 @@
 # What a person or a machine does with postroad. Everything here works on a fresh Debian or Ubuntu with a Rust
 # toolchain: what is missing is installed (as root, or by sudo).
 
-.PHONY: help run test fuzz torture upgrade bench lint sqlx docker-check
+.PHONY: help run test fuzz torture upgrade soak deny bench lint sqlx docker-check
 
 help:
 	@echo 'make run           build and start postroad, with a database of its own under ./data'
@@ -9,6 +9,8 @@ help:
 	@echo 'make fuzz          the properties of parsers, with a hundred thousand inputs each; then the targets of fuzz/'
 	@echo 'make torture       the fault tests at full length'
 	@echo 'make upgrade       the release before and this one side by side, on one database'
+	@echo 'make soak          mixed load and random faults, all at once (SOAK_SECONDS=60, SOAK_SEED)'
+	@echo 'make deny          licences, sources and advisories, where cargo-deny is installed (DENY_INSTALL=1 installs it)'
 	@echo 'make bench         the throughput bench (BENCH_ARGS for others)'
 	@echo 'make lint          formatter and lints'
 	@echo 'make sqlx          refresh .sqlx/ after a change of queries or migrations'
@@ -58,6 +60,19 @@ upgrade:
 	POSTROAD_PREVIOUS_RELEASE=$$(scripts/previous-release.sh) POSTROAD_TORTURE=1 \
 		cargo nextest run --locked --profile upgrade
 
+# Two nodes and a durable Postgres under load of all kinds, and one random fault after the other.
+SOAK_SECONDS ?= 60
+SOAK_SEED ?= 20261129
+
+soak:
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh
+	@scripts/install-test-tools.sh
+	SOAK_SECONDS=$(SOAK_SECONDS) SOAK_SEED=$(SOAK_SEED) cargo nextest run --locked --profile soak
+
+deny:
+	@scripts/deny.sh
+
 BENCH_ARGS ?= --bench throughput
 
 bench:
@@ -69,6 +84,7 @@ bench:
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	@scripts/deny.sh
 
 sqlx:
 	@scripts/install-postgres.sh

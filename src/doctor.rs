@@ -134,6 +134,7 @@ async fn examine_database(database: &Database) -> Result<Vec<Finding>, StoreErro
     let facts = health::server_facts(connection).await?;
     let mut findings = vec![version(&facts)];
     findings.extend(durability(&facts));
+    findings.extend(database.unsafe_way().map(|text| doubtful("database", text)));
     findings.push(snapshots(&facts));
     findings.push(clock(nodes::database_time(connection).await?));
     findings.push(schema(migrate::is_current(connection).await?));

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::domain::id::{Id, Kind as IdKind};
 use crate::submission::Violation;
@@ -30,7 +31,7 @@ const UNIT: usize = 1024;
 const STEP: usize = 64 * 1024;
 /// Between two pieces of a body.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
-/// For all of it: this, and more for large ones at the slowest rate that is borne.
+/// For all of it: this, and more for what has come, at the slowest rate that is borne.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const SLOWEST: u64 = 50 * 1024;
 
@@ -71,18 +72,18 @@ impl Budget {
         if told.is_some_and(|length| length > limit) {
             return Err(too_large(limit));
         }
-        let allowance = BODY_TIMEOUT + Duration::from_secs(limit as u64 / SLOWEST);
-        tokio::time::timeout(allowance, self.collect(told, body, limit))
-            .await
-            .unwrap_or_else(|_| Err(too_slow()))
+        self.collect(told, body, limit).await
     }
 
     async fn collect(&self, told: Option<usize>, mut body: Body, limit: usize) -> Result<HeldBody, Problem> {
+        let began = Instant::now();
         let mut held = vec![self.take(told.unwrap_or(STEP))?];
         let mut paid = told.unwrap_or(STEP);
         let mut bytes = Vec::with_capacity(told.unwrap_or(0).min(limit));
         loop {
-            let piece = tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await.map_err(|_| too_slow())?;
+            let until = began + BODY_TIMEOUT + Duration::from_secs(bytes.len() as u64 / SLOWEST);
+            let until = until.min(Instant::now() + PIECE_TIMEOUT);
+            let piece = tokio::time::timeout_at(until, body.frame()).await.map_err(|_| too_slow())?;
             let Some(piece) = piece else { break };
             let piece = piece.map_err(|_| Problem::new(Kind::InvalidRequest, "the body broke off"))?;
             let Ok(data) = piece.into_data() else { continue };

@@ -135,6 +135,9 @@ pub async fn open(config: &Config) -> Result<Opened> {
     let clock = Clock::started_at(nodes::database_time(connection).await?);
     partitions::ensure(connection, clock.now().date()).await?;
     warn_of_settings(connection).await?;
+    if let Some(warning) = database.unsafe_way() {
+        tracing::warn!("{warning}");
+    }
     link.close().await;
     let master = master_key::load(config, &data_dir, &database).await?;
     Ok(Opened { database, clock, master, embedded, data_dir })

@@ -1,6 +1,7 @@
 //! Connections. The hot path owns its connections, one for each writer; everything else shares small pools.
 //! Each use has session settings of its own, given at connect, so that no statement runs without a timeout.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -149,6 +150,21 @@ impl Database {
         Ok(matches!(heard, Ok(Ok(_))))
     }
 
+    /// Why the way to the database is not safe, and what to do: it leads to another machine, and may go in clear.
+    pub fn unsafe_way(&self) -> Option<String> {
+        use sqlx::postgres::PgSslMode::{Allow, Disable, Prefer};
+        let host = self.options.get_host();
+        let is_loopback = || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let is_here = self.options.get_socket().is_some()
+            || host.starts_with('/')
+            || host == "localhost"
+            || is_loopback();
+        let may_be_clear = matches!(self.options.get_ssl_mode(), Allow | Disable | Prefer);
+        (!is_here && may_be_clear).then(|| {
+            format!("what is said to the database at {host} may go in clear; add sslmode=verify-full to DATABASE_URL")
+        })
+    }
+
     /// How the database is reached, for tools that want their own connection.
     pub fn options(&self) -> &PgConnectOptions {
         &self.options
@@ -205,6 +221,33 @@ impl Link {
         if let Some(connection) = self.connection.take() {
             // It is going away either way.
             let _ = connection.close().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_way_to_another_machine_is_to_be_encrypted() {
+        let warns = |url: &str| Database::new(Database::parse(url).expect("a URL")).unsafe_way().is_some();
+        for url in [
+            "postgres://u@localhost/d",
+            "postgres://u@127.0.0.1:5433/d",
+            "postgres://u@[::1]/d",
+            "postgres://u@localhost/d?host=/run/postgresql",
+            "postgres://u@db.example/d?sslmode=require",
+            "postgres://u@db.example/d?sslmode=verify-full",
+        ] {
+            assert!(!warns(url), "{url}");
+        }
+        for url in [
+            "postgres://u@db.example/d",
+            "postgres://u@10.0.0.5/d?sslmode=prefer",
+            "postgres://u@db/d?sslmode=disable",
+        ] {
+            assert!(warns(url), "{url}");
         }
     }
 }

@@ -18,6 +18,7 @@ mod networks;
 mod nodes;
 mod poison;
 mod slowloris;
+mod soak;
 mod strace;
 mod upgrade;
 

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::submission::{Raw, TEXT, queued};
 use crate::support::app::KEY;
+use crate::support::client::mail;
 use crate::support::database::TestDatabase;
 use crate::support::program::{self, Program, Settings};
 
@@ -70,6 +71,44 @@ async fn encrypted(
         }
     }
     sessions
+}
+
+/// Connections to the API that have been answered once and are kept.
+async fn kept_alive(door: SocketAddr, addresses: usize) -> Vec<TcpStream> {
+    let mut connections = Vec::with_capacity(addresses * OF_ONE);
+    for address in 1..=addresses {
+        for _ in 0..OF_ONE {
+            let mut connection = connect(&format!("127.0.7.{address}"), door).await;
+            connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+            let mut answer = [0; 12];
+            connection.read_exact(&mut answer).await.expect("an answer");
+            assert_eq!(&answer, b"HTTP/1.1 200");
+            connections.push(connection);
+        }
+    }
+    connections
+}
+
+// H3
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_idle_connections_to_the_api_are_held_in_bounded_memory_and_others_are_served() {
+    postroad::server::files::raise_limit();
+    let (database, directory) = (TestDatabase::fresh().await, program::directory());
+    let program = Settings::embedded(directory.path()).database(&database.url).start();
+    let door = program.door("http");
+    drop(kept_alive(door, 1).await);
+
+    let before = memory(&program);
+    let idle = kept_alive(door, addresses()).await;
+    let each = memory(&program).saturating_sub(before) / idle.len();
+
+    println!("H3, HTTP: {} idle connections, {each} octets each", idle.len());
+    assert!(each <= 40 * 1024, "{each} octets for each of {} connections", idle.len());
+    let began = std::time::Instant::now();
+    let id = program.client.send_mail(mail("ann@example.net")).await;
+    program.client.ended(&id).await;
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    drop(idle);
 }
 
 // H3

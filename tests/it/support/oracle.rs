@@ -20,7 +20,7 @@
 mod facts;
 mod judge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -121,6 +121,20 @@ impl Oracle {
     /// Nothing sent yet.
     pub fn new() -> Oracle {
         Oracle::default()
+    }
+
+    /// What several have sent so far, as if it were one.
+    pub fn together(oracles: &[Oracle]) -> Oracle {
+        let sent = oracles.iter().flat_map(|oracle| oracle.sent().clone()).collect();
+        Oracle(Arc::new(Mutex::new(sent)))
+    }
+
+    /// How many of these copies are beyond the first of their mail and recipient.
+    pub fn doubled(&self, copies: &[Copy]) -> usize {
+        let known: HashSet<String> = self.sent().iter().map(|sent| sent.test_id.clone()).collect();
+        let ours = |copy: &Copy| Some((test_id_of(&copy.content)?, copy.recipient.clone()));
+        let ours: Vec<_> = copies.iter().filter_map(ours).filter(|(id, _)| known.contains(id)).collect();
+        ours.len() - ours.iter().collect::<HashSet<_>>().len()
     }
 
     /// Sends a mail (the JSON of `POST /v1/messages`) without an Idempotency-Key. Gives its id if it was

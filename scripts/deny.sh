@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Has cargo-deny check the dependencies by deny.toml. Building it takes longer than all tests, so that it is used where it
+# is there, or where DENY_INSTALL=1 lets it be installed. Licences and sources are held by the tests (it::dependencies)
+# in any case.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if ! cargo deny --version >/dev/null 2>&1; then
+    if [ "${DENY_INSTALL:-}" != 1 ]; then
+        echo "cargo-deny is not installed: licences and sources are checked by the tests (DENY_INSTALL=1 installs it)"
+        exit 0
+    fi
+    cargo install --locked cargo-deny
+fi
+checks=(licenses bans sources)
+# The database of advisories is a repository elsewhere, which cannot be reached from everywhere.
+if [ "${DENY_OFFLINE:-}" != 1 ]; then checks+=(advisories); fi
+cargo deny --locked check "${checks[@]}"
