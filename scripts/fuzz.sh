@@ -21,7 +21,7 @@ if ! cargo fuzz --version >/dev/null 2>&1; then
 fi
 # The compiler is a stable one; what libFuzzer needs of it is there all the same, but for the sanitizers.
 export RUSTC_BOOTSTRAP=1
-flags=(-s none --codegen-units 16)
+flags=(-O -s none --codegen-units 16)
 cargo fuzz build "${flags[@]}"
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(cargo fuzz list)

@@ -57,6 +57,7 @@ async fn a_seconds_limit_answers_451_and_takes_the_mail_a_moment_later() {
             let wait = wait_in(&said, "451 4.7.0 Limit of 1 a second reached, try again in ");
             assert_eq!(wait, 1, "{said}");
             refused += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
         }
         assert!(began.elapsed() < PATIENCE, "{taken} taken");
     }
