@@ -7,13 +7,14 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use time::macros::datetime;
 
 use postroad::delivery::classify::classify;
 use postroad::domain::id::{DeliveryId, Lane, MessageId};
 use postroad::domain::outcome::Step;
 use postroad::domain::return_path::ReturnPaths;
+use postroad::domain::tracking::{Target, TrackingTokens};
 use postroad::mail::compose::{Draft, compose};
 use postroad::mail::reply::SmtpReply;
 use postroad::mail::{EmailAddress, Mailbox};
@@ -82,6 +83,16 @@ fn main() -> Result<()> {
     });
     bench("return_path_read", &mut || {
         black_box(paths.delivery(black_box(&path)));
+    });
+
+    let tokens = TrackingTokens::new(&MasterKey::generate()?);
+    let target = Target::parse("https://shop.acme.example/orders/4711?from=mail").context("a target")?;
+    let (open, click) = (tokens.open(delivery), tokens.click(delivery, &target));
+    bench("tracking_open_read", &mut || {
+        black_box(tokens.opened(black_box(&open)));
+    });
+    bench("tracking_click_read", &mut || {
+        drop(black_box(tokens.clicked(black_box(&click))));
     });
 
     let known =

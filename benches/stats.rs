@@ -1,8 +1,10 @@
-//! How fast statistics are counted and told with many events stored: rates and times, a line each.
+//! How fast statistics are counted and told, and events handed to webhooks, with many events stored: rates and times,
+//! a line each.
 //!
 //! `cargo bench --bench stats -- --database-url URL [--events 10000000] [--days 30]` fills an empty database (one of
 //! `scripts/scratch-postgres.sh` will do) with mail spread over so many days, two events each; counts them as the
-//! roll-up does; then asks what a dashboard asks, with and without events that are not counted yet.
+//! roll-up does; asks what a dashboard asks, with and without events that are not counted yet; and then makes calls of
+//! a webhook out of new events, as the dispatcher does.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +13,21 @@ use clap::Parser;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use postroad::domain::id::TenantId;
+use postroad::domain::id::{TenantId, WebhookId};
 use postroad::domain::stats::{Dimension, Grain};
 use postroad::domain::tenant::TenantName;
 use postroad::reporting::figures::{self, Question};
 use postroad::reporting::rollup::{self, Memory, Rolled};
-use postroad::store::{Database, Use, migrate, nodes, partitions, tenants};
+use postroad::store::webhooks::{self, StoredWebhook};
+use postroad::store::{Database, Link, Use, calls, migrate, nodes, partitions, tenants};
 
 /// Mails in one statement.
 const CHUNK: i64 = 20_000;
 /// How often each question is asked.
 const TIMES: usize = 50;
+/// Events that become calls, and how many in one transaction.
+const DISPATCHED: i64 = 200_000;
+const PAGE: i64 = 5000;
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -34,6 +40,12 @@ struct Options {
     /// Over how many days they are spread.
     #[arg(long, default_value_t = 30)]
     days: i64,
+    /// Fills the database, and that is all.
+    #[arg(long, conflicts_with = "filled")]
+    fill_only: bool,
+    /// The database was filled by a run with the same figures before.
+    #[arg(long)]
+    filled: bool,
     /// What `cargo bench` adds.
     #[arg(long, hide = true)]
     bench: bool,
@@ -46,14 +58,42 @@ async fn main() -> Result<()> {
     migrate::migrate(&database).await?;
     let mut link = database.link(Use::Maintain);
     let now = nodes::database_time(link.get().await?).await?;
+    let mails = options.events / 2;
+    let tenant = match options.filled {
+        true => {
+            let filled = "SELECT id FROM tenants WHERE name LIKE 'bench-%'";
+            TenantId::from_uuid(sqlx::query_scalar(filled).fetch_one(link.get().await?).await?)
+        }
+        false => fill(&mut link, &options, now).await?,
+    };
+    if options.fill_only {
+        return Ok(());
+    }
+    let mut counting = database.link(Use::Claim);
+    count(&mut counting, now).await?;
+    ask_all(&database, tenant, now, options.days, "counted").await?;
+    let (start, step) = (now - time::Duration::MINUTE, time::Duration::milliseconds(10));
+    insert(link.get().await?, tenant, Mails { first: mails, end: mails + 2000, start, step }).await?;
+    ask_all(&database, tenant, now, options.days, "with 4,000 events not counted yet").await?;
+
+    webhooks::insert(link.get().await?, &webhook(tenant, now)).await?;
+    for first in (0..DISPATCHED / 2).step_by(usize::try_from(CHUNK)?) {
+        let first = mails + 2000 + first;
+        insert(link.get().await?, tenant, Mails { first, end: first + CHUNK, start, step: step / 100 })
+            .await?;
+    }
+    dispatch(&mut counting, now).await
+}
+
+/// Stores mails of a new tenant, two events each.
+async fn fill(link: &mut Link, options: &Options, now: OffsetDateTime) -> Result<TenantId> {
     let tenant = TenantId::new(now);
     let name = TenantName::parse(&format!("bench-{}", now.unix_timestamp())).context("a name")?;
     tenants::insert(link.get().await?, tenant, &name, now).await?;
     for ago in -1..=options.days {
         partitions::ensure_day(link.get().await?, now.date() - time::Duration::days(ago)).await?;
     }
-    let began = Instant::now();
-    let mails = options.events / 2;
+    let (began, mails) = (Instant::now(), options.events / 2);
     let start = now - time::Duration::days(options.days);
     let step = time::Duration::days(options.days) / f64::from(u32::try_from(mails)?);
     for first in (0..mails).step_by(usize::try_from(CHUNK)?) {
@@ -67,16 +107,50 @@ async fn main() -> Result<()> {
     }
     sqlx::raw_sql("VACUUM (ANALYZE) events, messages, deliveries").execute(link.get().await?).await?;
     eprintln!("stats: {} events stored in {:.0?}", options.events, began.elapsed());
-
-    let mut counting = database.link(Use::Claim);
-    count(&mut counting, now).await?;
-    ask_all(&database, tenant, now, options.days, "counted").await?;
-    let (start, step) = (now - time::Duration::MINUTE, time::Duration::milliseconds(10));
-    insert(link.get().await?, tenant, Mails { first: mails, end: mails + 2000, start, step }).await?;
-    ask_all(&database, tenant, now, options.days, "with 4,000 events not counted yet").await
+    Ok(tenant)
 }
 
-async fn count(link: &mut postroad::store::Link, now: OffsetDateTime) -> Result<()> {
+/// Makes calls out of all events that no call was made of.
+async fn dispatch(link: &mut Link, now: OffsetDateTime) -> Result<()> {
+    let (began, mut made) = (Instant::now(), 0);
+    loop {
+        let mut transaction = link.begin().await?;
+        let after = calls::lock_follower(&mut transaction).await?.context("the reader's place is free")?;
+        let done = calls::dispatch(&mut transaction, after, now, PAGE).await?;
+        transaction.commit().await?;
+        made += done.calls;
+        if !done.more {
+            break;
+        }
+    }
+    let took = began.elapsed();
+    println!(
+        "stats: {made} calls of a webhook made in {took:.1?}: {:.0}/s",
+        made as f64 / took.as_secs_f64()
+    );
+    Ok(())
+}
+
+fn webhook(tenant: TenantId, now: OffsetDateTime) -> StoredWebhook {
+    StoredWebhook {
+        id: WebhookId::new(now),
+        tenant,
+        url: "https://acme.example/hook".to_owned(),
+        description: String::new(),
+        format: "postroad".to_owned(),
+        types: None,
+        streams: None,
+        tags: None,
+        batch_size: 1,
+        secret_sealed: vec![0; 32],
+        previous: None,
+        created_at: now,
+        disabled: None,
+        failing_since: None,
+    }
+}
+
+async fn count(link: &mut Link, now: OffsetDateTime) -> Result<()> {
     let (began, mut memory, mut counted) = (Instant::now(), Memory::default(), 0);
     while let Rolled::Counted(events @ 1..) = rollup::batch(link, &mut memory, now).await? {
         counted += events;

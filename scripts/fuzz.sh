@@ -21,6 +21,8 @@ if ! cargo fuzz --version >/dev/null 2>&1; then
 fi
 # The compiler is a stable one; what libFuzzer needs of it is there all the same, but for the sanitizers.
 export RUSTC_BOOTSTRAP=1
+flags=(-O -s none --codegen-units 16)
+cargo fuzz build "${flags[@]}"
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(cargo fuzz list)
 for target in "${targets[@]}"; do
@@ -31,5 +33,5 @@ for target in "${targets[@]}"; do
     *) seeds=() ;;
     esac
     echo "fuzz: $target for $seconds s"
-    cargo fuzz run -s none "$target" "$corpus" "${seeds[@]}" -- -max_total_time="$seconds" -max_len=65536 -print_final_stats=1
+    cargo fuzz run "${flags[@]}" "$target" "$corpus" "${seeds[@]}" -- -max_total_time="$seconds" -max_len=65536 -print_final_stats=1
 done

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::http::Connection;
 use super::options::Options;
-use super::smtp::Session;
+use super::smtp::{Entry, Session};
 
 /// What is to be sent.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub enum Target {
     /// The API.
     Http(SocketAddr),
     /// Submission over TLS.
-    Smtp(SocketAddr, Arc<ClientConfig>),
+    Smtp(SocketAddr, Entry, Arc<ClientConfig>),
 }
 
 /// What each request looks like.
@@ -239,8 +239,8 @@ impl Way {
                 let request = Template::new(&plan.shape, key, number as u64);
                 Way::Http(Connection::open(*address).await?, request)
             }
-            Target::Smtp(address, trust) => {
-                let session = Session::open(*address, Arc::clone(trust), key).await?;
+            Target::Smtp(address, entry, trust) => {
+                let session = Session::open(*address, *entry, Arc::clone(trust), key).await?;
                 let (envelope, text) = submission(&plan.shape, number as u64);
                 Way::Smtp(session, Template::fill(&envelope), Template::fill(&text))
             }

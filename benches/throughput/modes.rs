@@ -225,8 +225,9 @@ impl<'a> Bench<'a> {
         if !self.options.smtp {
             return Ok(Target::Http(self.service.http()));
         }
-        let address = self.service.submissions().context("the submission door is shut")?;
-        Ok(Target::Smtp(address, smtp::trust(&self.service.data())?))
+        let address = self.service.submission().context("the submission door is shut")?;
+        let entry = if self.options.starttls { smtp::Entry::StartTls } else { smtp::Entry::Tls };
+        Ok(Target::Smtp(address, entry, smtp::trust(&self.service.data())?))
     }
 
     /// What is to be known when a run begins.

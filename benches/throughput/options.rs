@@ -29,6 +29,9 @@ pub struct Options {
     /// Submits by SMTP over TLS instead of HTTP; `concurrency` counts sessions.
     #[arg(long)]
     pub smtp: bool,
+    /// With `--smtp`: begins in clear, and changes to TLS by STARTTLS.
+    #[arg(long, requires = "smtp")]
+    pub starttls: bool,
     /// Mails in a call: above 1 it is `POST /v1/messages/batch`.
     #[arg(long, default_value_t = 1)]
     pub batch: usize,

@@ -21,7 +21,7 @@ use super::options::Options;
 pub struct Service {
     guard: Guard,
     http: SocketAddr,
-    submissions: Option<SocketAddr>,
+    submission: Option<SocketAddr>,
     home: Home,
     binary: PathBuf,
     environment: Vec<(String, String)>,
@@ -93,14 +93,14 @@ impl Service {
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut guard = Guard::spawn("postroad", &mut command, STOP)?;
         let stdout = guard.child().stdout.take().context("postroad has no output")?;
-        let (http, submissions) = match await_ready(stdout) {
+        let (http, submission) = match await_ready(stdout) {
             Ok(addresses) => addresses,
             Err(error) => {
                 guard.end();
                 return Err(error.context(last_lines(&home.log())));
             }
         };
-        Ok(Service { guard, http, submissions, home, binary, environment })
+        Ok(Service { guard, http, submission, home, binary, environment })
     }
 
     /// Where its API listens.
@@ -108,9 +108,9 @@ impl Service {
         self.http
     }
 
-    /// Where its submission door listens; `None`: it is shut.
-    pub fn submissions(&self) -> Option<SocketAddr> {
-        self.submissions
+    /// Where its only submission door listens; `None`: both are shut.
+    pub fn submission(&self) -> Option<SocketAddr> {
+        self.submission
     }
 
     /// Its data directory.
@@ -201,7 +201,8 @@ fn environment(options: &Options, home: &Home, relay: SocketAddr) -> Vec<(String
     .map(|(name, value)| (name.to_owned(), value))
     .into();
     for port in ["SUBMISSION", "SUBMISSIONS", "MX"] {
-        let open = options.smtp && port == "SUBMISSIONS";
+        let door = if options.starttls { "SUBMISSION" } else { "SUBMISSIONS" };
+        let open = options.smtp && port == door;
         let address = if open { "127.0.0.1:0" } else { "off" };
         environment.push((format!("POSTROAD_{port}_ADDR"), address.to_owned()));
     }
@@ -247,7 +248,7 @@ fn await_ready(stdout: ChildStdout) -> Result<(SocketAddr, Option<SocketAddr>)> 
     let line = ready.recv_timeout(START).context("postroad did not become ready")?;
     let address = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.parse().ok());
     let http = address("http=").with_context(|| format!("no address in {line:?}"))?;
-    Ok((http, address("submissions=")))
+    Ok((http, address("submissions=").or_else(|| address("submission="))))
 }
 
 fn last_lines(log: &Path) -> String {

@@ -1,4 +1,4 @@
-//! The least SMTP client that can drive the submission door: TLS from the first octet, one login, and then one mail
+//! The least SMTP client that can drive the submission door: TLS, one login, and then one mail
 //! after the other, its envelope in one segment (RFC 2920). Not a client for anything else.
 
 use std::net::SocketAddr;
@@ -15,6 +15,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+/// How a session comes to TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// From the first octet (RFC 8314).
+    Tls,
+    /// By STARTTLS (RFC 3207).
+    StartTls,
+}
 
 /// A session that has logged in.
 pub struct Session {
@@ -40,13 +49,27 @@ impl Session {
     ///
     /// # Errors
     /// The door is shut, or does not know the key.
-    pub async fn open(address: SocketAddr, trust: Arc<ClientConfig>, key: &str) -> Result<Session> {
-        let socket = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
+    pub async fn open(
+        address: SocketAddr,
+        entry: Entry,
+        trust: Arc<ClientConfig>,
+        key: &str,
+    ) -> Result<Session> {
+        let mut socket =
+            TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
         socket.set_nodelay(true)?;
+        if entry == Entry::StartTls {
+            for (said, last) in [("", "220 "), ("EHLO bench.example\r\n", "250 "), ("STARTTLS\r\n", "220 ")] {
+                socket.write_all(said.as_bytes()).await?;
+                in_clear(&mut socket, last).await?;
+            }
+        }
         let name = ServerName::try_from("localhost")?;
         let stream = BufStream::new(TlsConnector::from(trust).connect(name, socket).await?);
         let mut session = Session { stream: Box::new(stream), line: Vec::with_capacity(512) };
-        session.expect(220).await?;
+        if entry == Entry::Tls {
+            session.expect(220).await?;
+        }
         session.say(b"EHLO bench.example\r\n").await?;
         session.expect(250).await?;
         let login = STANDARD.encode(format!("\0bench\0{key}"));
@@ -100,5 +123,19 @@ impl Session {
 
     fn said(&self) -> String {
         String::from_utf8_lossy(&self.line).trim_end().to_owned()
+    }
+}
+
+/// Reads up to the end of a line that begins so, octet by octet: what comes after it belongs to the handshake.
+async fn in_clear(socket: &mut TcpStream, last: &str) -> Result<()> {
+    loop {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.push(socket.read_u8().await.context("the door closed the session")?);
+        }
+        if line.starts_with(last.as_bytes()) {
+            return Ok(());
+        }
+        ensure!(line.get(3) == Some(&b'-'), "{}", String::from_utf8_lossy(&line));
     }
 }

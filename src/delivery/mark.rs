@@ -1,15 +1,17 @@
-//! Marks mail so that opens and clicks lead back to its delivery: the links of its HTML lead through us, and a pixel
-//! stands at its end. Pure: the same delivery is marked alike at every try.
+//! Marks mail so that opens and clicks lead back to its delivery: the links of its HTML, and of its text if that is
+//! asked for, lead through us, and a pixel stands at its end. Pure: the same delivery is marked alike at every try.
 //!
 //! Not for mail that is signed or encrypted, nor for links that must lead where they say: to unsubscribe, to
 //! write, to call, or those that the sender has opted out. Invariant: nothing else of the mail changes.
 
-use crate::domain::handling::Tracking;
+use crate::domain::handling::{Tracking, WatchedLinks};
 use crate::domain::handoff::Outgoing;
 use crate::domain::id::DeliveryId;
 use crate::domain::identity::senders::SenderDomain;
 use crate::domain::tracking::{Target, TrackingBase, TrackingTokens};
-use crate::mail::{html_part, links, trace};
+use crate::mail::html_part::{self, Kind};
+use crate::mail::text_links::mark_text;
+use crate::mail::{links, trace};
 
 /// Marks mail.
 #[derive(Clone)]
@@ -48,10 +50,15 @@ impl Marker {
         });
         // The pixel stands once, in the first HTML part.
         let mut pixel = pixel;
-        html_part::change_html(content, |html| {
+        let marked = html_part::change(content, Kind::Html, |html| {
             let marked = links::mark(html, link, pixel.as_deref())?;
             pixel = None;
             Some(marked)
-        })
+        });
+        if !wanted.clicks || message.handling.watched_links == WatchedLinks::Html {
+            return marked;
+        }
+        let so_far = marked.as_deref().unwrap_or(content);
+        html_part::change(so_far, Kind::Plain, |text| mark_text(text, link)).or(marked)
     }
 }

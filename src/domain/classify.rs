@@ -14,7 +14,7 @@ use super::outcome::{BounceClass, Hardness, Ruling, Step, Suppress};
 use crate::mail::reply::SmtpReply;
 
 /// Raised with every change of the rules: stored outcomes can then be told apart.
-pub const RULES_VERSION: u16 = 2;
+pub const RULES_VERSION: u16 = 3;
 
 /// What a negative reply at `step` means. A positive one at the wrong place counts as a broken dialogue.
 pub fn classify(step: Step, reply: &SmtpReply) -> Ruling {
@@ -133,6 +133,11 @@ const WORDS_ABOUT_US: &Words = &[
 
 /// What they say about the address or the mail: less exact than an enhanced code, if there is one.
 const WORDS_ABOUT_IT: &Words = &[
+    // Hosts without enhanced codes say 550 to RCPT for everything.
+    (
+        BounceClass::Unknown,
+        r"access denied|administrative(ly)? prohibit|prohibited|permission denied|\bpolicy\b|not (authori[sz]ed|permitted|allowed) to (send|deliver)|sender (verif|address|domain|rejected)|cannot find your (host|reverse)|authentication (is )?required|firewall",
+    ),
     (
         BounceClass::MailboxFull,
         r"(mailbox|inbox|account|user|recipient).{0,30}(is |are )?(full|over ?quota|out of storage)|over ?quota|quota (exceeded|full|is full)|exceeded.{0,30}storage|insufficient.{0,20}(storage|space).{0,20}mailbox",
@@ -187,6 +192,8 @@ fn by_status(reply: &SmtpReply) -> Option<BounceClass> {
         (7, 28) => BounceClass::RateLimited,
         (7, 20..=27 | 29..=32 | 40 | 515) => BounceClass::AuthPolicy,
         (7, 8 | 9 | 13) => BounceClass::RelayDenied,
+        // A policy: whatever its text says of a user, it is no proof that he is not there.
+        (7, _) if reply.is_permanent() => BounceClass::Unknown,
         _ => return None,
     })
 }
@@ -197,7 +204,10 @@ fn by_code(step: Step, reply: &SmtpReply) -> BounceClass {
         (421, _) => BounceClass::Network,
         (450 | 451, Step::Rcpt) => BounceClass::Greylisted,
         (452, _) => BounceClass::MailboxFull,
-        (550 | 551 | 553, Step::Rcpt) => BounceClass::InvalidRecipient,
+        // X.3.Z is the host's own trouble.
+        (550 | 551 | 553, Step::Rcpt) if reply.enhanced.is_none_or(|status| status.subject != 3) => {
+            BounceClass::InvalidRecipient
+        }
         (552, Step::Rcpt) => BounceClass::MailboxFull,
         (552, _) => BounceClass::MessageInvalid,
         (530 | 534 | 535 | 538, _) => BounceClass::RelayDenied,
@@ -276,6 +286,24 @@ mod tests {
                 Class::AuthPolicy,
                 Soft,
                 Suppress::Never,
+            ),
+            // A policy says nothing about the address, whatever it says besides.
+            (Step::Rcpt, "550 5.7.1 Access denied", Class::Unknown, Soft, Suppress::Never),
+            (Step::Rcpt, "550 5.7.1 not wanted here", Class::Unknown, Soft, Suppress::Never),
+            (Step::Rcpt, "550 5.7.1 Sender address not found", Class::Unknown, Soft, Suppress::Never),
+            (Step::Rcpt, "553 5.7.0 refused", Class::Unknown, Soft, Suppress::Never),
+            (Step::Rcpt, "550 5.3.0 Rejected", Class::Unknown, Soft, Suppress::Never),
+            (Step::Rcpt, "553 5.3.0 No such user here", Class::InvalidRecipient, Hard, Suppress::Now),
+            (Step::Rcpt, "550 Administrative prohibition", Class::Unknown, Soft, Suppress::Never),
+            (Step::Rcpt, "550 Rejected by local policy", Class::Unknown, Soft, Suppress::Never),
+            (Step::Rcpt, "550 Sender verify failed", Class::Unknown, Soft, Suppress::Never),
+            // As a large provider of mailboxes says that there is no such user.
+            (
+                Step::Rcpt,
+                "550 5.5.0 Requested action not taken: mailbox unavailable",
+                Class::InvalidRecipient,
+                Hard,
+                Suppress::Now,
             ),
             (
                 Step::Rcpt,

@@ -146,6 +146,9 @@ pub fn event(kind: EventType, data: &Value) -> Told {
             Mood::Neutral,
             "Fetched by a machine, such as a mail service's proxy: that need not be a person.",
         ),
+        EventType::Opened if is("receipt") => {
+            told(Mood::Good, "The recipient's mail program sent a receipt: the mail was shown.")
+        }
         EventType::Opened => told(Mood::Good, "The recipient opened it."),
         EventType::Clicked => {
             let link = text("url").map_or_else(|| "a link".to_owned(), |url| format!("the link {url}"));
@@ -395,6 +398,7 @@ mod tests {
     fn events_tell_people_from_machines() {
         let table = [
             (EventType::Opened, json!({ "machine": true }), Mood::Neutral),
+            (EventType::Opened, json!({ "receipt": true }), Mood::Good),
             (EventType::Opened, json!({}), Mood::Good),
             (EventType::Clicked, json!({ "url": "https://acme.example/", "machine": false }), Mood::Good),
             (EventType::Complained, json!({}), Mood::Bad),

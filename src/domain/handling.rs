@@ -15,6 +15,8 @@ use super::id::TemplateId;
 pub struct Handling {
     /// What is watched.
     pub tracking: Tracking,
+    /// Where links are watched, if they are.
+    pub watched_links: WatchedLinks,
     /// How its way is to be protected.
     pub transport: Transport,
     /// In which form its content is stored.
@@ -71,6 +73,16 @@ pub struct Tracking {
     pub opens: bool,
     /// Which of its links are followed.
     pub clicks: bool,
+}
+
+/// Where links are watched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WatchedLinks {
+    /// In HTML, where readers do not see where they lead.
+    #[default]
+    Html,
+    /// In the text as well.
+    HtmlAndText,
 }
 
 /// How the way to the recipient is protected.

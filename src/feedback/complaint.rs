@@ -51,7 +51,7 @@ pub async fn apply(
     let by_token = directory.token_in(&complaint.evidence).or(addressed);
     let delivery = match by_token {
         Some(delivery) => Some(delivery),
-        None => by_message_id(connection, complaint).await?,
+        None => by_message_id(connection, complaint.message_id.as_deref(), &complaint.recipients).await?,
     };
     let Some(delivery) = delivery else { return Ok(Matched::No) };
     let Some(subject) = feedback::lock(connection, delivery).await? else { return Ok(Matched::No) };
@@ -104,19 +104,20 @@ async fn forgive(
 }
 
 /// A Message-ID that we gave names the message; the delivery must be the only one, or its recipient be named.
-async fn by_message_id(
+pub(super) async fn by_message_id(
     connection: &mut PgConnection,
-    complaint: &Complaint,
+    message_id: Option<&str>,
+    recipients: &[String],
 ) -> Result<Option<DeliveryId>, StoreError> {
-    let local = complaint.message_id.as_deref().and_then(|id| id.split('@').next());
+    let local = message_id.and_then(|id| id.split('@').next());
     let Some(uuid) = local.filter(|local| local.len() == 32).and_then(|local| Uuid::parse_str(local).ok())
     else {
         return Ok(None);
     };
     let deliveries = feedback::deliveries_of_any_tenant(connection, MessageId::from_uuid(uuid)).await?;
-    let named = deliveries.iter().find(|(_, recipient)| {
-        complaint.recipients.iter().any(|named| named.eq_ignore_ascii_case(recipient))
-    });
+    let named = deliveries
+        .iter()
+        .find(|(_, recipient)| recipients.iter().any(|named| named.eq_ignore_ascii_case(recipient)));
     Ok(match (named, deliveries.as_slice()) {
         (Some((delivery, _)), _) | (None, [(delivery, _)]) => Some(*delivery),
         _ => None,

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use time::OffsetDateTime;
 
 use crate::domain::handling::{Bounces, Handling, Notify, Particulars, Ret, SubmittedEnvelope};
-use crate::domain::id::MessageId;
+use crate::domain::id::{DeliveryId, MessageId};
 use crate::domain::identity::senders::{SenderDomain, Senders};
 use crate::domain::inbound::Action;
 use crate::domain::key::{KeyLimits, KeyMode};
@@ -20,8 +20,10 @@ use crate::mail::dkim::{Algorithm, Signer};
 use crate::mail::{EmailAddress, Mailbox, trace, xtext};
 use crate::store::inbound::{self, InboundRow};
 use crate::store::inbound_calls::{self, CallKind, CallResult, DueCall};
-use crate::store::{Database, StoreError};
-use crate::submission::{Accept, AcceptError, By, Caller, IdempotencyKey, Request, Unit};
+use crate::store::{Database, StoreError, notices};
+use crate::submission::{
+    Accept, AcceptError, Accepted, AcceptedDelivery, BornState, By, Caller, IdempotencyKey, Request, Unit,
+};
 
 use super::authenticate::{Authenticator, Claim};
 use super::directory::Directory;
@@ -64,6 +66,34 @@ struct Way {
     bounces: Bounces,
 }
 
+/// What became of passing a mail on.
+struct Passed {
+    result: CallResult,
+    /// Not sent: whoever wrote it is to be told.
+    suppressed: Vec<DeliveryId>,
+}
+
+impl From<CallResult> for Passed {
+    fn from(result: CallResult) -> Passed {
+        Passed { result, suppressed: Vec::new() }
+    }
+}
+
+impl Passed {
+    fn accepted(accepted: &Accepted) -> Passed {
+        let is_suppressed = |one: &&AcceptedDelivery| one.state == BornState::Suppressed;
+        let suppressed: Vec<DeliveryId> =
+            accepted.deliveries.iter().filter(is_suppressed).map(|one| one.id).collect();
+        let result = match suppressed.is_empty() {
+            true => passed_on(Some(accepted.id)),
+            false => {
+                CallResult { message: Some(accepted.id), ..over("the address it goes to is suppressed") }
+            }
+        };
+        Passed { result, suppressed }
+    }
+}
+
 impl Forwarder {
     /// Passes on what is due; gives how many mails were looked at.
     ///
@@ -85,16 +115,22 @@ impl Forwarder {
         let row = inbound::find(&mut connection, call.tenant, call.mail).await?;
         let raw = inbound::raw(&mut connection, call.tenant, call.mail).await?;
         drop(connection);
-        let result = match row.zip(raw) {
+        let passed = match row.zip(raw) {
             Some((row, raw)) => match self.way(call, &row) {
                 Ok(way) => self.submit(call, &row, &raw, way, now).await,
-                Err(why) => over(why),
+                Err(why) => over(why).into(),
             },
             // Its time is over, and with it the mail's.
-            None => over("the mail is no longer kept"),
+            None => over("the mail is no longer kept").into(),
         };
-        let mut connection = self.database.claim().acquire().await?;
-        inbound_calls::finish(&mut connection, call, &result).await
+        let mut transaction = self.database.claim().begin().await?;
+        // Whether he wants to know, and may, is asked when the notice is written.
+        for delivery in &passed.suppressed {
+            notices::tell_suppressed(&mut transaction, *delivery, now).await?;
+        }
+        inbound_calls::finish(&mut transaction, call, &passed.result).await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     fn way(&self, call: &DueCall, row: &InboundRow) -> Result<Way, &'static str> {
@@ -118,7 +154,7 @@ impl Forwarder {
         raw: &[u8],
         way: Way,
         now: OffsetDateTime,
-    ) -> CallResult {
+    ) -> Passed {
         let caller = Caller {
             tenant: call.tenant,
             by: By::Postroad,
@@ -134,17 +170,17 @@ impl Forwarder {
             .await
         {
             Ok(mut answer) => match answer.items.pop() {
-                Some(Ok(accepted)) => passed_on(Some(accepted.id)),
+                Some(Ok(accepted)) => Passed::accepted(&accepted),
                 Some(Err(rejected)) => {
                     let wrong: Vec<&str> =
                         rejected.violations.iter().map(|one| one.message.as_str()).collect();
-                    over(&wrong.join("; "))
+                    over(&wrong.join("; ")).into()
                 }
-                None => put_off(call, "it was not answered", now),
+                None => put_off(call, "it was not answered", now).into(),
             },
             // It was, before the route led elsewhere.
-            Err(AcceptError::KeyReused) => passed_on(None),
-            Err(error) => put_off(call, &error.to_string(), now),
+            Err(AcceptError::KeyReused) => passed_on(None).into(),
+            Err(error) => put_off(call, &error.to_string(), now).into(),
         }
     }
 

@@ -18,6 +18,7 @@ use super::complaint::{self, Matched};
 use super::directory::{Addressee, Directory, Mailroom};
 use super::dmarc;
 use super::kept::{self, Owner};
+use super::receipt;
 use super::screen::{Screen, Screened};
 use super::unsubscribe;
 
@@ -193,11 +194,12 @@ impl Inbox {
                 Returned::Complaint(complaint) => {
                     complaint::apply(connection, &self.directory, &complaint, Some(*delivery), now).await?;
                 }
+                Returned::Receipt(receipt) => receipt::apply(connection, *delivery, &receipt, now).await?,
                 // Nobody reads a return path: automatic answers and the like have no effect.
-                Returned::Receipt | Returned::AutoReply | Returned::Mail => {}
+                Returned::AutoReply | Returned::Mail => {}
             },
             Addressee::Unsubscribe(delivery) => match returned::read(mail.raw, mail.envelope()) {
-                Returned::Notice(_) | Returned::Receipt => {}
+                Returned::Notice(_) | Returned::Receipt(_) => {}
                 _ => unsubscribe::apply(connection, *delivery, now).await?,
             },
             Addressee::Feedback(room) => {
@@ -217,7 +219,16 @@ impl Inbox {
             Addressee::Stranger(_) => {
                 keep(connection, work, Owner::Stranger(self.operator), address, now).await?;
             }
-            Addressee::Routed(route) => keep(connection, work, Owner::Route(route), address, now).await?,
+            Addressee::Routed(route) => {
+                keep(connection, work, Owner::Route(route), address, now).await?;
+                // An address that asks for receipts is usually one that somebody reads.
+                if work.screened.fate.is_none()
+                    && let Returned::Receipt(receipt) = returned::read(mail.raw, mail.envelope())
+                {
+                    let directory = &self.directory;
+                    receipt::apply_for(connection, directory, route.tenant, &receipt, now).await?;
+                }
+            }
         }
         Ok(Taken::Done)
     }

@@ -16,6 +16,7 @@ pub mod inbox;
 pub mod kept;
 pub mod notices;
 pub mod post;
+pub mod receipt;
 pub mod screen;
 pub mod tls_reports;
 pub mod unsubscribe;

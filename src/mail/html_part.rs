@@ -1,5 +1,5 @@
-//! Changing the HTML of a message: its HTML parts are decoded, changed, and encoded again; no other octet of the
-//! message moves.
+//! Changing the HTML of a message, or its texts: these parts are decoded, changed, and encoded again; no other octet of
+//! the message moves.
 //!
 //! Left alone: what is signed or encrypted, attachments, forwarded messages, and texts in character sets in which
 //! an octet of a letter may look like markup.
@@ -17,10 +17,32 @@ use super::structure::{self, Entity, Field, Form};
 /// Character sets whose ASCII octets are always ASCII characters.
 const CHARSETS: [&str; 5] = ["utf-8", "us-ascii", "iso-8859-", "windows-125", "koi8-"];
 
-/// The message with its HTML parts as `change` gives them; `None`: none of them changes.
+/// Parts that are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `text/html`.
+    Html,
+    /// `text/plain`.
+    Plain,
+}
+
+impl Kind {
+    const fn subtype(self) -> &'static str {
+        match self {
+            Kind::Html => "html",
+            Kind::Plain => "plain",
+        }
+    }
+}
+
+/// The message with its parts of a kind as `change` gives them; `None`: none of them changes.
 ///
 /// The message must have CRLF line ends only.
-pub fn change_html(message: &[u8], mut change: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+pub fn change(
+    message: &[u8],
+    kind: Kind,
+    mut change: impl FnMut(&[u8]) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
     let structure = structure::parse(message).ok()?;
     let mut out = Vec::new();
     let mut at = 0;
@@ -34,8 +56,8 @@ pub fn change_html(message: &[u8], mut change: impl FnMut(&[u8]) -> Option<Vec<u
             forwarded = entity.body.clone();
             continue;
         }
-        let Some(html) = part.html() else { continue };
-        let Some(changed) = change(&html) else { continue };
+        let Some(text) = part.text(kind) else { continue };
+        let Some(changed) = change(&text) else { continue };
         let Some((header, body)) = part.encode(&changed, index == 0) else { continue };
         out.extend_from_slice(&message[at..entity.header.start]);
         out.extend_from_slice(&header);
@@ -78,16 +100,21 @@ impl<'a> Part<'a> {
         field.map_or_else(|| "7bit".to_owned(), |field| field.text(self.message).to_ascii_lowercase())
     }
 
-    /// The HTML in it, decoded; `None`: there is none, or it is to be left alone.
-    fn html(&self) -> Option<Vec<u8>> {
+    /// What is in it, decoded; `None`: it is of another kind, or to be left alone.
+    fn text(&self, wanted: Kind) -> Option<Vec<u8>> {
         if self.entity.form != Form::Text || self.entity.sealed_body || self.entity.sealed_header {
             return None;
         }
-        let kind = structure::content_type(self.message, &self.fields)?;
-        if (kind.ctype(), kind.subtype()) != ("text", Some("html")) {
+        let kind = structure::content_type(self.message, &self.fields);
+        // RFC 2045 §5.2: what has no type is plain text in US-ASCII.
+        let (main, sub) = kind
+            .as_ref()
+            .map_or(("text", "plain"), |kind| (kind.ctype(), kind.subtype().unwrap_or_default()));
+        if (main, sub) != ("text", wanted.subtype()) {
             return None;
         }
-        let charset = kind.attribute("charset").unwrap_or("us-ascii").to_ascii_lowercase();
+        let charset = kind.as_ref().and_then(|kind| kind.attribute("charset")).unwrap_or("us-ascii");
+        let charset = charset.to_ascii_lowercase();
         let attached = self.field("Content-Disposition").is_some_and(|field| {
             field.text(self.message).trim_start().to_ascii_lowercase().starts_with("attachment")
         });
@@ -107,13 +134,13 @@ impl<'a> Part<'a> {
     }
 
     /// Header and body for a changed content: in the encoding it had, or in quoted-printable if that cannot hold it.
-    fn encode(&self, html: &[u8], is_outermost: bool) -> Option<(Vec<u8>, Vec<u8>)> {
+    fn encode(&self, text: &[u8], is_outermost: bool) -> Option<(Vec<u8>, Vec<u8>)> {
         let header = &self.message[self.entity.header.clone()];
         match self.encoding().as_str() {
-            "base64" => Some((header.to_vec(), encoding::base64(html))),
-            "quoted-printable" => Some((header.to_vec(), encoding::quoted_printable(html))),
-            _ if lines::longest(html) <= MAX_LINE => Some((header.to_vec(), html.to_vec())),
-            _ => Some((self.relabelled(is_outermost), encoding::quoted_printable(html))),
+            "base64" => Some((header.to_vec(), encoding::base64(text))),
+            "quoted-printable" => Some((header.to_vec(), encoding::quoted_printable(text))),
+            _ if lines::longest(text) <= MAX_LINE => Some((header.to_vec(), text.to_vec())),
+            _ => Some((self.relabelled(is_outermost), encoding::quoted_printable(text))),
         }
     }
 
@@ -146,7 +173,7 @@ mod tests {
 
     /// Puts a mark behind every HTML text.
     fn changed(text: &str) -> Option<String> {
-        let out = change_html(&crlf(text), |html| Some([html, b"MARK"].concat()))?;
+        let out = change(&crlf(text), Kind::Html, |html| Some([html, b"MARK"].concat()))?;
         Some(String::from_utf8(out).expect("UTF-8").replace("\r\n", "\n"))
     }
 
@@ -165,6 +192,24 @@ mod tests {
     }
 
     #[test]
+    fn plain_text_changes_alone_and_needs_no_label() {
+        let mark = |text: &[u8]| Some([text, b"MARK"].concat());
+        let both = crlf(
+            "MIME-Version: 1.0\nContent-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain\n\n\
+                         x\n--b\nContent-Type: text/html\n\n<i>\n--b--\n",
+        );
+        let wanted = crlf(
+            "MIME-Version: 1.0\nContent-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain\n\n\
+                           xMARK\n--b\nContent-Type: text/html\n\n<i>\n--b--\n",
+        );
+        assert_eq!(change(&both, Kind::Plain, mark), Some(wanted));
+        assert_eq!(
+            change(b"Subject: x\r\n\r\ny\r\n", Kind::Plain, |_| Some(b"z\r\n".to_vec())),
+            Some(b"Subject: x\r\n\r\nz\r\n".to_vec())
+        );
+    }
+
+    #[test]
     fn encodings_are_kept_and_long_lines_become_quoted_printable() {
         let cases = [
             ("quoted-printable", "<i>=C3=BC=\n!</i>", "<i>=C3=BC!</i>MARK"),
@@ -179,10 +224,10 @@ mod tests {
         }
         let message = crlf("Content-Type: text/html\nX: y\n\n<i>\n");
         let long = format!("<i>{}", "x".repeat(2000));
-        let out = change_html(&message, |_| Some(long.clone().into_bytes())).expect("it changes");
+        let out = change(&message, Kind::Html, |_| Some(long.clone().into_bytes())).expect("it changes");
         assert!(lines::longest(&out) <= 78);
         let read = MessageParser::default().parse(&out).expect("a message");
         assert_eq!(read.body_html(0).expect("HTML").trim_end(), long);
-        assert_eq!(change_html(&message, |_| None), None);
+        assert_eq!(change(&message, Kind::Html, |_| None), None);
     }
 }

@@ -40,6 +40,7 @@ pub mod report;
 pub mod returned;
 mod structure;
 pub mod text;
+pub mod text_links;
 pub mod tls_report;
 pub mod trace;
 pub mod transcode;

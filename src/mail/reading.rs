@@ -169,6 +169,17 @@ mod tests {
         assert_eq!(reading.attachments, [expected]);
     }
 
+    /// What fuzzing has found: a message whose own header begins with parts of another.
+    #[test]
+    fn messages_within_messages_are_read_as_far_as_they_can_be() {
+        for raw in [
+            &include_bytes!("../../tests/data/found/reading.eml")[..],
+            include_bytes!("../../tests/data/found/returned.eml"),
+        ] {
+            assert_ne!(read(raw).headers, []);
+        }
+    }
+
     #[test]
     fn answers_are_told_from_what_they_answer() {
         let cases = [

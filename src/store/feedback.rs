@@ -166,6 +166,23 @@ pub async fn was_told(
     .await?)
 }
 
+/// Whether a receipt was told of a delivery.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn has_receipt(connection: &mut PgConnection, subject: &Subject) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (SELECT 1 FROM events WHERE lane = $1 AND delivery_id = $2 AND type = 'opened'
+                                              AND data -> 'receipt' = 'true') AS "has!"
+        "#,
+        subject.delivery.lane().number(),
+        subject.delivery.uuid(),
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
 /// Tells of a delivery.
 ///
 /// # Errors

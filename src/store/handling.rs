@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::handling::{
     Bounces, Form, Handling, OwnMail, Particulars, Readers, Ret, SubmittedEnvelope, Tracking, Transport,
-    Unsubscribe,
+    Unsubscribe, WatchedLinks,
 };
 use crate::mail::Mailbox;
 
@@ -16,6 +16,7 @@ pub fn handling_text(handling: &Handling) -> Option<String> {
     let mut object = Map::new();
     flag(&mut object, "opens", handling.tracking.opens);
     flag(&mut object, "clicks", handling.tracking.clicks);
+    flag(&mut object, "text_links", handling.watched_links == WatchedLinks::HtmlAndText);
     flag(&mut object, "require_tls", handling.transport == Transport::RequireTls);
     flag(&mut object, "blueprint", handling.form == Form::Blueprint);
     if let Some(template) = handling.template {
@@ -38,6 +39,7 @@ pub fn handling(stored: Option<&Value>) -> Handling {
     let set = |name: &str| stored.and_then(|value| value.get(name)) == Some(&Value::Bool(true));
     Handling {
         tracking: Tracking { opens: set("opens"), clicks: set("clicks") },
+        watched_links: if set("text_links") { WatchedLinks::HtmlAndText } else { WatchedLinks::Html },
         transport: if set("require_tls") { Transport::RequireTls } else { Transport::AsOffered },
         form: if set("blueprint") { Form::Blueprint } else { Form::Finished },
         template: stored
@@ -168,6 +170,7 @@ mod tests {
         };
         let asked = Handling {
             tracking: Tracking { opens: true, clicks: false },
+            watched_links: WatchedLinks::HtmlAndText,
             transport: Transport::RequireTls,
             envelope: Some(envelope),
             bounces: Bounces::ToNobody,

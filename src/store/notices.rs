@@ -60,6 +60,32 @@ pub async fn begin(
     Ok(begun.collect())
 }
 
+/// Has a submitter told that a mail was not sent on because its recipient was suppressed when it was accepted. What is
+/// known of already stays as it is.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn tell_suppressed(
+    connection: &mut PgConnection,
+    delivery: DeliveryId,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO notices (event_id, lane, delivery_id, tenant_id, kind, due_at)
+        SELECT e.id, e.lane, e.delivery_id, e.tenant_id, 'failed', $3 FROM events e
+        WHERE e.lane = $1 AND e.delivery_id = $2 AND e.type = 'suppressed'
+        ON CONFLICT DO NOTHING
+        "#,
+        delivery.lane().number(),
+        delivery.uuid(),
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Forgets a notice: it was written, or nobody wants it.
 ///
 /// # Errors

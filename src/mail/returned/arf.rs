@@ -91,7 +91,7 @@ pub(super) fn forwarded(message: &Message<'_>) -> Option<Complaint> {
 }
 
 /// The header of the mail that is returned, as it came.
-fn original(message: &Message<'_>) -> Option<String> {
+pub(super) fn original(message: &Message<'_>) -> Option<String> {
     let attached = message.parts.iter().find(|part| matches!(part.body, PartType::Message(_)));
     let part = attached
         .or_else(|| part(message, "text", "rfc822-headers"))
@@ -102,14 +102,14 @@ fn original(message: &Message<'_>) -> Option<String> {
     Some(text[..end].to_owned())
 }
 
-fn message_id(header: &str) -> Option<String> {
+pub(super) fn message_id(header: &str) -> Option<String> {
     let fields = fields(header);
     let (_, value) = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("message-id"))?;
     let id = value.trim().trim_start_matches('<').trim_end_matches('>');
     (!id.is_empty() && id.len() <= 998).then(|| id.to_owned())
 }
 
-fn fields(text: &str) -> Vec<(String, String)> {
+pub(super) fn fields(text: &str) -> Vec<(String, String)> {
     let mut fields: Vec<(String, String)> = Vec::new();
     for line in text.lines() {
         if line.starts_with([' ', '\t']) {

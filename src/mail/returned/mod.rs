@@ -4,10 +4,11 @@
 //! Invariant: only a report (RFC 3464, RFC 5965), or a text from a mail system that says that a mail could not be
 //! delivered, is taken for one. An automatic answer (RFC 3834) is never a bounce.
 //!
-//! Reading order: `dsn` is the standard form, `prose` all the others, `arf` complaints.
+//! Reading order: `dsn` is the standard form, `prose` all the others, `arf` complaints, `mdn` receipts.
 
 mod arf;
 mod dsn;
+mod mdn;
 mod prose;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use super::reply::SmtpReply;
 use super::structure;
 
 pub use arf::{Complaint, FeedbackType};
+pub use mdn::{Disposition, Receipt};
 
 /// Who sent the mail, by its envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +37,8 @@ pub enum Returned {
     Notice(Vec<Notice>),
     /// A recipient calls a mail spam, or says otherwise what he thinks of it.
     Complaint(Complaint),
-    /// It was shown to its reader (RFC 8098): neither bounce nor answer.
-    Receipt,
+    /// A program tells what became of it when it had arrived (RFC 8098): neither bounce nor answer.
+    Receipt(Receipt),
     /// Nobody wrote it (RFC 3834).
     AutoReply,
     /// A mail like any other.
@@ -93,8 +95,8 @@ pub fn read(raw: &[u8], envelope: Envelope) -> Returned {
     if let Some(complaint) = arf::read(&message) {
         return Returned::Complaint(complaint);
     }
-    if part(&message, "message", "disposition-notification").is_some() {
-        return Returned::Receipt;
+    if let Some(receipt) = mdn::read(&message) {
+        return Returned::Receipt(receipt);
     }
     let notices = dsn::read(&message);
     if !notices.is_empty() {
@@ -111,7 +113,7 @@ pub fn kind(raw: &[u8], envelope: Envelope) -> &'static str {
     match read(raw, envelope) {
         Returned::Notice(_) => "bounce",
         Returned::Complaint(_) => "complaint",
-        Returned::Receipt => "receipt",
+        Returned::Receipt(_) => "receipt",
         Returned::AutoReply => "auto_reply",
         Returned::Mail => "mail",
     }

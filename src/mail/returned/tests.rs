@@ -41,3 +41,14 @@ proptest::proptest! {
         let _ = read_at_feedback_address(mail.as_bytes(), Envelope::Named);
     }
 }
+
+/// What fuzzing has found: a message whose own header begins with parts of another.
+#[test]
+fn messages_within_messages_are_read_as_far_as_they_can_be() {
+    let text = include_bytes!("../../../tests/data/found/returned.eml");
+    for envelope in [Envelope::Null, Envelope::Named] {
+        let Returned::Notice(notices) = read(text, envelope) else { panic!("it is a notice") };
+        assert_eq!(notices[0].recipient.as_deref(), Some("ann@example.net"));
+        assert_eq!(notices[0].action, Action::Failed);
+    }
+}

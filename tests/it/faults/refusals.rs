@@ -144,6 +144,28 @@ async fn a_5yz_about_our_reputation_suppresses_nobody() {
     scene.end().await;
 }
 
+// A refusal by policy at RCPT looks like that of an unknown user, but for its code or its words.
+#[tokio::test]
+async fn a_refusal_by_policy_suppresses_nobody() {
+    let scene = Scene::of(
+        SmtpSink::builder()
+            .on_rcpt("coded@", reply("550 5.7.1 not wanted here"))
+            .on_rcpt("worded@", reply("550 Administrative prohibition")),
+    )
+    .await;
+
+    for (to, told) in [
+        ("coded@example.net", "bounced unknown rcpt 550 5.7.1"),
+        ("worded@example.net", "bounced unknown rcpt 550 -"),
+    ] {
+        let id = scene.send(to).await;
+        let message = scene.ended(&id).await;
+        assert_eq!(last_told(&message), told);
+    }
+    assert_eq!(suppressions(&scene.app).await, 0);
+    scene.end().await;
+}
+
 fn mixed() -> SinkBuilder {
     SmtpSink::builder()
         .on_rcpt("later", reply("450 4.2.1 later"))

@@ -164,6 +164,36 @@ async fn who_wrote_a_mail_that_is_refused_further_on_is_told() {
 }
 
 #[tokio::test]
+async fn who_wrote_a_mail_to_a_suppressed_address_is_told_and_the_route_says_why() {
+    let world = World::forwarding_to("ann@example.net").await;
+    let listed = world.app.client.post("/v1/suppressions", json!({ "email": "ann@example.net" })).await;
+    assert_eq!(listed.status, Status::CREATED, "{:#}", listed.body);
+    world.post("joe@football.example.com", LETTER).await;
+
+    let kept = world.settled().await;
+    assert_eq!(kept["forward"]["state"], "failed");
+    assert_eq!(kept["forward"]["last_error"], "the address it goes to is suppressed");
+    let id = text(&kept, "/forward/message_id");
+    assert_eq!(world.app.client.event_types(&id).await, ["accepted", "suppressed"]);
+    let notice = world.got(1).await.remove(0);
+    assert_eq!((notice.from.as_str(), notice.to()), ("", vec!["joe@football.example.com"]));
+    let shown = notice.text();
+    assert!(shown.contains("Original-Recipient: rfc822; help@in.acme.example"), "{shown}");
+    assert!(shown.contains("Action: failed"), "{shown}");
+
+    // The process died before it noted that: nobody is told again.
+    world.app.database.change("UPDATE inbound_calls SET state = 'pending', due_at = now()").await;
+    assert_eq!(world.settled().await["forward"]["attempts"], 2);
+    let began = Instant::now();
+    while world.app.database.count("SELECT count(*) FROM notices").await > 0 {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(world.app.database.count("SELECT count(*) FROM messages").await, 2);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_late_notice_comes_back_to_who_wrote_the_mail_and_nothing_else_does() {
     let world = World::forwarding_to("ann@example.net").await;
     world.post("joe@football.example.com", LETTER).await;

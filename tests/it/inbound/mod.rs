@@ -9,6 +9,7 @@ mod filters;
 mod forwarding;
 mod kills;
 mod notices;
+mod receipts;
 mod reputation;
 mod routes;
 mod strangers;

@@ -16,7 +16,7 @@ fn meaning(name: &str) -> String {
     match read(&file(name), Envelope::Null) {
         Returned::Notice(notices) => notices.iter().map(of_one).collect::<Vec<_>>().join("; "),
         Returned::Complaint(complaint) => format!("{complaint:?}"),
-        Returned::Receipt => "receipt".to_owned(),
+        Returned::Receipt(receipt) => format!("receipt {:?}", receipt.disposition).to_lowercase(),
         Returned::AutoReply => "automatic".to_owned(),
         Returned::Mail => "mail".to_owned(),
     }
@@ -86,7 +86,7 @@ fn every_form_of_notice_means_what_it_says() {
         ("out-of-office", "automatic"),
         ("out-of-office-plain", "automatic"),
         ("reply-about-a-bounce", "mail"),
-        ("read-receipt", "receipt"),
+        ("read-receipt", "receipt displayed"),
     ];
     let mut wrong = Vec::new();
     for (name, expected) in cases {

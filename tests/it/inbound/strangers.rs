@@ -16,6 +16,7 @@ async fn what_postfix_sends_back_becomes_a_bounce_of_the_right_class() {
             "blocked@",
             reply("554 5.7.1 Service unavailable; Client host blocked using zen.spamhaus.org"),
         )
+        .on_rcpt("away@", reply("451 4.4.1 <away@example.net>: no answer from its host"))
         .start()
         .await;
     let free =
@@ -31,6 +32,7 @@ async fn what_postfix_sends_back_becomes_a_bounce_of_the_right_class() {
         ("nobody@example.net", "invalid_recipient", true, "5.1.1"),
         ("full@example.net", "mailbox_full", false, "5.2.2"),
         ("blocked@example.net", "reputation_block", false, "5.7.1"),
+        ("away@example.net", "network", false, "4.4.1"),
     ];
     for (recipient, class, hard, enhanced) in cases {
         let id = app.client.send_mail(mail(recipient)).await;

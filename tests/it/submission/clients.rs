@@ -1,9 +1,13 @@
-//! Clients that no one here wrote: swaks, curl, Python's smtplib, msmtp, nodemailer, and Postfix that uses us as its
-//! smarthost.
+//! Clients that no one here wrote: swaks, curl, Python's smtplib, msmtp, nodemailer, lettre, and Postfix that uses us as
+//! its smarthost.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use lettre::message::{Attachment, MultiPart, SinglePart};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -224,6 +228,47 @@ async fn nodemailer_sends_over_a_pool() {
     for id in ids {
         let arrived = doors.app.client.only_arrived(&id).await;
         assert!(contains(&arrived, "multipart/mixed") && contains(&arrived, "<p>Hello</p>"));
+    }
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn lettre_sends_over_both_doors() {
+    let doors = Doors::open().await;
+    let tls = |root: Vec<u8>| {
+        TlsParameters::builder("localhost".to_owned())
+            .certificate_store(CertificateStore::None)
+            .add_root_certificate(Certificate::from_der(root).expect("a certificate"))
+            .build()
+            .expect("parameters")
+    };
+    let attached = Attachment::new("ü.bin".to_owned());
+    let attached = attached.body(vec![0xff_u8; 5000], "application/octet-stream".parse().expect("a type"));
+    let letter = Message::builder()
+        .from("Zoë <hello@acme.example>".parse().expect("a mailbox"))
+        .to("ann@example.net".parse().expect("a mailbox"))
+        .subject("Grüße")
+        .multipart(
+            MultiPart::mixed()
+                .singlepart(SinglePart::plain("Hello\n.\nZoë\n".to_owned()))
+                .singlepart(attached),
+        )
+        .expect("a message");
+    for (door, tls) in [
+        (doors.submission(), Tls::Required(tls(doors.root.to_vec()))),
+        (doors.submissions(), Tls::Wrapper(tls(doors.root.to_vec()))),
+    ] {
+        let client = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous("localhost")
+            .port(door.port())
+            .tls(tls)
+            .credentials(Credentials::new("anybody".to_owned(), KEY.to_owned()))
+            .build();
+        for _ in 0..2 {
+            let answer = client.send(letter.clone()).await.expect("taken");
+            let said: String = answer.message().collect();
+            let arrived = only(&doors, &said).await;
+            assert!(contains(&arrived, "multipart/mixed") && contains(&arrived, "Content-Disposition"));
+        }
     }
     doors.close().await;
 }

@@ -3,6 +3,7 @@
 mod accept;
 mod certificates;
 mod clients;
+mod limits;
 mod logins;
 mod manners;
 mod notices;

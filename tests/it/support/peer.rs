@@ -48,9 +48,9 @@ impl Server {
         Server::postfix_with(sink, &[]).await
     }
 
-    /// The same; notices to addresses at `domain` go to that port.
+    /// The same; notices to addresses at `domain` go to that port, and what is put off is given up at once.
     pub async fn postfix_returning(sink: &SmtpSink, domain: &str, port: u16) -> Server {
-        Server::postfix_with(sink, &[domain, &port.to_string()]).await
+        Server::postfix_with(sink, &[domain, &port.to_string(), "maximal_queue_lifetime = 0"]).await
     }
 
     async fn postfix_with(sink: &SmtpSink, more: &[&str]) -> Server {

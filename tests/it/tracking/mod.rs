@@ -206,6 +206,36 @@ async fn only_what_is_asked_for_is_marked() {
 }
 
 #[tokio::test]
+async fn the_links_of_a_text_are_followed_if_that_is_asked_for() {
+    let scene = Scene::set().await;
+    let mut body = tracked(&["ann@example.net"]);
+    body["text"] = json!("See https://shop.example/?order=7, or leave: https://acme.example/unsubscribe/7\n");
+    body["tracking"] = json!({ "clicks": true, "text": true });
+    let id = scene.send(body).await;
+    let raw = scene.sink.wait_for(1, PATIENCE).await[0].text.clone();
+    let read = MessageParser::default().parse(&raw).expect("a message");
+    let shown = read.body_text(0).expect("text").into_owned();
+    let link = Regex::new(&format!("{}/t/c/[A-Za-z0-9_-]+", regex::escape(BASE))).expect("a pattern");
+    let found: Vec<&str> = link.find_iter(&shown).map(|found| found.as_str()).collect();
+    let [found] = found.as_slice() else { panic!("{shown}") };
+    let unmarked = shown.replace(found, "https://shop.example/?order=7");
+    assert_eq!(
+        unmarked.trim_end(),
+        "See https://shop.example/?order=7, or leave: https://acme.example/unsubscribe/7"
+    );
+    assert_eq!(marks_of_links(&html(&raw)), 2, "those of the HTML as ever");
+
+    let click = scene.visit(Method::GET, found, FIREFOX).await;
+    assert_eq!(click.headers()["location"], "https://shop.example/?order=7");
+    assert_eq!(scene.events(&id, 1).await[0]["data"]["url"], "https://shop.example/?order=7");
+    scene.app.stop().await;
+}
+
+fn marks_of_links(html: &str) -> usize {
+    html.matches("/t/c/").count()
+}
+
+#[tokio::test]
 async fn no_forged_or_altered_token_leads_anywhere() {
     let scene = Scene::set().await;
     let id = scene.send(tracked(&["ann@example.net"])).await;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use time::Duration;
 
 use crate::domain::delivery::Priority;
-use crate::domain::handling::{Handling, Tracking, Transport};
+use crate::domain::handling::{Handling, Tracking, Transport, WatchedLinks};
 use crate::domain::submission::{
     Content, DEFAULT_TTL, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE,
     MAX_SUBJECT, MAX_TAG_LEN, MAX_TAGS, Options, Parts, Recipients, Rendering, Sending, StreamName,
@@ -47,13 +47,16 @@ pub fn submission(value: Value) -> Result<Submission, Rejected> {
     Ok(Submission { from, reply_to, recipients, content: Content::Parts(parts), options })
 }
 
-/// What is watched, if the mail says it; else its stream or its sender domain decides.
-fn tracking(fields: &mut Fields) -> (Tracking, Watch) {
-    let Some(mut object) = fields.object("tracking") else { return (Tracking::default(), Watch::ByDefault) };
+/// What is watched and where, if the mail says it; else its stream or its sender domain decides.
+fn tracking(fields: &mut Fields) -> (Tracking, WatchedLinks, Watch) {
+    let Some(mut object) = fields.object("tracking") else {
+        return (Tracking::default(), WatchedLinks::default(), Watch::ByDefault);
+    };
     let mut flag = |name| object.flag(name) == Some(true);
     let tracking = Tracking { opens: flag("opens"), clicks: flag("clicks") };
+    let links = if flag("text") { WatchedLinks::HtmlAndText } else { WatchedLinks::Html };
     fields.absorb(object);
-    (tracking, Watch::AsSaid)
+    (tracking, links, Watch::AsSaid)
 }
 
 fn from(fields: &mut Fields) -> Option<Mailbox> {
@@ -216,7 +219,7 @@ fn attachment_field(error: &AttachmentError) -> &'static str {
 /// What is asked of a mail besides its content. The door of raw MIME has no such fields.
 fn options(fields: &mut Fields) -> Options {
     let default = Options::default();
-    let (tracking, watch) = tracking(fields);
+    let (tracking, watched_links, watch) = tracking(fields);
     Options {
         tags: tags(fields),
         metadata: metadata(fields),
@@ -227,7 +230,7 @@ fn options(fields: &mut Fields) -> Options {
         send_at: fields.moment("send_at"),
         ttl: fields.number("ttl_seconds", 300..=432_000).map_or(DEFAULT_TTL, Duration::seconds),
         sending: if fields.flag("sandbox") == Some(true) { Sending::Sandbox } else { Sending::Real },
-        handling: Handling { tracking, transport: transport(fields), ..Handling::default() },
+        handling: Handling { tracking, watched_links, transport: transport(fields), ..Handling::default() },
         watch,
         trace: None,
     }

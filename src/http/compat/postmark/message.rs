@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::handling::{Handling, Tracking};
+use crate::domain::handling::{Handling, Tracking, WatchedLinks};
 use crate::domain::stream::BROADCAST;
 use crate::domain::submission::{
     Content, MAX_ATTACHMENTS, MAX_METADATA, Options, Parts, Recipients, Rendering, StreamName, Submission,
@@ -122,6 +122,7 @@ fn options(fields: &mut Fields) -> Options {
     }
     let opens = fields.flag("TrackOpens") == Some(true);
     let links = fields.text("TrackLinks").unwrap_or_default();
+    let watched_links = if links == "HtmlAndText" { WatchedLinks::HtmlAndText } else { WatchedLinks::Html };
     let clicks = match links.as_str() {
         "" | "None" | "TextOnly" => false,
         "HtmlAndText" | "HtmlOnly" => true,
@@ -135,7 +136,7 @@ fn options(fields: &mut Fields) -> Options {
         tags: tag.into_iter().collect(),
         metadata: metadata(fields),
         stream: stream(fields).unwrap_or(Options::default().stream),
-        handling: Handling { tracking: Tracking { opens, clicks }, ..Handling::default() },
+        handling: Handling { tracking: Tracking { opens, clicks }, watched_links, ..Handling::default() },
         ..Options::default()
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use crate::domain::handling::{Handling, Tracking};
+use crate::domain::handling::{Handling, Tracking, WatchedLinks};
 use crate::domain::submission::{
     Content, Options, Parts, Personal, Recipients, Rendering, Sending, Submission, Words,
 };
@@ -219,9 +219,14 @@ fn settings(fields: &mut Fields, common: &mut Common) {
         }
         fields.absorb(object);
     }
-    let mut tracking = Tracking::default();
+    let (mut tracking, mut watched_links) = (Tracking::default(), WatchedLinks::default());
     if let Some(mut object) = fields.object("tracking_settings") {
-        tracking.clicks = enabled(&mut object, "click_tracking").is_some();
+        if let Some(mut clicks) = enabled(&mut object, "click_tracking") {
+            tracking.clicks = true;
+            if clicks.flag("enable_text") == Some(true) {
+                watched_links = WatchedLinks::HtmlAndText;
+            }
+        }
         tracking.opens = enabled(&mut object, "open_tracking").is_some();
         for name in ["subscription_tracking", "ganalytics"] {
             if enabled(&mut object, name).is_some() {
@@ -231,7 +236,7 @@ fn settings(fields: &mut Fields, common: &mut Common) {
         }
         fields.absorb(object);
     }
-    common.options.handling = Handling { tracking, ..Handling::default() };
+    common.options.handling = Handling { tracking, watched_links, ..Handling::default() };
 }
 
 /// A setting that is switched on.
