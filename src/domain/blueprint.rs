@@ -14,7 +14,7 @@ use crate::mail::compose::{self, ComposeError, Draft};
 use crate::mail::headers::HeaderError;
 use crate::mail::{Attachment, Header, Mailbox};
 use crate::render::tokens::Tokens;
-use crate::render::{self, Compiled, Fault, Filled, Rendered, Source};
+use crate::render::{self, Compiled, Fault, Filled, Gaps, Rendered, Source};
 
 use super::handling::{OwnMail, Particulars};
 use super::id::{DeliveryId, MessageId};
@@ -70,13 +70,15 @@ pub struct Template {
     pub source: Source,
     /// Below each recipient's own.
     pub variables: Map<String, Value>,
+    /// What becomes of a variable that is missing.
+    pub gaps: Gaps,
     compiled: OnceLock<Result<Compiled, Vec<Fault>>>,
 }
 
 impl Template {
     /// Of a source; it is compiled when it is needed first.
-    pub fn new(source: Source, variables: Map<String, Value>) -> Template {
-        Template { source, variables, compiled: OnceLock::new() }
+    pub fn new(source: Source, variables: Map<String, Value>, gaps: Gaps) -> Template {
+        Template { source, variables, gaps, compiled: OnceLock::new() }
     }
 
     /// The source, understood.
@@ -90,9 +92,9 @@ impl Template {
     /// With a recipient's own variables in it.
     ///
     /// # Errors
-    /// As [`Compiled::fill`].
+    /// As [`Compiled::fill_with`].
     pub fn fill(&self, own: &Map<String, Value>) -> Result<Filled, Vec<Fault>> {
-        self.compiled()?.fill(&render::over(&self.variables, own))
+        self.compiled()?.fill_with(&render::over(&self.variables, own), self.gaps)
     }
 }
 

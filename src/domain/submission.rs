@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 use crate::mail::attachment::Attachment;
 use crate::mail::headers::CustomHeaders;
 use crate::mail::{EmailAddress, Mailbox};
-use crate::render::Source;
+use crate::render::{Gaps, Source};
 
 use super::delivery::{Priority, Role};
 use super::handling::{Handling, Particulars};
@@ -128,6 +128,8 @@ pub struct Rendering {
     pub of: Words,
     /// What is shown.
     pub variables: Map<String, Value>,
+    /// What becomes of a variable that is missing; tokens that are not given stand as they are.
+    pub gaps: Gaps,
 }
 
 /// What is rendered.

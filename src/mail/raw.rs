@@ -186,6 +186,15 @@ pub fn addressees(raw: &[u8]) -> Vec<Mailbox> {
     ["To", "Cc", "Bcc"].into_iter().flat_map(|name| header.mailboxes(name)).collect()
 }
 
+/// The values of the header fields of a name, unfolded and decoded, in order.
+pub fn values(raw: &[u8], name: &str) -> Vec<String> {
+    let text = lines::to_crlf(raw);
+    let (header, _) = structure::split(&text, 0..text.len());
+    let fields = structure::fields(&text, header).into_iter();
+    let named = fields.filter(|field| text[field.name.clone()].eq_ignore_ascii_case(name.as_bytes()));
+    named.map(|field| clean(&words::decode(&field.text(&text)))).collect()
+}
+
 /// Checks each line of the header: that it is a field or folded onto one, and its characters.
 fn check_header_text(text: &[u8], header: Range<usize>) -> Result<(), RawError> {
     if header.len() > MAX_HEADER {

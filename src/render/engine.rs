@@ -13,7 +13,7 @@ use super::blocks::{Each, With};
 use super::limits::{MAX_DEPTH, MAX_OUTPUT, MAX_PARTIALS, MAX_STEPS};
 use super::missing::{Missed, Watch};
 use super::shape::{self, Cost, Costs, Included, Understood};
-use super::{Bodies, Fault, Part, Trouble, helpers};
+use super::{Bodies, Fault, Gaps, Part, Trouble, helpers};
 
 /// The name of the part's own template: no partial can have it.
 const BODY: &str = "@body";
@@ -95,8 +95,8 @@ impl Engine {
     /// Renders the part; tells how many steps it took.
     ///
     /// # Errors
-    /// All missing variables; else what stopped it.
-    pub fn render(&self, variables: &Variables) -> Result<(String, u64), Vec<Fault>> {
+    /// All missing variables, unless these may be empty; else what stopped it.
+    pub fn render(&self, variables: &Variables, gaps: Gaps) -> Result<(String, u64), Vec<Fault>> {
         // Nothing is left half-done by a panic: the next rendering begins its notes anew.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.watch.begin(variables.per_partial);
@@ -107,7 +107,7 @@ impl Engine {
             Err(super::missing::too_long())
         };
         let (missing, steps) = self.watch.end();
-        if !missing.is_empty() {
+        if !missing.is_empty() && gaps == Gaps::Refused {
             return Err(missing
                 .into_iter()
                 .map(|path| Fault::of(self.part, Trouble::Missing(path)))

@@ -123,6 +123,16 @@ pub struct Source {
     pub partials: BTreeMap<String, Bodies>,
 }
 
+/// What becomes of a variable that a template shows and nobody gave.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Gaps {
+    /// Nothing is rendered, and the variable is named.
+    #[default]
+    Refused,
+    /// It is empty, as many template languages have it.
+    Empty,
+}
+
 /// A source that has been understood and can be rendered many times, from many threads.
 #[derive(Debug)]
 pub struct Compiled {
@@ -152,11 +162,19 @@ impl Compiled {
     /// # Errors
     /// Every missing variable of every part, or what else stopped one.
     pub fn fill(&self, variables: &Map<String, Value>) -> Result<Filled, Vec<Fault>> {
+        self.fill_with(variables, Gaps::Refused)
+    }
+
+    /// The same, where what is missing need not be a fault.
+    ///
+    /// # Errors
+    /// As [`Compiled::fill`].
+    pub fn fill_with(&self, variables: &Map<String, Value>, gaps: Gaps) -> Result<Filled, Vec<Fault>> {
         let variables = engine::Variables::new(variables);
         let mut filled = Filled::default();
         let mut faults = Vec::new();
         for engine in &self.engines {
-            match engine.render(&variables) {
+            match engine.render(&variables, gaps) {
                 Ok((text, steps)) => {
                     *filled.bodies.get_mut(engine.part()) = Some(text);
                     filled.steps += steps;

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::domain::blueprint::{Blueprint, Marked, Template, Wording};
 use crate::mail::{Attachment, Header, Mailbox};
-use crate::render::{Rendered, Source};
+use crate::render::{Gaps, Rendered, Source};
 
 use super::templates::{bodies, bodies_json};
 
@@ -61,6 +61,7 @@ fn wording_json(wording: &Wording) -> Value {
                 "template": bodies_json(&template.source.bodies),
                 "partials": partials,
                 "variables": template.variables,
+                "gaps": (template.gaps == Gaps::Empty).then_some("empty"),
             })
         }
     }
@@ -119,7 +120,9 @@ fn wording(value: &Value) -> Option<Wording> {
     let partials = partials.iter().map(|(name, own)| (name.clone(), bodies(own))).collect();
     let source = Source { bodies: bodies(template), partials };
     let variables = value.get("variables")?.as_object()?.clone();
-    Some(Wording::Template(Box::new(Template::new(source, variables))))
+    // Written by those who let them be empty, and by nobody else.
+    let gaps = if value.get("gaps").is_some_and(Value::is_string) { Gaps::Empty } else { Gaps::Refused };
+    Some(Wording::Template(Box::new(Template::new(source, variables, gaps))))
 }
 
 fn files(listed: &[Value], mut octets: &[u8]) -> Option<Vec<Attachment>> {
@@ -157,7 +160,7 @@ mod tests {
             },
             partials: BTreeMap::from([(
                 "foot".to_owned(),
-                Bodies { html: Some("{{year}}".into()), ..Bodies::default() },
+                Bodies { html: Some("{{year}}{{gone}}".into()), ..Bodies::default() },
             )]),
         };
         let variables = Map::from_iter([("year".to_owned(), json!(2026))]);
@@ -173,7 +176,7 @@ mod tests {
             variables: variables.clone(),
         };
         let wordings = [
-            Wording::Template(Box::new(Template::new(source, variables))),
+            Wording::Template(Box::new(Template::new(source, variables, Gaps::Empty))),
             Wording::Verbatim(verbatim),
             Wording::Tokens(Box::new(marked)),
         ];

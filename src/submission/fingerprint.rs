@@ -13,6 +13,7 @@ use crate::domain::handling::{Handling, Transport};
 use crate::domain::key::KeyMode;
 use crate::domain::submission::{Content, Parts, Personal, Rendering, Submission, Words};
 use crate::mail::Mailbox;
+use crate::render::Gaps;
 
 use super::Rejected;
 
@@ -95,8 +96,8 @@ impl Canon {
     }
 
     fn rendering(&mut self, rendering: Option<&Rendering>) {
-        let Some(Rendering { of, variables }) = rendering else { return self.count(0) };
-        self.count(1);
+        let Some(Rendering { of, variables, gaps }) = rendering else { return self.count(0) };
+        self.count(if *gaps == Gaps::Refused { 1 } else { 2 });
         match of {
             Words::Inline => self.text("inline"),
             Words::Tokens => self.text("tokens"),

@@ -42,7 +42,7 @@ pub(super) fn wording(
         return Ok((Wording::Tokens(Box::new(marked)), None, NOWHERE));
     }
     let origin = render::origin(parts, rendering, sources)?;
-    let template = Template::new(origin.source, rendering.variables.clone());
+    let template = Template::new(origin.source, rendering.variables.clone(), rendering.gaps);
     template.compiled().map_err(|faults| Rejected::invalid(violations(faults, origin.pointers)))?;
     Ok((Wording::Template(Box::new(template)), origin.template, origin.pointers))
 }

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::{Map, Value};
-
 use crate::domain::id::{TemplateId, TenantId};
 use crate::domain::submission::{Content, Parts, Rendering, Submission, Words};
 use crate::domain::template::Selection;
@@ -161,23 +159,23 @@ pub(super) fn once(
         let selected = sources.get(selection)?;
         let compiled = selected.compiled.get_or_init(|| Compiled::new(&selected.source));
         let compiled = compiled.as_ref().map_err(|faults| refused(faults.clone(), OF_TEMPLATE))?;
-        let rendered = render(compiled, &rendering.variables, sources, OF_TEMPLATE)?;
+        let rendered = render(compiled, rendering, sources, OF_TEMPLATE)?;
         return Ok((Some(selected.template), rendered));
     }
     let origin = origin(parts, rendering, sources)?;
     let compiled = Compiled::new(&origin.source).map_err(|faults| refused(faults, origin.pointers))?;
-    let rendered = render(&compiled, &rendering.variables, sources, origin.pointers)?;
+    let rendered = render(&compiled, rendering, sources, origin.pointers)?;
     Ok((origin.template, rendered))
 }
 
 fn render(
     compiled: &Compiled,
-    variables: &Map<String, Value>,
+    rendering: &Rendering,
     sources: &Sources,
     pointers: Pointers<'static>,
 ) -> Result<Rendered, Rejected> {
     let refused = |faults| Rejected::invalid(violations(faults, pointers));
-    let filled = compiled.fill(variables).map_err(refused)?;
+    let filled = compiled.fill_with(&rendering.variables, rendering.gaps).map_err(refused)?;
     sources.spend(&filled, pointers.variables)?;
     if let Some(violation) = bad_subject(filled.subject(), pointers.variables) {
         return Err(Rejected::invalid(vec![violation]));

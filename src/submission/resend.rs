@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use time::Duration;
 
-use crate::domain::blueprint::{Blueprint, Marked, Wording};
+use crate::domain::blueprint::{Blueprint, Marked, Template, Wording};
 use crate::domain::delivery::{Priority, Role};
 use crate::domain::handling::{Form, Handling, Particulars};
 use crate::domain::id::{MessageId, TenantId};
@@ -12,7 +12,7 @@ use crate::domain::submission::{
     Content, Options, Parts, Personal, Recipients, Rendering, Sending, StreamName, Submission, Watch, Words,
 };
 use crate::mail::{CustomHeaders, EmailAddress, Mailbox, identity};
-use crate::render::Rendered;
+use crate::render::{Gaps, Rendered};
 use crate::store::StoreError;
 use crate::store::blueprint::blueprint;
 use crate::store::messages::{self, MessageRow};
@@ -94,12 +94,13 @@ fn personal(blueprint: Blueprint, recipients: Vec<Recipient>, options: Options) 
         }
         Wording::Tokens(marked) => {
             let Marked { contents: Rendered { subject, text, html, amp: _ }, variables } = *marked;
-            let rendering = Some(Box::new(Rendering { of: Words::Tokens, variables }));
+            let rendering = Some(Box::new(Rendering { of: Words::Tokens, variables, gaps: Gaps::Empty }));
             Parts { subject, text, html, headers, attachments, rendering }
         }
         Wording::Template(template) => {
-            let of = Words::Stored(Box::new(template.source));
-            let rendering = Some(Box::new(Rendering { of, variables: template.variables }));
+            let Template { source, variables, gaps, .. } = *template;
+            let of = Words::Stored(Box::new(source));
+            let rendering = Some(Box::new(Rendering { of, variables, gaps }));
             Parts { headers, attachments, rendering, ..Parts::default() }
         }
     };

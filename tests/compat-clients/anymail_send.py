@@ -1,6 +1,6 @@
 """Sends the same mail through django-anymail's backends, and prints what each made of the answer.
 
-Usage: anymail_send.py BACKEND...  A backend that is not in SETTINGS is an error."""
+Usage: anymail_send.py BACKEND TEMPLATE  A backend that is not in SETTINGS is an error."""
 import json
 import os
 import sys
@@ -13,8 +13,34 @@ SETTINGS = {
     "mailgun": {"MAILGUN_API_KEY": KEY, "MAILGUN_API_URL": f"{URL}/v3", "MAILGUN_SENDER_DOMAIN": "acme.example"},
     "postmark": {"POSTMARK_SERVER_TOKEN": KEY, "POSTMARK_API_URL": f"{URL}/"},
     "resend": {"RESEND_API_KEY": KEY, "RESEND_API_URL": f"{URL}/"},
+    "amazon_ses": {
+        "AMAZON_SES_CLIENT_PARAMS": {
+            "endpoint_url": URL,
+            "region_name": "eu-west-1",
+            "aws_access_key_id": os.environ.get("AWS_ID"),
+            "aws_secret_access_key": os.environ.get("AWS_SECRET"),
+        }
+    },
+    "brevo": {"BREVO_API_KEY": KEY, "BREVO_API_URL": f"{URL}/v3/"},
+    "mailersend": {
+        "MAILERSEND_API_TOKEN": KEY,
+        "MAILERSEND_API_URL": f"{URL}/v1/",
+        "MAILERSEND_BATCH_SEND_MODE": "expose-to-list",
+    },
+    "mailjet": {"MAILJET_API_KEY": "public", "MAILJET_SECRET_KEY": KEY, "MAILJET_API_URL": f"{URL}/v3.1/"},
+    "sparkpost": {"SPARKPOST_API_KEY": KEY, "SPARKPOST_API_URL": f"{URL}/api/v1"},
 }
-FIELDS = {"sendgrid": "-name-", "mailgun": "%recipient.name%"}
+# How a mail of these shows what is each recipient's own.
+FIELDS = {
+    "sendgrid": "-name-",
+    "mailgun": "%recipient.name%",
+    "brevo": "{{ params.name }}",
+    "mailersend": "{{ name }}",
+    "mailjet": "{{var:name}}",
+    "sparkpost": "{{name}}",
+}
+# What a provider, and so its backend, cannot.
+LACKS = {"brevo": {"inline"}, "mailersend": {"metadata"}, "resend": {"templates"}, "sparkpost": {"templates"}}
 
 settings.configure(
     ANYMAIL={name: value for own in SETTINGS.values() for name, value in own.items()},
@@ -39,7 +65,7 @@ def shown(message):
     }
 
 
-def whole(backend):
+def whole(backend, lacks):
     message = AnymailMessage(
         subject="Grüße",
         body="Hallo Ann",
@@ -50,10 +76,14 @@ def whole(backend):
         reply_to=["help@acme.example"],
         headers={"X-Order": "7"},
         tags=["welcome"],
-        metadata={"order": "7"},
     )
-    image = attach_inline_image(message, b"PNG", "logo.png", subtype="png", domain="acme.example")
-    message.attach_alternative(f'<p>Hallo <img src="cid:{image}"></p>', "text/html")
+    if "metadata" not in lacks:
+        message.metadata = {"order": "7"}
+    if "inline" in lacks:
+        message.attach_alternative("<p>Hallo</p>", "text/html")
+    else:
+        image = attach_inline_image(message, b"PNG", "logo.png", subtype="png", domain="acme.example")
+        message.attach_alternative(f'<p>Hallo <img src="cid:{image}"></p>', "text/html")
     message.attach("ü.bin", bytes(range(256)), "application/octet-stream")
     backend.send_messages([message])
     return shown(message)
@@ -64,6 +94,15 @@ def merged(backend, field):
         subject=f"Hi {field}", body=f"Dear {field}", from_email="hello@acme.example", to=["ann@example.net", "bob@example.net"]
     )
     message.merge_data = {"ann@example.net": {"name": "Ann"}, "bob@example.net": {"name": "Bob"}}
+    backend.send_messages([message])
+    return shown(message)
+
+
+def templated(backend, template):
+    message = AnymailMessage(from_email="hello@acme.example", to=["ann@example.net", "bob@example.net"])
+    message.template_id = template
+    message.merge_data = {"ann@example.net": {"name": "Ann"}, "bob@example.net": {"name": "Bob"}}
+    message.merge_global_data = {"site": "Acme"}
     backend.send_messages([message])
     return shown(message)
 
@@ -80,10 +119,12 @@ def refused(backend):
 
 
 out = {}
-for name in sys.argv[1:]:
+for name, template in [sys.argv[1:]]:
     backend = get_connection(f"anymail.backends.{name}.EmailBackend")
     SETTINGS[name]
-    out[name] = {"whole": whole(backend), "refused": refused(backend)}
+    out = {"whole": whole(backend, LACKS.get(name, set())), "refused": refused(backend)}
+    if "templates" not in LACKS.get(name, set()):
+        out["templated"] = templated(backend, template)
     if name in FIELDS:
-        out[name]["merged"] = merged(backend, FIELDS[name])
+        out["merged"] = merged(backend, FIELDS[name])
 print(json.dumps(out))

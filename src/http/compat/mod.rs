@@ -10,6 +10,7 @@ mod brevo;
 mod credential;
 mod dialect;
 pub mod door;
+mod kept;
 mod lists;
 mod mailersend;
 mod mailgun;
@@ -25,6 +26,7 @@ mod sendlayer;
 mod ses;
 mod smtpcom;
 mod sparkpost;
+pub mod stored;
 
 use axum::Router;
 

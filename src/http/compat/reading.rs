@@ -14,6 +14,7 @@ use crate::domain::template::{Selection, TemplateName};
 use crate::http::fields::Fields;
 use crate::mail::headers::CustomHeaders;
 use crate::mail::{Attachment, EmailAddress, Mailbox};
+use crate::render::Gaps;
 use crate::submission::Violation;
 
 use super::dialect::Untranslatable;
@@ -318,14 +319,15 @@ pub fn translate(
     parts.subject = one("/subject", &parts.subject)?;
     parts.text = parts.text.take().map(|text| one("/text", &text)).transpose()?;
     parts.html = parts.html.take().map(|html| one("/html", &html)).transpose()?;
-    parts.rendering = Some(Box::new(Rendering { of: Words::Inline, variables }));
+    // The dialects say themselves what may be missing.
+    parts.rendering = Some(Box::new(Rendering { of: Words::Inline, variables, gaps: Gaps::Refused }));
     Ok(())
 }
 
-/// What a template of the tenant makes of variables.
-pub fn of_template(name: TemplateName, variables: Map<String, Value>) -> Box<Rendering> {
+/// What a template of the tenant makes of variables; `gaps` is as the provider has it.
+pub fn of_template(name: TemplateName, variables: Map<String, Value>, gaps: Gaps) -> Box<Rendering> {
     let selection = Selection { name, version: None, locale: None };
-    Box::new(Rendering { of: Words::Template(selection), variables })
+    Box::new(Rendering { of: Words::Template(selection), variables, gaps })
 }
 
 /// The name of a template that is given as a text or a number.

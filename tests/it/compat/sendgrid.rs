@@ -194,13 +194,13 @@ async fn every_wrong_field_is_named_with_dots() {
 async fn a_request_is_accepted_as_a_whole_or_not_at_all() {
     let app = TestApp::start().await;
     app.client
-        .post("/v1/templates", json!({ "alias": "needs", "subject": "Hi {{name}}", "text": "{{name}}" }))
+        .post("/v1/templates", json!({ "alias": "shows", "subject": "Hi {{name}}", "text": "{{name}}" }))
         .await;
     let mut body = mail();
-    body["template_id"] = "needs".into();
+    body["template_id"] = "shows".into();
     body["personalizations"] = json!([
         { "to": [{ "email": "ann@example.net" }], "subject": "so that each is a mail", "dynamic_template_data": { "name": "Ann" } },
-        { "to": [{ "email": "bob@example.net" }], "dynamic_template_data": {} },
+        { "to": [{ "email": "bob@example.net" }], "dynamic_template_data": { "name": "a line\nand another" } },
     ]);
     let (status, _) = refused(&app, body).await;
     assert_eq!(status, 400);

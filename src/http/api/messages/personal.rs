@@ -7,6 +7,7 @@ use crate::domain::submission::{Personal, Rendering, Words};
 use crate::domain::template::{Locale, Selection, TemplateName};
 use crate::http::api::variables;
 use crate::http::fields::Fields;
+use crate::render::Gaps;
 use crate::submission::Violation;
 
 use super::decode::{mailbox, mailboxes, metadata};
@@ -90,7 +91,7 @@ pub fn rendering(fields: &mut Fields, own: Variables) -> Option<Rendering> {
         return rendering;
     }
     let is_rendered = common.is_some() || own == Variables::Given;
-    is_rendered.then(|| Rendering { of: Words::Inline, variables: common.unwrap_or_default() })
+    is_rendered.then(|| Rendering { of: Words::Inline, variables: common.unwrap_or_default(), gaps: Gaps::Refused })
 }
 
 fn template(object: &mut Fields, common: Map<String, Value>) -> Option<Rendering> {
@@ -109,5 +110,6 @@ fn template(object: &mut Fields, common: Map<String, Value>) -> Option<Rendering
     let own = variables::take(object, "variables").unwrap_or_default();
     let mut variables = common;
     variables.extend(own);
-    Some(Rendering { of: Words::Template(Selection { name: name?, version, locale }), variables })
+    let of = Words::Template(Selection { name: name?, version, locale });
+    Some(Rendering { of, variables, gaps: Gaps::Refused })
 }

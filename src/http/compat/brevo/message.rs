@@ -12,6 +12,7 @@ use crate::http::compat::reading::{self, FileNames, LOWER};
 use crate::http::fields::Fields;
 use crate::mail::Mailbox;
 use crate::mail::headers::CustomHeaders;
+use crate::render::Gaps;
 use crate::submission::{IdempotencyKey, Violation};
 
 const FILE: FileNames = FileNames { name: "name", kind: "", id: "", content: "content" };
@@ -175,7 +176,7 @@ impl Own {
             // A template has the parameters by their names, and as it had them there.
             let mut variables = self.params.clone().unwrap_or_default();
             variables.insert("params".to_owned(), Value::Object(self.params.clone().unwrap_or_default()));
-            parts.rendering = Some(reading::of_template(name.clone(), variables));
+            parts.rendering = Some(reading::of_template(name.clone(), variables, Gaps::Empty));
             return Ok(parts);
         }
         parts.subject = self.subject.clone().ok_or_else(|| missing("/subject"))?;

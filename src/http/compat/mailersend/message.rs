@@ -12,6 +12,7 @@ use crate::http::compat::reading::{self, FileNames, LOWER};
 use crate::http::fields::Fields;
 use crate::mail::Mailbox;
 use crate::mail::headers::{CustomHeaders, Header};
+use crate::render::Gaps;
 use crate::submission::Violation;
 
 const FILE: FileNames = FileNames { name: "filename", kind: "", id: "id", content: "content" };
@@ -123,7 +124,7 @@ fn parts(fields: &mut Fields) -> Parts {
         for name in ["subject", "text", "html"] {
             fields.take(name);
         }
-        parts.rendering = Some(reading::of_template(name, Map::new()));
+        parts.rendering = Some(reading::of_template(name, Map::new(), Gaps::Empty));
         return parts;
     }
     let subject = reading::subject(fields, "subject");

@@ -15,6 +15,7 @@ use crate::http::compat::parts;
 use crate::mail::headers::CustomHeaders;
 use crate::mail::mailbox::parse_list;
 use crate::mail::{Attachment, Mailbox};
+use crate::render::Gaps;
 use crate::render::limits::MAX_VARIABLES;
 use crate::render::tokens::Tokens;
 use crate::submission::Violation;
@@ -50,9 +51,10 @@ pub fn of_parts(form: &Form) -> Result<Submission, Vec<Violation>> {
     let rendering = match (template, own.is_some()) {
         (Some(name), _) => {
             let selection = Selection { name, version: version(form, &mut wrong), locale: None };
-            Some(Rendering { of: Words::Template(selection), variables })
+            // What a template shows and is not given is empty there.
+            Some(Rendering { of: Words::Template(selection), variables, gaps: Gaps::Empty })
         }
-        (None, true) => Some(Rendering { of: Words::Tokens, variables: Map::new() }),
+        (None, true) => Some(Rendering { of: Words::Tokens, ..Rendering::default() }),
         (None, false) => None,
     };
     let is_template = form.one("template").is_some();

@@ -13,7 +13,7 @@ use crate::domain::template::{Alias, Contents, TemplateName};
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::compat::query::Asked;
-use crate::http::compat::{lists, parts};
+use crate::http::compat::{lists, parts, stored};
 use crate::http::error::Problem;
 use crate::http::extract::Path;
 use crate::render::Bodies;
@@ -73,11 +73,11 @@ async fn form(app: &App, headers: &HeaderMap, body: Body) -> Result<Form, Proble
 
 fn bodies(form: &Form, mut bodies: Bodies) -> Result<Bodies, Problem> {
     if let Some(html) = form.one("template") {
-        bodies.html = Some(html.to_owned());
+        bodies.html = Some(stored::handlebars(html));
     }
     let headers = form.one("headers").and_then(|text| serde_json::from_str::<Value>(text).ok());
     if let Some(subject) = headers.as_ref().and_then(|headers| headers.get("Subject")?.as_str()) {
-        bodies.subject = Some(subject.to_owned());
+        bodies.subject = Some(stored::handlebars(subject));
     }
     parts::check_bodies(&bodies, "/template")?;
     Ok(bodies)

@@ -13,6 +13,7 @@ use crate::http::compat::reading::{self, BoxNames, FileNames};
 use crate::http::fields::Fields;
 use crate::mail::Mailbox;
 use crate::mail::headers::Header;
+use crate::render::Gaps;
 use crate::submission::{Rejected, Violation};
 
 const NAMES: BoxNames = BoxNames { email: "Email", name: "Name" };
@@ -61,8 +62,17 @@ pub fn call(value: Value) -> Result<Call, Vec<Violation>> {
 fn over(value: Value, globals: &Map<String, Value>) -> Value {
     let Value::Object(mut members) = value else { return value };
     for (name, common) in globals {
-        if !members.contains_key(name) {
-            members.insert(name.clone(), common.clone());
+        match (members.get_mut(name), common) {
+            (None, _) => {
+                members.insert(name.clone(), common.clone());
+            }
+            // Variables are joined, and the message's own win.
+            (Some(Value::Object(own)), Value::Object(common)) if name == "Variables" => {
+                for (key, value) in common {
+                    own.entry(key.clone()).or_insert_with(|| value.clone());
+                }
+            }
+            _ => {}
         }
     }
     Value::Object(members)
@@ -174,7 +184,7 @@ fn parts(fields: &mut Fields) -> Parts {
     if let Some(name) = reading::template(fields, "TemplateID") {
         // A template brings its own subject and contents.
         parts = Parts { subject: String::new(), text: None, html: None, ..parts };
-        parts.rendering = Some(reading::of_template(name, variables.unwrap_or_default()));
+        parts.rendering = Some(reading::of_template(name, variables.unwrap_or_default(), Gaps::Refused));
         return parts;
     }
     if parts.text.is_none() && parts.html.is_none() && !fields.is_wrong("TemplateID") {

@@ -13,6 +13,7 @@ use crate::http::compat::reading::{self, FileNames, LOWER};
 use crate::http::fields::Fields;
 use crate::mail::headers::CustomHeaders;
 use crate::mail::{Attachment, Mailbox};
+use crate::render::Gaps;
 use crate::submission::Violation;
 
 const FILE: FileNames = FileNames { name: "name", kind: "", id: "", content: "content" };
@@ -183,7 +184,8 @@ impl Common {
             ..Parts::default()
         };
         if let Some(name) = &self.template {
-            parts.rendering = Some(reading::of_template(name.clone(), own.attributes.unwrap_or_default()));
+            parts.rendering =
+                Some(reading::of_template(name.clone(), own.attributes.unwrap_or_default(), Gaps::Empty));
         } else {
             parts.subject = self.subject.clone().unwrap_or_default();
             (parts.html, parts.text) = (self.html.clone(), self.text.clone());

@@ -17,6 +17,7 @@ use crate::http::compat::parts::{self, File};
 use crate::http::fields::Fields;
 use crate::mail::headers::CustomHeaders;
 use crate::mail::{AddressError, Attachment, Mailbox, parse_list};
+use crate::render::Gaps;
 use crate::submission::{Rejected, Violation};
 
 /// Recipients of one mail.
@@ -231,7 +232,12 @@ fn template(fields: &mut Fields) -> Option<Rendering> {
         fields.wrong("TemplateModel", "required", "The 'TemplateModel' is required, and must be an object.");
     }
     let selection = Selection { name, version: None, locale: None };
-    Some(Rendering { of: Words::Template(selection), variables: variables.unwrap_or_default() })
+    // What a template shows and the model does not have is empty there.
+    Some(Rendering {
+        of: Words::Template(selection),
+        variables: variables.unwrap_or_default(),
+        gaps: Gaps::Empty,
+    })
 }
 
 fn headers(fields: &mut Fields) -> CustomHeaders {

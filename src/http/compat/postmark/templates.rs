@@ -15,10 +15,10 @@ use crate::domain::template::{Alias, Contents};
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::compat::query::Asked;
-use crate::http::compat::{lists, parts};
+use crate::http::compat::{lists, parts, stored};
 use crate::http::error::Problem;
 use crate::http::extract::Path;
-use crate::render::{Bodies, Compiled, Source};
+use crate::render::{Bodies, Compiled, Gaps, Source};
 use crate::store::templates::{self, StoredTemplate, StoredVersion};
 use crate::webhooks::number;
 
@@ -203,13 +203,16 @@ pub async fn validate(
 
 fn rendered(source: &str, place: usize, model: &Map<String, Value>) -> Result<String, Vec<Value>> {
     let mut bodies = Bodies::default();
+    let source = Some(stored::mustachio(source));
     match place {
-        0 => bodies.subject = Some(source.to_owned()),
-        1 => bodies.html = Some(source.to_owned()),
-        _ => bodies.text = Some(source.to_owned()),
+        0 => bodies.subject = source,
+        1 => bodies.html = source,
+        _ => bodies.text = source,
     }
     let source = Source { bodies, ..Source::default() };
-    let rendered = Compiled::new(&source).and_then(|compiled| compiled.render(model));
+    let rendered = Compiled::new(&source)
+        .and_then(|compiled| compiled.fill_with(model, Gaps::Empty))
+        .and_then(|filled| filled.finish().map_err(|fault| vec![fault]));
     let told = |fault: &crate::render::Fault| json!({ "Message": fault.sentence(), "Line": 1, "CharacterPosition": 1 });
     let rendered = rendered.map_err(|faults| faults.iter().map(told).collect::<Vec<Value>>())?;
     Ok(match place {
@@ -237,9 +240,10 @@ fn taken() -> Response {
 }
 
 fn bodies(value: &Value, mut bodies: Bodies) -> Result<Bodies, Problem> {
-    bodies.subject = text(value, "Subject").or(bodies.subject);
-    bodies.html = text(value, "HtmlBody").or(bodies.html).filter(|html| !html.is_empty());
-    bodies.text = text(value, "TextBody").or(bodies.text).filter(|text| !text.is_empty());
+    let source = |name: &str| value.get(name).and_then(Value::as_str).map(stored::mustachio);
+    bodies.subject = source("Subject").or(bodies.subject);
+    bodies.html = source("HtmlBody").or(bodies.html).filter(|html| !html.is_empty());
+    bodies.text = source("TextBody").or(bodies.text).filter(|text| !text.is_empty());
     parts::check_bodies(&bodies, "/HtmlBody")?;
     Ok(bodies)
 }

@@ -13,10 +13,12 @@ use crate::domain::submission::{
 };
 use crate::domain::template::Selection;
 use crate::http::api::variables;
+use crate::http::compat::kept;
 use crate::http::compat::parts::{self, File};
 use crate::http::fields::{Fields, parse_moment};
 use crate::mail::headers::CustomHeaders;
 use crate::mail::{Attachment, Mailbox};
+use crate::render::Gaps;
 use crate::submission::{Rejected, Violation};
 
 /// Addressees of one email.
@@ -29,10 +31,10 @@ pub fn submission(value: Value, now: OffsetDateTime) -> Result<Submission, Rejec
     let recipients = recipients(&mut fields);
     let reply_to = either(&mut fields, "reply_to", "replyTo");
     let content = contents(&mut fields);
-    let mut metadata = header_metadata(&content.headers);
+    let mut metadata = kept::metadata(kept::first(&content.headers, kept::METADATA));
     metadata.extend(tags(&mut fields));
     let options = Options {
-        tags: header_tags(&content.headers),
+        tags: kept::tag_list(kept::first(&content.headers, kept::TAGS)),
         metadata,
         send_at: scheduled_at(&mut fields, now),
         ..Options::default()
@@ -136,7 +138,7 @@ fn template(fields: &mut Fields) -> Option<Rendering> {
     object.rest();
     fields.absorb(object);
     let selection = Selection { name: name?, version: None, locale: None };
-    Some(Rendering { of: Words::Template(selection), variables })
+    Some(Rendering { of: Words::Template(selection), variables, gaps: Gaps::Refused })
 }
 
 fn headers(fields: &mut Fields) -> CustomHeaders {
@@ -207,28 +209,6 @@ fn attachment(value: &Value) -> Result<Attachment, String> {
         content,
     };
     parts::file(file).map_err(|error| format!("Invalid `attachments` field. {error}"))
-}
-
-/// `X-Tags`: a JSON list. Clients that get the header back in webhooks keep their tags there.
-fn header_tags(headers: &CustomHeaders) -> Vec<String> {
-    let list = headers.others.iter().find(|header| header.is("X-Tags"));
-    let list = list.and_then(|header| serde_json::from_str::<Vec<String>>(header.value()).ok());
-    list.unwrap_or_default().into_iter().filter(|tag| is_tag(tag)).take(MAX_TAGS).collect()
-}
-
-/// `X-Metadata`: a JSON object, likewise.
-fn header_metadata(headers: &CustomHeaders) -> BTreeMap<String, String> {
-    let object = headers.others.iter().find(|header| header.is("X-Metadata"));
-    let object = object.and_then(|header| serde_json::from_str::<Map<String, Value>>(header.value()).ok());
-    let text = |value: Value| match value {
-        Value::String(text) => text,
-        other => other.to_string(),
-    };
-    let entries = object.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value)));
-    entries
-        .filter(|(name, value)| is_metadata_key(name) && is_metadata_value(value))
-        .take(MAX_METADATA)
-        .collect()
 }
 
 /// Names with values: metadata here.

@@ -16,8 +16,8 @@ use crate::http::compat::parts;
 use crate::http::fields::Fields;
 use crate::mail::headers::CustomHeaders;
 use crate::mail::{Attachment, Mailbox};
-use crate::render::Rendered;
 use crate::render::tokens::Tokens;
+use crate::render::{Gaps, Rendered};
 use crate::submission::Violation;
 
 use super::read::{
@@ -284,7 +284,7 @@ fn together(common: &Common, all: &[Own]) -> Option<Result<Submission, Vec<Viola
     let recipients = Recipients { personal: personal.collect(), ..Recipients::default() };
     let rendering = match &common.template {
         Some(name) => Some(template(name, Map::new())),
-        None => has_tokens.then(|| Rendering { of: Words::Tokens, variables: Map::new() }),
+        None => has_tokens.then(|| Rendering { of: Words::Tokens, ..Rendering::default() }),
     };
     let contents = Rendered {
         subject: common.subject.clone().unwrap_or_default(),
@@ -327,7 +327,8 @@ fn tokens(common: &Common, own: &Own) -> Map<String, Value> {
 
 fn template(name: &TemplateName, variables: Map<String, Value>) -> Rendering {
     let selection = Selection { name: name.clone(), version: None, locale: None };
-    Rendering { of: Words::Template(selection), variables }
+    // What a template shows and is not given is empty there.
+    Rendering { of: Words::Template(selection), variables, gaps: Gaps::Empty }
 }
 
 fn submission(

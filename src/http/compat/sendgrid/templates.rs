@@ -13,7 +13,7 @@ use crate::http::App;
 use crate::http::api::wire::moment;
 use crate::http::auth::Principal;
 use crate::http::compat::query::Asked;
-use crate::http::compat::{lists, parts};
+use crate::http::compat::{lists, parts, stored};
 use crate::http::error::Problem;
 use crate::http::extract::Path;
 use crate::render::Bodies;
@@ -236,7 +236,7 @@ async fn changed(
 
 /// The sources that a request has, over those there were.
 fn bodies(value: &Value, mut bodies: Bodies) -> Result<Bodies, Problem> {
-    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(stored::handlebars);
     bodies.subject = text("subject").or(bodies.subject);
     bodies.html = text("html_content").or(bodies.html).filter(|html| !html.is_empty());
     bodies.text = text("plain_content").or(bodies.text).filter(|text| !text.is_empty());

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::domain::submission::{Parts, Words};
+use crate::domain::submission::{Parts, Rendering, Words};
 use crate::http::api::variables;
 use crate::http::compat::reading::{self, FileNames};
 use crate::http::extract;
 use crate::http::fields::Fields;
 use crate::mail::headers::CustomHeaders;
+use crate::render::Gaps;
 use crate::submission::Violation;
 
 const FILE: FileNames =
@@ -119,7 +120,7 @@ pub fn template(object: &mut Fields) -> Option<Parts> {
     });
     match (named, template.object("TemplateContent")) {
         (Some(name), _) => match crate::http::compat::parts::template_name(&name) {
-            Some(name) => parts.rendering = Some(reading::of_template(name, variables)),
+            Some(name) => parts.rendering = Some(reading::of_template(name, variables, Gaps::Refused)),
             None => template.wrong_at(Violation::new("/template/id", "unknown_template", "there is none")),
         },
         (None, Some(mut content)) => {
@@ -127,8 +128,7 @@ pub fn template(object: &mut Fields) -> Option<Parts> {
             (parts.text, parts.html) = (content.text("Text"), content.text("Html"));
             content.rest();
             template.absorb(content);
-            parts.rendering =
-                Some(Box::new(crate::domain::submission::Rendering { of: Words::Inline, variables }));
+            parts.rendering = Some(Box::new(Rendering { of: Words::Inline, variables, gaps: Gaps::Refused }));
         }
         (None, None) => {
             template.wrong("TemplateName", "required", "TemplateName or TemplateContent is needed")

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::domain::submission::{Content, Options, Parts, Recipients, Submission};
 use crate::domain::wishes;
-use crate::http::compat::reading;
+use crate::http::compat::{kept, reading};
 use crate::http::fields::Fields;
 use crate::mail::headers::CustomHeaders;
 use crate::mail::{Mailbox, control, raw};
@@ -28,7 +28,10 @@ pub fn mail(value: Value) -> Result<Submission, Vec<Violation>> {
     note_all(&mut fields, "EmailTags", &mut options.metadata, tags);
     let contents = content::read(&mut fields, "Content");
     let content = match contents {
-        Some(Contents::Parts(parts)) => Some(Content::Parts(*parts)),
+        Some(Contents::Parts(parts)) => {
+            kept::of_headers(&parts.headers, &mut options);
+            Some(Content::Parts(*parts))
+        }
         Some(Contents::Raw(octets)) => {
             if recipients.count() == 0 {
                 recipients.to = raw::addressees(&octets);
@@ -63,6 +66,7 @@ fn own_wishes(fields: &mut Fields, octets: &[u8], options: &mut Options, recipie
         }
         Err(wrong) => fields.wrong("Content", "invalid_header", wrong.join("; ")),
     }
+    kept::of_raw(octets, options);
 }
 
 fn from(fields: &mut Fields) -> Option<Mailbox> {
@@ -166,12 +170,14 @@ impl Common {
         if !wrong.is_empty() {
             return Err(Rejected::invalid(wrong));
         }
+        let mut options = Options { metadata, ..Options::default() };
+        kept::of_headers(&parts.headers, &mut options);
         Ok(Submission {
             from: self.from.clone(),
             reply_to: self.reply_to.clone(),
             recipients,
             content: Content::Parts(parts),
-            options: Options { metadata, ..Options::default() },
+            options,
         })
     }
 }

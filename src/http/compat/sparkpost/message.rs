@@ -14,6 +14,7 @@ use crate::http::compat::dialect;
 use crate::http::compat::reading::{self, FileNames, LOWER};
 use crate::http::fields::Fields;
 use crate::mail::{Mailbox, control};
+use crate::render::Gaps;
 use crate::submission::Violation;
 
 use super::recipients;
@@ -200,7 +201,7 @@ fn composed(object: &mut Fields, data: Map<String, Value>, substitutes: bool) ->
     let reply_to = reading::many(object, "reply_to", LOWER);
     let mut parts = Parts { headers, attachments, ..Parts::default() };
     if let Some(name) = template {
-        parts.rendering = Some(reading::of_template(name, data));
+        parts.rendering = Some(reading::of_template(name, data, Gaps::Empty));
     } else if !has_template {
         texts(object, &mut parts, data, substitutes);
     }
