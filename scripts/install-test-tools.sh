@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Postgres: SMTP servers and clients that nobody here wrote (smtp-sink and
 # smtp-source from Postfix, swaks, msmtp, nodemailer), a pooler (pgbouncer), DNS servers that sign and check (knot,
-# unbound), strace and libfaketime to inject faults, a browser with axe-core to look at pages, and cargo-nextest to run
-# it all.
+# unbound), strace, libfaketime and nftables to inject faults, a browser with axe-core to look at pages, schemathesis to
+# make up requests, and cargo-nextest to run it all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
@@ -51,6 +51,8 @@ command -v openssl >/dev/null || missing+=(openssl)
 compgen -G '/usr/lib/*/sasl2/libplain.so' >/dev/null || missing+=(libsasl2-modules)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
+command -v nft >/dev/null || missing+=(nftables)
+command -v tc >/dev/null || missing+=(iproute2)
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
 command -v chromium >/dev/null || missing+=(chromium)
 command -v chromedriver >/dev/null || missing+=(chromium-driver)
@@ -72,6 +74,13 @@ if ! cmp -s tests/verifiers/package-lock.json "$verifiers/node/package-lock.json
     mkdir -p "$verifiers/node"
     cp tests/verifiers/package.json tests/verifiers/package-lock.json "$verifiers/node/"
     npm ci --prefix "$verifiers/node" --no-audit --no-fund --silent || { rm "$verifiers/node/package-lock.json"; exit 1; }
+fi
+# What makes up requests from the contract.
+contract=target/verifiers/contract
+if ! cmp -s tests/verifiers/contract/requirements.txt "$contract/requirements.txt"; then
+    python3 -m venv "$contract" || { apt_install python3-venv && python3 -m venv "$contract"; }
+    "$contract/bin/pip" install --quiet --disable-pip-version-check -r tests/verifiers/contract/requirements.txt
+    cp tests/verifiers/contract/requirements.txt "$contract/"
 fi
 # Other people's verifiers of signatures: a program of Debian's, and libraries in target/, set anew when their lists
 # change.

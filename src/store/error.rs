@@ -10,7 +10,7 @@ pub enum StoreError {
     /// under way took effect is unknown. Try again later.
     #[error("the database does not answer: {0}")]
     Unavailable(#[source] Arc<sqlx::Error>),
-    /// It has no room: disk, memory or connections. Nothing was changed. Try again later.
+    /// It has no room: disk or memory. Nothing was changed. Try again later.
     #[error("the database has no room: {0}")]
     Full(#[source] Arc<sqlx::Error>),
     /// A row of that name exists already, or one that it points to does not. Nothing was changed.
@@ -77,10 +77,11 @@ fn by_sqlstate(code: Option<Cow<'_, str>>) -> Kind {
     match code.as_ref() {
         // unique, foreign key, exclusion
         "23505" | "23503" | "23P01" => Kind::Conflict,
-        // disk full, out of memory, too many connections, configured limit, could not extend a file
-        "53100" | "53200" | "53300" | "53400" | "53000" | "58030" => Kind::Full,
-        // canceled by statement_timeout, read-only after a failover, lock not available, deadlock, serialization
-        "57014" | "25006" | "55P03" | "40P01" | "40001" => Kind::Unavailable,
+        // disk full, out of memory, configured limit, could not extend a file
+        "53100" | "53200" | "53400" | "53000" | "58030" => Kind::Full,
+        // canceled by statement_timeout, read-only after a failover, lock not available, deadlock, serialization, too many
+        // connections
+        "57014" | "25006" | "55P03" | "40P01" | "40001" | "53300" => Kind::Unavailable,
         // connection trouble; the server stops, starts or crashed
         code if code.starts_with("08") || code.starts_with("57P") => Kind::Unavailable,
         _ => Kind::Refused,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Step};
 use crate::delivery::fence::{Fence, SILENCE};
 use crate::domain::incarnation::Incarnation;
 use crate::store::nodes::{self, NewNode};
@@ -66,9 +66,16 @@ pub async fn tick(alive: &mut Alive) -> Result<(), StoreError> {
 
 async fn renew(alive: &mut Alive) -> Result<(), StoreError> {
     let connection = alive.link.get().await?;
-    let drift = alive.clock.set(nodes::database_time(connection).await?);
-    if drift.abs() > time::Duration::MINUTE {
-        tracing::warn!(drift_seconds = drift.as_seconds_f64(), "the database's clock has jumped");
+    match alive.clock.follow(nodes::database_time(connection).await?) {
+        Step::Followed(drift) if drift.abs() > time::Duration::MINUTE => {
+            tracing::warn!(drift_seconds = drift.as_seconds_f64(), "the database's clock has jumped");
+        }
+        Step::Followed(_) => {}
+        Step::Doubted(drift) => tracing::error!(
+            drift_seconds = drift.as_seconds_f64(),
+            "the database's clock has jumped and this machine's has not: it is not followed; set it right, or restart \
+             every process to follow it"
+        ),
     }
     let alive_until = alive.clock.now() + SILENCE;
     let incarnation = alive.incarnation.current();

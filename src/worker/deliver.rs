@@ -101,8 +101,12 @@ pub async fn tick(claimer: &Claimer, first: u16) -> Result<Sweep, StoreError> {
     claimer.delivery.recorder.ready().await;
     let mut sweep = Sweep { next: first, claimed: 0, more: false };
     for _ in 0..claimer.lanes {
+        // Whose fence is closed claims nothing. That is no want of room, which `run` would wait for and find at once.
+        if !claimer.delivery.fence.may_send() {
+            break;
+        }
         let room = claimer.ledger.free();
-        if room < LEAST_ROOM || !claimer.delivery.fence.may_send() {
+        if room < LEAST_ROOM {
             sweep.more = true;
             break;
         }

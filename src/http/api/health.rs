@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use crate::clock::Clock;
 use crate::http::App;
 use crate::store::health::{self, ServerFacts};
 use crate::store::queue::{self, Depth};
@@ -33,7 +34,7 @@ pub async fn readyz(State(app): State<App>) -> Response {
     let now = app.clock.now();
     let asked = tokio::time::timeout(PATIENCE, ask(&app.database, now)).await;
     let (database, notes) = match asked.unwrap_or_else(|_| Err(StoreError::timed_out())) {
-        Ok(readiness) => (blockers(&readiness), notes(&readiness)),
+        Ok(readiness) => (blockers(&readiness), notes(&readiness, &app.clock)),
         Err(error) => (vec![error.to_string()], Vec::new()),
     };
     let roles = app.roles.down();
@@ -70,8 +71,15 @@ fn blockers(readiness: &Readiness) -> Vec<String> {
 }
 
 /// What does not stop mail, and must be known.
-fn notes(readiness: &Readiness) -> Vec<String> {
-    readiness.facts.durability_warnings()
+fn notes(readiness: &Readiness, clock: &Clock) -> Vec<String> {
+    let mut notes = readiness.facts.durability_warnings();
+    notes.extend(clock.doubted().map(|by| {
+        let seconds = by.whole_seconds();
+        format!(
+            "the database's clock is {seconds} s off and not followed: set it right, or restart every process"
+        )
+    }));
+    notes
 }
 
 /// How old the counts of the queue may be.

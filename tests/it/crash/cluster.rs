@@ -10,6 +10,8 @@ use nix::unistd::{Pid, User};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
+use super::clocks::Watch;
+use super::disks::Disks;
 use super::{PATIENCE, reconnect};
 
 /// A running Postgres. Stopped and removed when it is dropped.
@@ -18,12 +20,38 @@ pub struct Cluster {
     programs: PathBuf,
     account: Option<User>,
     settings: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     postmaster: Option<Child>,
+    /// Where its files are, if not beside all others.
+    disks: Option<Disks>,
+}
+
+/// Where a cluster's files are.
+enum Place {
+    /// Beside those of all other tests.
+    Beside,
+    SmallDisks,
+    /// Beside the others, with a clock that is ours to move.
+    OwnClock,
 }
 
 impl Cluster {
     /// With these settings (`name=value`) besides the defaults.
     pub async fn start(settings: &[&str]) -> Cluster {
+        Cluster::make(settings, Place::Beside).await
+    }
+
+    /// On two small disks, one for its data and one for its write-ahead log, that can be filled.
+    pub async fn start_on_small_disks(settings: &[&str]) -> Cluster {
+        Cluster::make(settings, Place::SmallDisks).await
+    }
+
+    /// With a clock that [`Cluster::watch`] moves.
+    pub async fn start_with_own_clock() -> Cluster {
+        Cluster::make(&[], Place::OwnClock).await
+    }
+
+    async fn make(settings: &[&str], place: Place) -> Cluster {
         let (programs, account) = programs();
         let home = tempfile::Builder::new().prefix("postroad-crash").tempdir().expect("a directory");
         if let Some(user) = &account {
@@ -31,15 +59,25 @@ impl Cluster {
                 .expect("root may");
         }
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut cluster = Cluster { home, programs, account, settings, postmaster: None };
-        let made = cluster
-            .command("initdb")
+        let watch = Watch::at(home.path().join("watch"));
+        let environment = match place {
+            Place::OwnClock => watch.environment().into(),
+            Place::Beside | Place::SmallDisks => Vec::new(),
+        };
+        let disks = match place {
+            Place::Beside | Place::OwnClock => None,
+            Place::SmallDisks => Some(Disks::mount(home.path(), account.as_ref())),
+        };
+        let mut cluster = Cluster { home, programs, account, settings, environment, postmaster: None, disks };
+        let mut initdb = cluster.command("initdb");
+        initdb
             .args(["-U", "postroad", "--auth=trust", "--no-sync", "--no-instructions"])
             .args(["--encoding=UTF8", "--locale=C", "-D"])
-            .arg(cluster.data())
-            .stdout(Stdio::null())
-            .status()
-            .expect("initdb");
+            .arg(cluster.data());
+        if let Some(disks) = &cluster.disks {
+            initdb.arg("-X").arg(disks.wal());
+        }
+        let made = initdb.stdout(Stdio::null()).status().expect("initdb");
         assert!(made.success());
         cluster.start_again().await;
         cluster
@@ -128,6 +166,21 @@ impl Cluster {
         self.signal_all(Signal::SIGCONT);
     }
 
+    /// What it believes about the time, if it was started with a clock of its own.
+    pub fn watch(&self) -> Watch {
+        Watch::at(self.home.path().join("watch"))
+    }
+
+    /// Its disks, if it was started on small ones.
+    pub fn disks(&self) -> &Disks {
+        self.disks.as_ref().expect("started on small disks")
+    }
+
+    /// Whether its postmaster runs.
+    pub fn runs(&mut self) -> bool {
+        self.postmaster.as_mut().is_some_and(|it| it.try_wait().expect("our child").is_none())
+    }
+
     fn signal_all(&self, signal: Signal) {
         let Some(postmaster) = &self.postmaster else { return };
         let postmaster = Pid::from_raw(postmaster.id().cast_signed());
@@ -139,13 +192,18 @@ impl Cluster {
     }
 
     fn data(&self) -> PathBuf {
-        self.home.path().join("data")
+        self.disks.as_ref().map_or_else(|| self.home.path().join("data"), Disks::data)
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
+        let program = self.programs.join(program);
+        let mut command = match &self.disks {
+            Some(disks) => disks.command(&program, self.account.as_ref()),
+            None => Command::new(&program),
+        };
+        command.envs(self.environment.clone());
         command.current_dir("/").env_remove("PGDATA").env_remove("PGOPTIONS").env_remove("PGPORT");
-        if let Some(user) = &self.account {
+        if let (Some(user), None) = (&self.account, &self.disks) {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
         command

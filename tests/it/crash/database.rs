@@ -1,10 +1,11 @@
-//! K5, K6, K7, N3: what the database suffers, with mail coming in all the time. postroad is never restarted: it
+//! K5 to K9, N2, N3: what the database suffers, with mail coming in all the time. postroad is never restarted: it
 //! has to find its way back by itself.
 
 use nix::sys::signal::Signal;
 use reqwest::Method;
 
 use super::cluster::Cluster;
+use super::disks::Disk;
 use super::load::Load;
 use super::*;
 use crate::support::oracle::Terms;
@@ -21,8 +22,11 @@ struct Suffering {
 
 impl Suffering {
     async fn begin() -> Suffering {
+        Suffering::on(Cluster::start(&[]).await).await
+    }
+
+    async fn on(cluster: Cluster) -> Suffering {
         let directory = tempfile::tempdir().expect("a directory");
-        let cluster = Cluster::start(&[]).await;
         let sink = SmtpSink::builder().start().await;
         let settings = Settings::embedded(directory.path()).database(&cluster.url()).node("a");
         let node = settings.relay(sink.address().port()).start();
@@ -106,6 +110,152 @@ async fn a_restarted_or_absent_postgres_is_waited_for_without_a_busy_loop() {
         eventually("it is ready again", PATIENCE, async || is_ready(&scene.node.client).await).await;
     }
     scene.end("K6", 2).await;
+}
+
+/// The share of one processor that a process used meanwhile.
+async fn processor_share(node: &Program, time: Duration) -> f64 {
+    let (before, began) = (processor_time(node), Instant::now());
+    tokio::time::sleep(time).await;
+    (processor_time(node) - before).as_secs_f64() / began.elapsed().as_secs_f64()
+}
+
+/// From `/proc/PID/stat`: user and system time, in hundredths of a second.
+fn processor_time(node: &Program) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", node.pid())).expect("it runs");
+    let (_, rest) = stat.rsplit_once(") ").expect("its name is in parentheses");
+    let ticks = |field: usize| rest.split(' ').nth(field).and_then(|text| text.parse::<u64>().ok());
+    Duration::from_millis(10 * (ticks(11).expect("user time") + ticks(12).expect("system time")))
+}
+
+// K6: nobody calls, and the database is away: a process waits, and does not spin. It is measured before and after its
+// fence has closed (45 s), if there is time.
+#[tokio::test]
+async fn a_process_whose_database_is_away_uses_next_to_no_processor() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut cluster = Cluster::start(&[]).await;
+    let sink = SmtpSink::builder().start().await;
+    let settings = Settings::embedded(directory.path()).database(&cluster.url()).node("a");
+    let node = settings.relay(sink.address().port()).start();
+    let oracle = crate::support::oracle::Oracle::new();
+    let (act, mut held) = crate::support::sink::hold();
+    let dot = crate::support::sink::at(crate::support::sink::Step::Dot);
+    sink.set(
+        dot,
+        crate::support::sink::take().then(act).then(crate::support::sink::reply("250 2.0.0 taken")),
+    );
+    oracle.send(&node.client, mail("ann@example.net")).await.expect("accepted");
+    held.reached().await;
+
+    cluster.stop(Signal::SIGQUIT);
+    // It has a result that it cannot write.
+    held.release();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let early = processor_share(&node, Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(rounds(0, 45) as u64)).await;
+    let late = processor_share(&node, Duration::from_secs(4)).await;
+    println!("K6, idle: {:.1} % of a processor, {:.1} % later", 100.0 * early, 100.0 * late);
+    // A debug build that reconnects now and then.
+    assert!(early < 0.08 && late < 0.08, "{early:.3}, {late:.3}");
+
+    cluster.start_again().await;
+    let terms = Terms { budget: Duration::from_secs(120), crashes: 1 };
+    let verdict = oracle.check(&cluster.url(), terms, || taken_by(&sink)).await;
+    assert_eq!(verdict.ended("delivered"), 1);
+}
+
+// K8: what cannot be written is refused, politely, and what was acknowledged is there when there is room again.
+#[tokio::test]
+async fn a_full_disk_refuses_mail_and_loses_none() {
+    let small = ["min_wal_size=32MB", "max_wal_size=48MB"];
+    let mut scene = Suffering::on(Cluster::start_on_small_disks(&small).await).await;
+    let fills = rounds(1, 5);
+    for disk in [Disk::Data, Disk::Wal].repeat(fills) {
+        let before = scene.load.seen();
+        scene.cluster.disks().fill(disk);
+        // What is there already is used up first: our mail alone would take its time.
+        let url = scene.cluster.url();
+        let hungry = tokio::spawn(async move { while use_up(&url).await.is_ok() {} });
+        scene.load.notices(&before).await;
+        hungry.await.expect("no panic");
+        let accepted = scene.load.seen().accepted;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+
+        scene.cluster.disks().make_room(disk);
+        if !scene.cluster.runs() {
+            scene.cluster.start_again().await;
+        }
+        scene.load.accepts(10).await;
+        println!("K8: {disk:?} full, {} accepted before", accepted);
+        let mut database = scene.cluster.connect().await;
+        run(&mut database, "DROP TABLE IF EXISTS hungry; CHECKPOINT").await;
+    }
+    scene.end("K8", 2 * fills).await;
+}
+
+/// Fills tables and the log with what nobody needs.
+async fn use_up(url: &str) -> sqlx::Result<()> {
+    let mut connection = PgConnection::connect(url).await?;
+    let fill = "CREATE TABLE IF NOT EXISTS hungry (what text);
+        INSERT INTO hungry SELECT repeat(md5(n::text), 50) FROM generate_series(1, 5000) AS n";
+    sqlx::raw_sql(fill).execute(&mut connection).await?;
+    Ok(())
+}
+
+// K9: it works, and says at the start and to every balancer that it is not safe.
+#[tokio::test]
+async fn a_database_that_is_not_durable_is_told_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = ["fsync=off", "full_page_writes=off", "synchronous_commit=off"];
+    let cluster = Cluster::start(&settings).await;
+    let node = Settings::embedded(directory.path()).database(&cluster.url()).node("a").start();
+    let ready = node.client.get("/readyz").await;
+
+    assert_eq!(ready.status, 200, "{:#}", ready.body);
+    for wanted in ["fsync is off", "full_page_writes is off"] {
+        assert!(node.log_text().contains(wanted), "{wanted:?} is not in the log");
+        assert!(ready.body.to_string().contains(wanted), "{wanted:?} is not in {:#}", ready.body);
+    }
+    // Every connection of ours asks for it, whatever the server is set to.
+    assert!(!ready.body.to_string().contains("synchronous_commit"), "{:#}", ready.body);
+}
+
+// N2: whoever has all connections, postroad has none, until there is one.
+#[tokio::test]
+async fn a_database_without_a_free_connection_is_waited_for() {
+    let scene = Suffering::begin().await;
+    let mut database = scene.cluster.connect().await;
+    let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'postroad'";
+    let before = scene.load.seen();
+    let (full, is_full) = tokio::sync::watch::channel(());
+    let mut others = tokio::task::JoinSet::new();
+    for _ in 0..80 {
+        let (url, mut until) = (scene.cluster.url(), is_full.clone());
+        others.spawn(async move {
+            // More than there is room for: as soon as anybody leaves, one of these is in his place.
+            let mut had = None;
+            while until.has_changed().is_ok() {
+                if had.is_none() {
+                    had = PgConnection::connect(&url).await.ok();
+                }
+                let pause = Duration::from_millis(if had.is_some() { 500 } else { 1 });
+                let _ = tokio::time::timeout(pause, until.changed()).await;
+            }
+        });
+    }
+    eventually("postroad has no connection any more", PATIENCE, async || {
+        terminate(&mut database, "true").await;
+        number(&mut database, ours).await == 0
+    })
+    .await;
+    scene.load.notices(&before).await;
+    assert!(!is_ready(&scene.node.client).await, "a balancer must see it");
+
+    drop((full, is_full));
+    while others.join_next().await.is_some() {}
+    scene.load.accepts(10).await;
+    eventually("it is ready again", PATIENCE, async || is_ready(&scene.node.client).await).await;
+    assert!(scene.load.seen().there_was_room());
+    scene.end("N2", 1).await;
 }
 
 // K7

@@ -183,10 +183,16 @@ fn seen(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 }
 
 impl Seen {
-    /// Every refusal was a 503 that says when to come again.
+    /// Every refusal was a 503, or, if the database has no room, a 507, that says when to come again.
     pub fn refusals_are_polite(&self) {
         for refused in &self.refused {
-            assert_eq!((refused.status.as_u16(), refused.says_when), (503, true), "{refused:?}");
+            let is_passing = matches!(refused.status.as_u16(), 503 | 507);
+            assert!(is_passing && refused.says_when, "{refused:?}");
         }
+    }
+
+    /// None of them said that there is no room.
+    pub fn there_was_room(&self) -> bool {
+        self.refused.iter().all(|refused| refused.status != StatusCode::INSUFFICIENT_STORAGE)
     }
 }

@@ -7,12 +7,17 @@
 //! With `POSTROAD_TORTURE=1` they try every point at which something can break, or repeat it more often;
 //! otherwise a sample. Each prints how much was suffered, for whoever reads the log.
 
+mod clocks;
 mod cluster;
 mod database;
+mod disks;
 mod drain;
 mod kills;
 mod load;
+mod networks;
 mod nodes;
+mod poison;
+mod slowloris;
 mod strace;
 mod upgrade;
 
