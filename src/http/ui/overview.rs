@@ -201,7 +201,9 @@ async fn facts(app: &App, page: &Page, total: &Cell, queue: &OwnQueue) -> Result
         due_since: queue.due_since,
         failing_domains: of_status(DomainStatus::Failing),
         pending_domains: of_status(DomainStatus::Pending),
-        disabled_webhooks: hooks(|webhook| webhook.disabled.is_some()),
+        disabled_webhooks: hooks(|webhook| {
+            webhook.disabled.as_ref().is_some_and(|(_, because)| because != "manual")
+        }),
         failing_webhooks: hooks(|webhook| webhook.disabled.is_none() && webhook.failing_since.is_some()),
         expiring_keys: expiring.filter_map(|key| Some((key.name.clone(), key.limits.expires_at?))).collect(),
         pauses: pauses.len(),

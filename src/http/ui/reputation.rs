@@ -56,10 +56,10 @@ pub(super) struct Dns {
     pub(super) names: String,
     /// Lists that have it, with what they say.
     pub(super) listed: Vec<String>,
-    /// Lists that were asked and do not.
-    pub(super) clear: usize,
-    /// Lists that did not answer.
-    pub(super) unknown: usize,
+    /// Whether it is on any.
+    pub(super) lists: Badge,
+    /// How many were asked, and answered.
+    pub(super) asked: String,
     /// When it was looked up.
     pub(super) at: At,
 }
@@ -80,8 +80,16 @@ pub(super) fn dns(found: &Standings) -> Dns {
             .map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
             .unwrap_or_default(),
         listed: zones.iter().filter(|zone| zone["status"] == "listed").map(listing).collect(),
-        clear: of("clear"),
-        unknown: of("unknown"),
+        lists: match (zones.len(), of("listed")) {
+            (0, _) => Badge("none asked", Tone::Plain),
+            (_, 0) => Badge("not listed", Tone::Good),
+            (_, _) => Badge("listed", Tone::Bad),
+        },
+        asked: match (zones.len(), of("unknown")) {
+            (0, _) => String::new(),
+            (asked, 0) => format!("{} of {asked}", of("listed")),
+            (asked, unknown) => format!("{} of {asked}, {unknown} without an answer", of("listed")),
+        },
         at: show::ago(found.checked_at),
     }
 }
@@ -175,7 +183,8 @@ mod tests {
             findings,
         };
         let dns = dns(&found);
-        assert_eq!((dns.reverse, dns.clear, dns.unknown), (Some(Badge("wrong", Tone::Bad)), 1, 1));
+        assert_eq!((dns.reverse, dns.lists), (Some(Badge("wrong", Tone::Bad)), Badge("listed", Tone::Bad)));
+        assert_eq!(dns.asked, "1 of 3, 1 without an answer");
         assert_eq!(dns.listed, ["zen.example: spam <b>"]);
         assert_eq!([rate(3, 1000), rate(0, 10), rate(0, 0)], ["0.30 %", "0.00 %", "–"]);
     }

@@ -57,7 +57,7 @@ struct OneWebhook {
     form: Form,
     row: Row,
     is_enabled: bool,
-    because: String,
+    because: &'static str,
     types: Vec<&'static str>,
     /// Shown once, after it was made or rotated.
     secret: Option<String>,
@@ -184,6 +184,15 @@ fn no_randomness(error: crate::seal::NoRandomness) -> Problem {
     Problem::new(Kind::Internal, error.to_string())
 }
 
+/// Why it is off, in words.
+fn why_off(because: &str) -> &'static str {
+    match because {
+        "failing" => "it failed for too long. Its events wait until it is switched on.",
+        "gone" => "its address said that it is gone (410).",
+        _ => "it was switched off by hand.",
+    }
+}
+
 async fn of_one(
     app: &App,
     page: &Page,
@@ -207,7 +216,7 @@ async fn of_one(
         form: form_of(webhook),
         row: row(webhook),
         is_enabled: webhook.disabled.is_none(),
-        because: webhook.disabled.as_ref().map(|(_, because)| because.clone()).unwrap_or_default(),
+        because: webhook.disabled.as_ref().map(|(_, because)| why_off(because)).unwrap_or_default(),
         types: types(),
         secret,
         log: log.iter().map(logged).collect(),

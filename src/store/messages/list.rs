@@ -47,7 +47,7 @@ pub struct MessagePage {
 
 /// How many candidates are looked at in one round, and how many rounds make a page.
 const CANDIDATES: i64 = 500;
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 6;
 
 /// A page of a tenant's messages that match `filter`, newest first, before `before`.
 ///
@@ -81,7 +81,7 @@ async fn by_scan(
         [&filter.from, &filter.subject, &filter.tag, &filter.stream].iter().any(|one| one.is_some());
     let end = if narrows { scan_end(connection, tenant, from, below).await? } else { None };
     let range = (end.unwrap_or(from), below);
-    let mut messages = matching(connection, tenant, filter, range, None, limit + 1).await?;
+    let mut messages = matching(connection, tenant, filter, range, limit + 1).await?;
     let more = messages.len() > limit;
     messages.truncate(limit);
     let last = messages.last().filter(|_| more).map(MessageRow::id);
@@ -126,9 +126,7 @@ async fn by_candidates(
         if !exhausted && ids.len() > 1 {
             ids.pop();
         }
-        let range = bounds(filter, before);
-        let found = matching(connection, tenant, filter, range, Some(&ids), limit + 1).await?;
-        for message in found {
+        for message in matching_among(connection, tenant, filter, &ids, limit + 1).await? {
             page.push(message);
             if page.len() > limit {
                 page.truncate(limit);
@@ -157,7 +155,10 @@ async fn candidates(
         (None, Some(DeliveryStatus::Ended(ending))) => {
             by_ending(connection, tenant, ending, from, below).await?
         }
-        (None, _) => in_queue(connection, tenant, from, below).await?,
+        (None, status) => {
+            let in_hand = status == Some(DeliveryStatus::Sending);
+            in_queue(connection, tenant, in_hand, from, below).await?
+        }
     };
     Ok(ids.into_iter().map(Id::from_uuid).collect())
 }
@@ -219,31 +220,32 @@ async fn by_ending(
 async fn in_queue(
     connection: &mut PgConnection,
     tenant: TenantId,
+    in_hand: bool,
     from: Uuid,
     below: Uuid,
 ) -> Result<Vec<Uuid>, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"
         SELECT q.delivery_id FROM queue q
-        WHERE q.tenant_id = $1 AND q.delivery_id >= $2 AND q.delivery_id < $3
+        WHERE q.tenant_id = $1 AND q.delivery_id >= $2 AND q.delivery_id < $3 AND (q.leased_by IS NOT NULL) = $5
         ORDER BY q.delivery_id DESC LIMIT $4
         "#,
         tenant.uuid(),
         from,
         below,
         CANDIDATES,
+        in_hand,
     )
     .fetch_all(connection)
     .await?)
 }
 
-/// Messages of a range of ids that match, newest first; of `among` only, if given.
+/// Messages of a range of ids that match, newest first. What is asked about deliveries is not looked at.
 async fn matching(
     connection: &mut PgConnection,
     tenant: TenantId,
     filter: &MessageFilter,
     (from, below): (Uuid, Uuid),
-    among: Option<&[Uuid]>,
     limit: usize,
 ) -> Result<Vec<MessageRow>, StoreError> {
     let subject = filter.subject.as_deref().map(like_pattern);
@@ -254,25 +256,62 @@ async fn matching(
                m.stream, m.tags, m.metadata, m.addresses, m.handling
         FROM messages m
         WHERE m.tenant_id = $1 AND m.id >= $2 AND m.id < $3
-          AND ($4::uuid[] IS NULL OR m.id = ANY ($4))
-          AND ($5::text IS NULL OR lower(m.sender) = lower($5))
-          AND ($6::text IS NULL OR m.subject ILIKE $6)
-          AND ($7::text IS NULL OR (m.tags <> '{}' AND m.tags @> ARRAY[$7]))
-          AND ($8::text IS NULL OR m.stream = $8)
-          AND ($9::text IS NULL OR EXISTS (
-                SELECT 1 FROM deliveries d
-                LEFT JOIN queue q ON q.lane = d.lane AND q.delivery_id = d.id
-                LEFT JOIN LATERAL (SELECT x.status FROM outcomes x
-                                   WHERE x.lane = d.lane AND x.delivery_id = d.id
-                                   ORDER BY x.ordinal DESC LIMIT 1) o ON true
-                WHERE d.lane = m.lane AND d.id > m.id AND d.id <= last_delivery_of(m.id)
-                  AND $9 = CASE WHEN q.delivery_id IS NULL THEN o.status::text
-                                WHEN q.leased_by IS NULL THEN 'queued' ELSE 'sending' END))
-        ORDER BY m.id DESC LIMIT $10
+          AND ($4::text IS NULL OR lower(m.sender) = lower($4))
+          AND ($5::text IS NULL OR m.subject ILIKE $5)
+          AND ($6::text IS NULL OR (m.tags <> '{}' AND m.tags @> ARRAY[$6]))
+          AND ($7::text IS NULL OR m.stream = $7)
+        ORDER BY m.id DESC LIMIT $8
         "#,
         tenant.uuid(),
         from,
         below,
+        filter.from,
+        subject,
+        filter.tag,
+        filter.stream,
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Of these messages, which come newest first, those that match. Each is found by its key, and how its deliveries stand is
+/// looked up only until the page is full, whatever a planner thinks of it.
+async fn matching_among(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    filter: &MessageFilter,
+    among: &[Uuid],
+    limit: usize,
+) -> Result<Vec<MessageRow>, StoreError> {
+    let subject = filter.subject.as_deref().map(like_pattern);
+    let lanes: Vec<i16> = among.iter().map(|id| MessageId::from_uuid(*id).lane().number()).collect();
+    Ok(sqlx::query_as!(
+        MessageRow,
+        r#"
+        SELECT m.id, m.send_at, m.ttl_seconds, m.size_bytes, m.priority, m.sandbox, m.message_id, m.subject,
+               m.stream, m.tags, m.metadata, m.addresses, m.handling
+        FROM (SELECT u.lane, u.id FROM unnest($2::smallint[], $3::uuid[]) AS u (lane, id) ORDER BY u.id DESC) c
+        JOIN messages m ON m.lane = c.lane AND m.id = c.id
+        WHERE m.tenant_id = $1
+          AND ($4::text IS NULL OR lower(m.sender) = lower($4))
+          AND ($5::text IS NULL OR m.subject ILIKE $5)
+          AND ($6::text IS NULL OR (m.tags <> '{}' AND m.tags @> ARRAY[$6]))
+          AND ($7::text IS NULL OR m.stream = $7)
+          AND ($8::text IS NULL OR EXISTS (
+                SELECT 1 FROM deliveries d
+                LEFT JOIN LATERAL (SELECT k.leased_by IS NULL AS waits FROM queue k
+                                   WHERE k.lane = d.lane AND k.delivery_id = d.id LIMIT 1) q ON true
+                LEFT JOIN LATERAL (SELECT x.status FROM outcomes x
+                                   WHERE x.lane = d.lane AND x.delivery_id = d.id
+                                   ORDER BY x.ordinal DESC LIMIT 1) o ON true
+                WHERE d.lane = m.lane AND d.id > m.id AND d.id <= last_delivery_of(m.id)
+                  AND $8 = CASE WHEN q.waits IS NULL THEN o.status::text
+                                WHEN q.waits THEN 'queued' ELSE 'sending' END))
+        ORDER BY c.id DESC LIMIT $9
+        "#,
+        tenant.uuid(),
+        &lanes,
         among,
         filter.from,
         subject,

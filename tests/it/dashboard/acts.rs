@@ -522,7 +522,7 @@ async fn no_page_is_larger_than_150_kilobytes_with_all_it_loads_at_first() {
         app.client.send_mail(mail(&to)).await;
     }
     let assets = regex::Regex::new(r#""(/ui/assets/[^"]+)""#).expect("a pattern");
-    for path in ["/ui/", "/ui/messages", "/ui/keys", "/ui/stats", "/ui/templates/new"] {
+    for path in super::pages::PAGES {
         let page = ann.get(path).await;
         let mut size = page.text.len();
         for asset in assets.captures_iter(&page.text) {

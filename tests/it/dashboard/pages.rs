@@ -12,7 +12,7 @@ use crate::support::dns::DnsServer;
 use super::browser::Browser;
 
 /// Every page that can be opened without an id.
-const PAGES: [&str; 23] = [
+pub(super) const PAGES: [&str; 23] = [
     "/ui/",
     "/ui/?span=month",
     "/ui/messages",
@@ -347,7 +347,25 @@ async fn installation(app: &TestApp) -> String {
     let cold = client.post("/v1/ips", cold).await;
     assert_eq!((warm.status.as_u16(), cold.status.as_u16()), (201, 201), "{:#} {:#}", warm.body, cold.body);
     client.post("/v1/ip-rules", json!({ "stream": "newsletter", "pool": "bulk", "weight": 3 })).await;
+    // The guard and its like have looked once, and look no more.
+    while app.database.count("SELECT count(*) FROM chores WHERE due_at < clock_timestamp()").await > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     let statements = [
+        "UPDATE chores SET due_at = 'infinity'",
+        // A day's figures, as if much more mail had gone.
+        "INSERT INTO stats AS s (tenant_id, grain, dimension, start, value, counts, times)
+         SELECT t.id, 0, v.dimension, h.start, v.value,
+                ARRAY[x.n, x.n * 0.05, x.n * 0.975, x.n * 0.011, x.n * 0.008, x.n * 0.001, x.n * 0.004, 0, x.n * 0.0005, x.n * 0.5,
+                      x.n * 0.38, x.n * 0.1, x.n * 0.11, x.n * 0.08, 0, x.n * 0.002, 0]::bigint[],
+                ARRAY[0, 0, 0, 0, 0, 0, x.n * 0.3, x.n * 0.3, x.n * 0.2, x.n * 0.1, x.n * 0.04, x.n * 0.03, x.n * 0.01]::bigint[]
+         FROM tenants t,
+              generate_series(date_trunc('hour', clock_timestamp() - interval '23 hours'), clock_timestamp(), '1 hour') AS h (start),
+              (VALUES (0, '', 1.0), (4, 'google', 0.46), (4, 'microsoft', 0.27), (4, 'yahoo', 0.14)) AS v (dimension, value, part),
+              LATERAL (SELECT v.part * (900 + 600 * sin((extract(hour FROM h.start) - 8) / 12 * pi())
+                               + 120 * sin(extract(hour FROM h.start) * 2.3)) AS n) x
+         WHERE t.name = 'default'
+         ON CONFLICT (tenant_id, grain, dimension, start, value) DO UPDATE SET counts = add_counts(s.counts, excluded.counts)",
         "INSERT INTO ip_warmups (ip_id, day, provider, allowed, granted)
          SELECT id, (clock_timestamp() AT TIME ZONE 'UTC')::date, p.name, 400, p.taken
          FROM ips, (VALUES ('google', 310), ('microsoft', 120), ('yahoo', 400)) AS p (name, taken) WHERE state = 'warming'",
@@ -355,13 +373,15 @@ async fn installation(app: &TestApp) -> String {
          SELECT id, v.delivered, v.bounced, v.complained, clock_timestamp() - interval '3 hours', clock_timestamp(), v.subject, v.name, v.state
          FROM tenants, (VALUES (48200, 310, 21, 'domain', 'acme.example', 'good'), (31050, 1900, 12, 'stream', 'newsletter', 'warned'),
                                (9020, 400, 41, 'domain', 'promo.acme.example', 'held'))
-              AS v (delivered, bounced, complained, subject, name, state) WHERE tenants.name = 'default'",
+              AS v (delivered, bounced, complained, subject, name, state) WHERE tenants.name = 'default'
+         ON CONFLICT DO NOTHING",
         "INSERT INTO standings (checked_at, subject, name, findings)
          SELECT clock_timestamp() - interval '5 hours', v.subject, v.name, v.findings::jsonb FROM (VALUES
            ('ip', '192.0.2.10', '{\"fcrdns\": {\"status\": \"ok\", \"names\": [\"out1.mail.example\"]}, \"zones\": [{\"zone\": \"zen.example\", \"status\": \"clear\"}, {\"zone\": \"bl.example\", \"status\": \"clear\"}]}'),
            ('ip', '192.0.2.11', '{\"fcrdns\": {\"status\": \"mismatch\", \"names\": [\"host-11.isp.example\"]}, \"zones\": [{\"zone\": \"zen.example\", \"status\": \"listed\", \"text\": \"https://zen.example/query/192.0.2.11\"}, {\"zone\": \"bl.example\", \"status\": \"unknown\"}]}'),
            ('domain', 'acme.example', '{\"fcrdns\": null, \"zones\": [{\"zone\": \"dbl.example\", \"status\": \"clear\"}]}'))
-           AS v (subject, name, findings)",
+           AS v (subject, name, findings)
+         ON CONFLICT (subject, name) DO UPDATE SET findings = excluded.findings, checked_at = excluded.checked_at",
     ];
     for statement in statements {
         app.database.change(statement).await;
