@@ -181,6 +181,85 @@
     dialog.showModal();
   };
 
+  // --- Passkeys: the server asks, the authenticator answers, and the form takes the answer along. ---
+  const octets = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (one) => one.charCodeAt(0));
+  const encoded = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)))
+    .replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  const asksFor = (options) => {
+    const known = (list) => list?.map((one) => ({ ...one, id: octets(one.id) }));
+    return {
+      ...options,
+      challenge: octets(options.challenge),
+      ...(options.user && { user: { ...options.user, id: octets(options.user.id) } }),
+      ...(options.excludeCredentials && { excludeCredentials: known(options.excludeCredentials) }),
+      ...(options.allowCredentials && { allowCredentials: known(options.allowCredentials) }),
+    };
+  };
+  const answerOf = ({ id, rawId, type, response }) => {
+    const told = { clientDataJSON: encoded(response.clientDataJSON) };
+    if (response.attestationObject) {
+      told.attestationObject = encoded(response.attestationObject);
+      told.transports = response.getTransports?.() ?? [];
+    } else {
+      told.authenticatorData = encoded(response.authenticatorData);
+      told.signature = encoded(response.signature);
+      told.userHandle = response.userHandle ? encoded(response.userHandle) : null;
+    }
+    return { id, rawId: encoded(rawId), type, response: told, extensions: {} };
+  };
+  const whyNot = (error) => ({
+    NotAllowedError: "Nothing was chosen, or it took too long. Try again.",
+    InvalidStateError: "This device has a passkey here already.",
+    SecurityError: "This address is not the one that passkeys are made for.",
+  })[error.name] ?? error.message;
+  const askAuthenticator = async (form, button) => {
+    const problem = form.querySelector("[data-problem]");
+    problem.hidden = true;
+    button.disabled = true;
+    try {
+      if (!window.PublicKeyCredential) throw new Error("This browser has no passkeys, or this page was not reached over TLS.");
+      const asked = await fetch(form.dataset.options, { method: "POST", headers: { "X-CSRF-Token": form.elements.csrf.value } });
+      if (asked.redirected) return void location.assign(asked.url);
+      const options = await asked.json();
+      if (!asked.ok) throw new Error(options.detail);
+      const credential = await navigator.credentials[form.dataset.passkey]({ publicKey: asksFor(options.publicKey) });
+      form.elements.credential.value = JSON.stringify(answerOf(credential));
+      form.submit();
+    } catch (error) {
+      problem.textContent = whyNot(error);
+      problem.hidden = false;
+    } finally {
+      button.disabled = false;
+    }
+  };
+
+  // --- A file goes as it is, of any length; what became of it comes back as a part of the page. ---
+  const upload = async (form, button) => {
+    const result = document.getElementById(form.dataset.uploads);
+    const say = (text) => {
+      result.textContent = text;
+    };
+    const query = new URLSearchParams();
+    for (const field of form.querySelectorAll("[name]:not([type=hidden])")) if (field.value) query.set(field.name, field.value);
+    button.disabled = true;
+    say("Importing…");
+    try {
+      const answer = await fetch(`${form.getAttribute("action")}?${query}`, {
+        method: "POST",
+        headers: { "Content-Type": "text/csv", "X-CSRF-Token": form.elements.csrf.value },
+        body: form.querySelector("[type=file]").files[0],
+      });
+      if (answer.redirected) return void location.assign(answer.url);
+      // Written by the server, which escapes whatever the file held.
+      if (answer.ok || answer.status === 422) result.innerHTML = await answer.text();
+      else say("Not imported. Reload the page and try again.");
+    } catch {
+      say("The connection broke. What came before is stored; importing again is safe.");
+    } finally {
+      button.disabled = false;
+    }
+  };
+
   // --- Tabs over samples (WAI-ARIA: arrows move, the panel follows). ---
   const select = (tab) => {
     for (const other of tab.closest("[role=tablist]").querySelectorAll("[role=tab]")) {
@@ -261,11 +340,23 @@
 
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+    if (event.target.dataset.doesAll) {
+      const all = event.target.form.querySelectorAll(`[type=checkbox][name="${event.target.dataset.doesAll}"]`);
+      for (const box of all) box.checked = event.target.checked;
+    }
   });
 
   document.addEventListener("submit", (event) => {
     for (const field of event.target.querySelectorAll("[data-mirrors]")) {
       field.value = document.getElementById(field.dataset.mirrors)?.value ?? field.value;
+    }
+    if (event.target.dataset.uploads) {
+      event.preventDefault();
+      upload(event.target, event.submitter ?? event.target.querySelector("button"));
+    }
+    if (event.target.dataset.passkey) {
+      event.preventDefault();
+      askAuthenticator(event.target, event.submitter ?? event.target.querySelector("button"));
     }
     if (event.target.dataset.confirm) {
       event.preventDefault();

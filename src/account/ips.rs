@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::id::{IpId, IpRuleId, TenantId};
-use crate::domain::sending::{Ip, IpRule, IpState, Source};
+use crate::domain::sending::{Ip, IpRule, IpState, Source, portion};
 use crate::store::audit::{self, Entry};
+use crate::store::ips::WarmupKey;
 use crate::store::revisions::{self, Revised};
-use crate::store::{Database, PgConnection, StoreError, ips, tenants};
+use crate::store::{Database, Link, PgConnection, StoreError, ips, tenants};
 
 use super::Actor;
 
@@ -166,6 +167,30 @@ pub async fn delete_rule(
     changed(&mut transaction, actor, by, (&target, "ip_rule.delete", details), now).await?;
     transaction.commit().await?;
     Ok(true)
+}
+
+/// Takes a portion of a warm-up's day for this process; gives how many mails it is. 0: the day has no more.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn take_portion(link: &mut Link, key: &WarmupKey, allowed: u32) -> Result<u32, StoreError> {
+    let mut transaction = link.begin().await?;
+    let taken = ips::take_warmup(&mut transaction, key, allowed, portion(allowed)).await?;
+    transaction.commit().await?;
+    Ok(taken)
+}
+
+/// Ends the warm-ups that began before.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn finish_warmups(link: &mut Link, began_before: OffsetDateTime) -> Result<(), StoreError> {
+    let mut transaction = link.begin().await?;
+    if ips::finish_warmups(&mut transaction, began_before).await? > 0 {
+        revisions::raise(&mut transaction, Revised::Ips).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
 }
 
 fn details(ip: &Ip) -> Value {

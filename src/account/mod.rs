@@ -12,6 +12,7 @@ pub mod ips;
 pub mod keys;
 pub mod notices;
 pub mod pauses;
+pub mod queue;
 pub mod quotas;
 pub mod rates;
 pub mod relays;

@@ -1,4 +1,4 @@
-//! Pauses: mail that is held, by its tenant or, for a site, by an operator.
+//! Pauses: mail that is held, by its tenant or, for a site or a recipient domain, by an operator.
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -43,7 +43,7 @@ pub(super) async fn write(
     changed(connection, actor, (by, pause), "pause.create", audit::made(shown(pause)), now).await
 }
 
-/// Lets mail go on. `of`: whose pause it is, `None`: a site's. False: there is no such pause.
+/// Lets mail go on. `of`: whose pause it is, `None`: the installation's. False: there is no such pause.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -95,6 +95,7 @@ fn shown(pause: &Pause) -> Value {
             "broadcast_only": *kinds == Kinds::Broadcast, "reason": pause.reason,
         }),
         Held::Site(site) => json!({ "site": site, "reason": pause.reason }),
+        Held::Destination(domain) => json!({ "domain": domain, "reason": pause.reason }),
     }
 }
 

@@ -169,13 +169,8 @@ impl Look<'_> {
             "subject": kind.as_str(), "name": name, "delivered": delivered, "bounced": bounced,
             "complained": complained, "message": message,
         });
-        let entry = Entry {
-            actor: "postroad",
-            ip: None,
-            action,
-            target: name,
-            details: audit::made(data.clone()),
-        };
+        let entry =
+            Entry { actor: "postroad", ip: None, action, target: name, details: audit::made(data.clone()) };
         audit::append(connection, *tenant, entry, self.now).await?;
         tracing::warn!(tenant.id = %tenant, subject = kind.as_str(), standing = what, "a sender's reputation");
         if *kind == SubjectKind::Domain

@@ -40,6 +40,8 @@ pub struct Slowed {
 
 /// Mail for which there is no moment yet within this time comes back within it all the same, to find out.
 const LONGEST_WAIT: Duration = Duration::minutes(10);
+/// When mail may come again that was brought to a process without a part of the rate.
+const NO_PART_WAIT: Duration = Duration::seconds(2);
 
 impl Pace {
     /// With these limits.
@@ -113,16 +115,22 @@ impl Pace {
         }
     }
 
-    /// When a connection may be opened next.
+    /// When a connection may be opened next. Without a part of the rate: when mail may come again, to whoever has one.
     pub fn next_dial(&mut self, now: OffsetDateTime) -> OffsetDateTime {
+        if self.part <= 0.0 {
+            return now + NO_PART_WAIT;
+        }
         self.dials(now).map_or(now, |bucket| bucket.next(now))
     }
 
     /// A moment for one more mail that finds no room, behind `waiting` that have: each gets the next one. Beyond
-    /// the longest wait they are spread over it, by `spread` from 0 to 1.
+    /// the longest wait they are spread over it, by `spread` from 0 to 1. Without a part of the rate moments follow each
+    /// other at the whole rate: the mail is for those who have one.
     pub fn book(&mut self, now: OffsetDateTime, waiting: usize, spread: f64) -> OffsetDateTime {
+        let has_part = self.part > 0.0;
         let Some(bucket) = self.mails(now) else { return now };
-        let (first, interval) = (bucket.next(now), bucket.interval());
+        let first = if has_part { bucket.next(now) } else { now + NO_PART_WAIT };
+        let interval = if has_part { bucket.interval() } else { bucket.whole_interval() };
         let behind = first + interval * i32::try_from(waiting).unwrap_or(i32::MAX);
         let slot = self.booked.max(behind.min(now + LONGEST_WAIT)) + interval;
         if slot > now + LONGEST_WAIT {
@@ -197,6 +205,8 @@ impl Pace {
             return;
         }
         self.part = part;
+        // What was promised went by the part that it had.
+        self.booked = now;
         let (mails, dials) = (self.mail_rate(), self.limits.dials);
         for (bucket, rate) in [(&mut self.mails, mails), (&mut self.dials, dials)] {
             if let (Some(bucket), Some(rate)) = (bucket, rate) {
@@ -323,6 +333,18 @@ mod tests {
             let moment = pace.book(NOW, 0, 0.9) - NOW;
             assert!(moment <= LONGEST_WAIT, "{moment}");
         }
+    }
+
+    #[test]
+    fn who_has_no_part_of_a_rate_keeps_no_mail_from_those_who_have() {
+        let mut pace = Pace::new(limits(Some("100/s")));
+        pace.set_part(0.0, NOW);
+        assert!(pace.take_mail(NOW).is_err());
+        let last = (0..300).map(|_| pace.book(NOW, 0, 0.0)).last().expect("300 moments");
+        assert!(last > NOW + Duration::seconds(2) && last < NOW + Duration::seconds(6), "{last}");
+        assert!(pace.next_dial(NOW) < NOW + Duration::seconds(3));
+        pace.set_part(1.0, NOW);
+        assert!(pace.book(NOW, 0, 0.0) < NOW + Duration::SECOND, "what was promised before is forgotten");
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub struct Pauses {
 struct Table {
     of_tenants: HashMap<TenantId, Vec<Pause>>,
     of_sites: Vec<Pause>,
+    of_destinations: Vec<Pause>,
 }
 
 impl Pauses {
@@ -33,6 +34,7 @@ impl Pauses {
             match &pause.held {
                 Held::Mail { tenant, .. } => table.of_tenants.entry(*tenant).or_default().push(pause),
                 Held::Site(_) => table.of_sites.push(pause),
+                Held::Destination(_) => table.of_destinations.push(pause),
             }
         }
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
@@ -42,8 +44,8 @@ impl Pauses {
     /// The pause that holds a mail, wherever it goes.
     pub fn of_mail(&self, leased: &Leased) -> Option<PauseId> {
         let table = self.table()?;
-        let of_tenant = table.of_tenants.get(&leased.message.tenant)?;
         let message = &leased.message;
+        let of_tenant = table.of_tenants.get(&message.tenant).into_iter().flatten();
         let traits = Traits {
             stream: &message.stream,
             to: leased.recipient.domain(),
@@ -51,7 +53,7 @@ impl Pauses {
             unsubscribe: message.handling.unsubscribe,
         };
         let holds = |pause: &&Pause| pause.held.has_mail(traits);
-        of_tenant.iter().find(holds).map(|pause| pause.id)
+        of_tenant.chain(&table.of_destinations).find(holds).map(|pause| pause.id)
     }
 
     /// The pause that holds whatever goes to a site.

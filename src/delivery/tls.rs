@@ -179,6 +179,7 @@ fn short(reason: &rustls::CertificateError) -> &'static str {
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => "not valid yet",
         Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "wrong name",
         Bad::UnknownIssuer => "unknown issuer",
+        Bad::BadSignature => "bad signature",
         Bad::Revoked => "revoked",
         _ => "invalid",
     }

@@ -22,7 +22,7 @@ pub(super) fn examine(config: &Config) -> Finding {
         return good(SUBJECT, text);
     }
     let text = format!(
-        "{url}/ui/ is reached without TLS: passwords and cookies can be read on the way; put TLS \
+        "{url}/ui/ is reached without TLS: passwords and cookies can be read on the way, and there are no passkeys; put TLS \
          before it and set POSTROAD_PUBLIC_URL to its https:// address"
     );
     doubtful(SUBJECT, text)

@@ -82,6 +82,8 @@ pub mod kind {
     pub enum Session {}
     /// An invitation to join a tenant.
     pub enum Invitation {}
+    /// A key of a person's authenticator.
+    pub enum Passkey {}
     /// A try to sign in.
     pub enum SignIn {}
 
@@ -166,6 +168,9 @@ pub mod kind {
     impl Kind for Invitation {
         const PREFIX: &'static str = "inv";
     }
+    impl Kind for Passkey {
+        const PREFIX: &'static str = "pky";
+    }
     impl Kind for SignIn {
         const PREFIX: &'static str = "sin";
     }
@@ -225,6 +230,8 @@ pub type UserId = Id<kind::User>;
 pub type SessionId = Id<kind::Session>;
 /// Names an invitation.
 pub type InvitationId = Id<kind::Invitation>;
+/// Names a key of a person's authenticator.
+pub type PasskeyId = Id<kind::Passkey>;
 /// Names a try to sign in.
 pub type SignInId = Id<kind::SignIn>;
 

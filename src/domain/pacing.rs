@@ -139,6 +139,11 @@ impl Bucket {
         if pace > 0.0 { Duration::seconds_f64(1.0 / pace) } else { NEVER }
     }
 
+    /// The same for all who have a part of it together.
+    pub fn whole_interval(&self) -> Duration {
+        self.rate.per / f64::from(self.rate.count.max(1))
+    }
+
     fn refill(&mut self, now: OffsetDateTime) {
         let passed = (now - self.at).as_seconds_f64().max(0.0);
         self.tokens = (self.tokens + passed * self.per_second()).min(self.most());

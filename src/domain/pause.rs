@@ -36,6 +36,8 @@ pub enum Held {
     },
     /// Everybody's mail to a site: a provider of the table of paces, a relay (`host` or `host:port`), or an MX host.
     Site(String),
+    /// Everybody's mail to this recipient domain, as A-labels.
+    Destination(String),
 }
 
 /// Which kinds of mail a pause holds.
@@ -62,7 +64,7 @@ pub struct Traits<'a> {
 }
 
 impl Held {
-    /// Whether it is about this mail of its tenant.
+    /// Whether it is about this mail: of its tenant, if it is one's.
     pub fn has_mail(&self, mail: Traits<'_>) -> bool {
         match self {
             Held::Mail { stream, domain, sender, kinds, .. } => {
@@ -72,13 +74,14 @@ impl Held {
                     && (*kinds == Kinds::All || mail.unsubscribe == Unsubscribe::OneClick)
             }
             Held::Site(_) => false,
+            Held::Destination(domain) => domain.eq_ignore_ascii_case(mail.to),
         }
     }
 
     /// Whether it is about a site that has these names.
     pub fn has_site<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> bool {
         match self {
-            Held::Mail { .. } => false,
+            Held::Mail { .. } | Held::Destination(_) => false,
             Held::Site(site) => names.into_iter().any(|name| name.eq_ignore_ascii_case(site)),
         }
     }
@@ -104,6 +107,8 @@ mod tests {
             (held(None, Some("a.example")), true, true),
             (held(Some("news"), Some("b.example")), false, false),
             (Held::Site("a.example".to_owned()), false, false),
+            (Held::Destination("a.example".to_owned()), true, true),
+            (Held::Destination("b.example".to_owned()), false, false),
         ];
         for (held, news, other) in cases {
             assert_eq!(
@@ -125,5 +130,6 @@ mod tests {
         let site = Held::Site("Google".to_owned());
         assert!(site.has_site(["google", "aspmx.l.google.com"]) && !site.has_site(["yahoo"]));
         assert!(!held(None, None).has_site(["google"]));
+        assert!(!Held::Destination("google".to_owned()).has_site(["google"]));
     }
 }

@@ -78,7 +78,9 @@ impl TlsResult {
             TlsResult::Expired
         } else if has("not valid for name") || has("notvalidforname") || has("wrong name") {
             TlsResult::HostMismatch
-        } else if has("unknownissuer") || has("unknown issuer") {
+        } else if has("unknownissuer") || has("unknown issuer") || has("badsignature") || has("bad signature")
+        {
+            // Another one than the root that bears its issuer's name has signed it.
             TlsResult::NotTrusted
         } else {
             TlsResult::ValidationFailure
@@ -124,6 +126,7 @@ mod tests {
                 TlsResult::HostMismatch,
             ),
             ("invalid peer certificate: UnknownIssuer", TlsResult::NotTrusted),
+            ("invalid peer certificate: BadSignature", TlsResult::NotTrusted),
             ("invalid peer certificate: ApplicationVerificationFailure", TlsResult::TlsaInvalid),
             ("received fatal alert: ProtocolVersion", TlsResult::ValidationFailure),
             ("unverified (wrong name)", TlsResult::HostMismatch),

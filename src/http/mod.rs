@@ -297,6 +297,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/tenants/{id}/limits", on(operate, get(usage::limits).patch(usage::set_limits)))
         .route("/v1/queue", on(operate, get(queue::destinations)))
         .route("/v1/sites", on(operate, get(queue::sites)))
+        .route("/v1/queue/retry", on(operate, post(queue::retry)))
+        .route("/v1/queue/purge", on(operate, post(queue::purge)))
         .route("/v1/sites/resume", on(operate, post(queue::resume)))
         .route("/v1/site-pauses", on(operate, post(pauses::create_for_site).get(pauses::list_of_sites)))
         .route("/v1/site-pauses/{id}", on(operate, get(pauses::one_of_site).delete(pauses::delete_of_site)))

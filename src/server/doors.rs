@@ -183,7 +183,7 @@ impl Building {
             seal: self.seal.clone(),
             unsubscribes: streams::links(&self.config, &self.opened.master),
             outbound: self.outbound.clone(),
-            users: self.users.clone(),
+            users: self.users.clone().reached_at(&self.site_url(ports.http)),
             oidc: self.oidc(ports.http)?,
             letters: self.letters(&front.accept, first_tenant, ports.http)?,
             site: ui::Site::new(&self.opened.master, &self.site_url(ports.http)),

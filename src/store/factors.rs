@@ -1,4 +1,4 @@
-//! Second factors: authenticator apps, and codes for who has lost hers. All belong to people, not to tenants.
+//! Second factors: authenticator apps, and codes for who has lost hers; passkeys are beside (`passkeys`). All belong to people, not to tenants.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -14,7 +14,8 @@ use super::StoreError;
 pub async fn any(connection: &mut PgConnection, user: UserId) -> Result<bool, StoreError> {
     let any = sqlx::query_scalar!(
         r#"
-        SELECT EXISTS (SELECT 1 FROM totp_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL) AS "any!"
+        SELECT (EXISTS (SELECT 1 FROM totp_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL)
+            OR EXISTS (SELECT 1 FROM passkeys WHERE user_id = $1)) AS "any!"
         "#,
         user.uuid(),
     );

@@ -44,6 +44,7 @@ pub mod mta_sts;
 pub mod nodes;
 pub mod notices;
 pub mod partitions;
+pub mod passkeys;
 pub mod pauses;
 pub mod posts;
 pub mod queue;

@@ -1,6 +1,7 @@
 //! Pauses, and the deliveries that they have put aside.
 //!
-//! `of` is the tenant whose pauses are meant; `None` means those of sites, which are the installation's.
+//! `of` is the tenant whose pauses are meant; `None` means those of sites and destinations, which are the
+//! installation's.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -34,8 +35,11 @@ impl From<Row> for Pause {
                 // The table's CHECK knows no other.
                 kinds: row.match_kind.map_or(Kinds::All, |_| Kinds::Broadcast),
             },
-            // The table's CHECK: who has no tenant has a site.
-            None => Held::Site(row.match_site.unwrap_or_default()),
+            // The table's CHECK: who has no tenant has a site or a domain.
+            None => match row.match_site {
+                Some(site) => Held::Site(site),
+                None => Held::Destination(row.match_domain.unwrap_or_default()),
+            },
         };
         Pause { id: Id::from_uuid(row.id), held, reason: row.reason, created_at: row.created_at }
     }
@@ -51,12 +55,13 @@ pub async fn insert(connection: &mut PgConnection, pause: &Pause) -> Result<(), 
             (Some(tenant.uuid()), stream.as_deref(), domain.as_deref(), None)
         }
         Held::Site(site) => (None, None, None, Some(site.as_str())),
+        Held::Destination(domain) => (None, None, Some(domain.as_str()), None),
     };
     let (sender, kind) = match &pause.held {
         Held::Mail { sender, kinds, .. } => {
             (sender.as_deref(), (*kinds == Kinds::Broadcast).then_some("broadcast"))
         }
-        Held::Site(_) => (None, None),
+        Held::Site(_) | Held::Destination(_) => (None, None),
     };
     sqlx::query!(
         r#"

@@ -320,6 +320,110 @@ pub async fn hasten(
     Ok(done.rows_affected())
 }
 
+/// Makes up to `limit` deliveries to a recipient domain due that have been tried and wait for the next try; what a pause
+/// holds stays held. Gives how many. Crosses tenants.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn retry_domain(
+    connection: &mut PgConnection,
+    domain: &str,
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE queue q SET due_at = $2
+        FROM (SELECT w.lane, w.delivery_id FROM queue w
+              WHERE w.domain = $1 AND w.leased_by IS NULL AND w.attempts > 0 AND w.due_at > $2
+                AND NOT EXISTS (SELECT 1 FROM held h WHERE h.lane = w.lane AND h.delivery_id = w.delivery_id)
+              LIMIT $3 FOR UPDATE SKIP LOCKED) c
+        WHERE q.lane = c.lane AND q.delivery_id = c.delivery_id
+        "#,
+        domain,
+        now,
+        limit,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Takes up to `limit` deliveries to a recipient domain back that are not in hand: each ends `canceled`, with its event.
+/// Gives how many. Crosses tenants.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn cancel_domain(
+    connection: &mut PgConnection,
+    domain: &str,
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let taken = sqlx::query!(
+        r#"
+        DELETE FROM queue q
+        USING (SELECT w.lane, w.delivery_id FROM queue w
+               WHERE w.domain = $1 AND w.leased_by IS NULL
+               LIMIT $2 FOR UPDATE SKIP LOCKED) c
+        WHERE q.lane = c.lane AND q.delivery_id = c.delivery_id
+        RETURNING q.lane, q.delivery_id, q.tenant_id
+        "#,
+        domain,
+        limit,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let lanes: Vec<i16> = taken.iter().map(|row| row.lane).collect();
+    let ids: Vec<Uuid> = taken.iter().map(|row| row.delivery_id).collect();
+    let tenants: Vec<Uuid> = taken.iter().map(|row| row.tenant_id).collect();
+    let events: Vec<Uuid> =
+        taken.iter().map(|row| EventId::of(now, Id::from_uuid(row.delivery_id)).uuid()).collect();
+    sqlx::query!(
+        r#"
+        WITH taken AS (
+            SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::uuid[], $4::uuid[]) AS t (lane, id, tenant, event)
+        ),
+        -- What a pause held of them, it holds no more.
+        let_go AS (
+            DELETE FROM held h USING taken t WHERE h.lane = t.lane AND h.delivery_id = t.id
+        ),
+        closed AS (
+            INSERT INTO outcomes (lane, ordinal, delivery_id, tenant_id, status, hard, at, class)
+            SELECT t.lane, 0, t.id, t.tenant, 'canceled', false, $5, NULL FROM taken t
+        )
+        INSERT INTO events (txid, lane, type, delivery_id, id, tenant_id, data)
+        SELECT txid_current(), t.lane, 'canceled', t.id, t.event, t.tenant, NULL FROM taken t
+        "#,
+        &lanes,
+        &ids,
+        &tenants,
+        &events,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(taken.len() as u64)
+}
+
+/// Marks what is in hand for a recipient domain: it ends as it ends, and is not tried again. Gives how many. Crosses
+/// tenants.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn mark_domain_canceled(connection: &mut PgConnection, domain: &str) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE queue q SET cancel_requested = true
+        WHERE q.domain = $1 AND q.leased_by IS NOT NULL AND NOT q.cancel_requested
+        "#,
+        domain,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// What waits for one recipient domain, over all tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {

@@ -125,6 +125,46 @@ pub async fn of_tenant(
     Ok(rows.into_iter().filter_map(Row::read).collect())
 }
 
+/// The reputations of all tenants, the worst first, each with its tenant's name; at most so many.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn worst_of_all_tenants(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<(String, Reputation)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT r.tenant_id, r.pause_id, r.delivered, r.bounced, r.complained, r.counted_from, r.changed_at, r.looked_at,
+               r.subject, r.name, r.state, t.name AS tenant
+        FROM reputations r JOIN tenants t ON t.id = r.tenant_id
+        ORDER BY r.state = 'held' DESC, r.state = 'warned' DESC, r.complained DESC, r.bounced DESC, r.delivered DESC,
+                 r.tenant_id, r.subject, r.name
+        LIMIT $1
+        "#,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    let read = rows.into_iter().filter_map(|row| {
+        let reputation = Row {
+            tenant_id: row.tenant_id,
+            pause_id: row.pause_id,
+            delivered: row.delivered,
+            bounced: row.bounced,
+            complained: row.complained,
+            counted_from: row.counted_from,
+            changed_at: row.changed_at,
+            looked_at: row.looked_at,
+            subject: row.subject,
+            name: row.name,
+            state: row.state,
+        };
+        Some((row.tenant, reputation.read()?))
+    });
+    Ok(read.collect())
+}
+
 /// Writes how something stands.
 ///
 /// # Errors

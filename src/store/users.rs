@@ -208,8 +208,8 @@ pub async fn members(connection: &mut PgConnection, tenant: TenantId) -> Result<
         r#"
         SELECT u.id, u.email, u.name, u.operator, u.created_at, m.role, m.created_at AS since,
             (SELECT max(s.seen_at) FROM sessions s WHERE s.user_id = u.id) AS seen_at,
-            EXISTS (SELECT 1 FROM totp_factors f
-                    WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL) AS "has_second_factor!"
+            (EXISTS (SELECT 1 FROM totp_factors f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL)
+                OR EXISTS (SELECT 1 FROM passkeys p WHERE p.user_id = u.id)) AS "has_second_factor!"
         FROM memberships m JOIN users u ON u.id = m.user_id
         WHERE m.tenant_id = $1 ORDER BY u.email LIMIT 1000
         "#,

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::domain::stats::Grain;
 use crate::store::{
     Link, StoreError, account_notices, calls, captured, dmarc, domains, idempotency, inbound_calls,
-    invitations, ips, links, mta_sts, nodes, partitions, sessions, sites, stats,
+    invitations, ips, links, mta_sts, nodes, partitions, passkeys, sessions, sites, stats,
 };
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -112,6 +112,7 @@ pub async fn tick(prune: &mut Prune, now: OffsetDateTime) -> Result<Pruned, Stor
     ips::forget_warmups(connection, (now - WARMUPS).date()).await?;
     sessions::forget(connection, now - SIGNED_OUT, now - prune.history).await?;
     links::forget(connection, now - SIGNED_OUT).await?;
+    passkeys::forget(connection, now).await?;
     invitations::forget(connection, now - INVITED).await?;
     let figures = forget_figures(prune, now).await?;
     Ok(Pruned { made, dropped, idempotency: forgotten, captured, inbound_calls, calls, figures })

@@ -6,11 +6,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::ips;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::delivery::sources::Sources;
-use crate::domain::sending::portion;
-use crate::store::{Link, PgConnection, StoreError, ips, revisions};
+use crate::store::{self, Link, PgConnection, StoreError};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 /// After a failure: what is wanted is wanted again by the next mail.
@@ -57,10 +57,7 @@ pub async fn run(mut warm: Warm, stop: CancellationToken) {
 /// See [`StoreError`].
 pub async fn tick(warm: &mut Warm, now: OffsetDateTime) -> Result<(), StoreError> {
     for want in warm.delivery.sources.wants() {
-        let mut transaction = warm.link.begin().await?;
-        let taken =
-            ips::take_warmup(&mut transaction, &want.key, want.allowed, portion(want.allowed)).await?;
-        transaction.commit().await?;
+        let taken = ips::take_portion(&mut warm.link, &want.key, want.allowed).await?;
         warm.delivery.sources.granted(&want, Some(taken).filter(|taken| *taken > 0));
         let provider = want.key.provider.clone();
         metrics::counter!("postroad_warmup_taken_total", "ip" => want.address.to_string(), "provider" => provider)
@@ -68,12 +65,7 @@ pub async fn tick(warm: &mut Warm, now: OffsetDateTime) -> Result<(), StoreError
     }
     let days = time::Duration::days(i64::try_from(warm.days).unwrap_or(i64::MAX));
     let began_before = now.replace_time(time::Time::MIDNIGHT) - days + time::Duration::DAY;
-    let mut transaction = warm.link.begin().await?;
-    if ips::finish_warmups(&mut transaction, began_before).await? > 0 {
-        revisions::raise(&mut transaction, revisions::Revised::Ips).await?;
-    }
-    transaction.commit().await?;
-    Ok(())
+    ips::finish_warmups(&mut warm.link, began_before).await
 }
 
 /// Takes over which addresses and rules there are.
@@ -81,14 +73,14 @@ pub async fn tick(warm: &mut Warm, now: OffsetDateTime) -> Result<(), StoreError
 /// # Errors
 /// See [`StoreError`].
 pub async fn know(connection: &mut PgConnection, sources: &Sources) -> Result<(), StoreError> {
-    let known = ips::list(connection, None, MOST).await?;
-    sources.replace(known, ips::list_rules(connection, None, MOST).await?);
+    let known = store::ips::list(connection, None, MOST).await?;
+    sources.replace(known, store::ips::list_rules(connection, None, MOST).await?);
     Ok(())
 }
 
 async fn give_back(warm: &mut Warm) -> Result<(), StoreError> {
     for (key, unused) in warm.delivery.sources.unspent() {
-        ips::return_warmup(warm.link.get().await?, &key, unused).await?;
+        store::ips::return_warmup(warm.link.get().await?, &key, unused).await?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ struct Home {
     why: &'static str,
 }
 
-const HOMES: [Home; 16] = [
+const HOMES: [Home; 17] = [
     Home {
         library: "lettre",
         places: &["mail/", "delivery/transmit/", "delivery/stream.rs"],
@@ -50,6 +50,11 @@ const HOMES: [Home; 16] = [
         library: "argon2",
         places: &["account/users/passwords.rs"],
         why: "passwords are hashed in one place",
+    },
+    Home {
+        library: "webauthn_rs",
+        places: &["account/users/passkeys.rs"],
+        why: "passkeys are asked in one place",
     },
     Home {
         library: "sqlx",

@@ -96,6 +96,20 @@ impl Journey<'_> {
         self.change(("PATCH", "/v1/notices/settings"), "", body, "notice.settings").await;
         let body = json!({ "site": "mx.acme.example" });
         self.change(("POST", "/v1/sites/resume"), "", body, "site.resume").await;
+        for (path, action) in [("/v1/queue/retry", "queue.retry"), ("/v1/queue/purge", "queue.purge")] {
+            self.wait_for_a_next_try().await;
+            self.change(("POST", path), "", json!({ "domain": "slow.example" }), action).await;
+        }
+    }
+
+    /// A mail that waits for its next try.
+    async fn wait_for_a_next_try(&self) {
+        let moment = self.app.server().clock().now() + time::Duration::hours(1);
+        let moment = moment.format(&time::format_description::well_known::Rfc3339).expect("a moment");
+        let mut waiting = mail("ann@slow.example");
+        waiting["send_at"] = moment.into();
+        self.app.client.send_mail(waiting).await;
+        self.app.database.change("UPDATE queue SET attempts = 1 WHERE domain = 'slow.example'").await;
     }
 
     async fn domains(&mut self, dns: &DnsServer) {

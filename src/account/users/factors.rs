@@ -1,5 +1,5 @@
-//! Second factors: an authenticator app, and recovery codes for who has lost hers. What is dangerous here wants a fresh
-//! proof, which the door checks.
+//! Second factors: an authenticator app, and recovery codes for who has lost hers; passkeys are beside (`passkeys`). What
+//! is dangerous here wants a fresh proof, which the door checks.
 
 use aws_lc_rs::digest;
 use data_encoding::BASE32_NOPAD;
@@ -258,7 +258,7 @@ fn open(seal: &Subkey, user: UserId, sealed: &[u8]) -> Result<TotpSecret, Factor
     Ok(TotpSecret::from_octets(octets))
 }
 
-fn new_codes() -> Result<(Vec<String>, Vec<Vec<u8>>), NoRandomness> {
+pub(super) fn new_codes() -> Result<(Vec<String>, Vec<Vec<u8>>), NoRandomness> {
     let mut codes = Vec::with_capacity(CODES);
     for _ in 0..CODES {
         let mut random = [0u8; CODE_LEN];

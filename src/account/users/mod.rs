@@ -10,6 +10,7 @@ pub mod invitations;
 pub mod letters;
 pub mod members;
 pub mod oidc;
+pub mod passkeys;
 pub mod passwords;
 pub mod reset;
 pub mod sessions;
@@ -29,6 +30,7 @@ use crate::store::{Database, PgConnection, StoreError, factors as factor_rows, u
 
 use super::Actor;
 use attempts::Attempts;
+use passkeys::Site;
 use passwords::{Hasher, NoHash};
 
 /// Works on people. Cheap to clone.
@@ -36,12 +38,14 @@ use passwords::{Hasher, NoHash};
 pub struct Users {
     /// Where they are kept.
     pub database: Database,
-    /// Seals the secrets of authenticator apps.
+    /// Seals the secrets of authenticator apps, and what passkeys are asked.
     pub seal: Subkey,
     /// Hashes passwords.
     pub hasher: Hasher,
     /// Counts failures.
     pub attempts: Arc<Attempts>,
+    /// What passkeys are made for; `None`: where the dashboard is, browsers make none.
+    pub passkeys: Option<Site>,
 }
 
 /// Somebody to enter.
@@ -80,7 +84,13 @@ pub enum UserError {
 impl Users {
     /// What works on the people of a database.
     pub fn new(database: Database, seal: Subkey) -> Users {
-        Users { database, seal, hasher: Hasher::default(), attempts: Arc::default() }
+        Users { database, seal, hasher: Hasher::default(), attempts: Arc::default(), passkeys: None }
+    }
+
+    /// With passkeys, if browsers make any for a dashboard at `url`.
+    #[must_use]
+    pub fn reached_at(self, url: &str) -> Users {
+        Users { passkeys: Site::at(url), ..self }
     }
 
     /// Changes what she is called.

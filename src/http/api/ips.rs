@@ -8,8 +8,9 @@ use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
+use crate::account::Actor;
 use crate::account::ips::{self as operation, IpChange, RuleError};
-use crate::domain::id::{Id, IpId, IpRuleId};
+use crate::domain::id::{Id, IpId, IpRuleId, TenantId};
 use crate::domain::sending::{DEFAULT_POOL, Ip, IpRule, IpState, Source, warmup_day};
 use crate::domain::submission::StreamName;
 use crate::http::App;
@@ -57,10 +58,13 @@ fn show_rule(rule: &IpRule) -> Value {
     })
 }
 
-async fn fields(app: &App, headers: &HeaderMap, body: Body) -> Result<Fields, Problem> {
+async fn given(app: &App, headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     let body = app.budget.read(headers, body, 16 * 1024).await?;
-    Fields::of(extract::json(headers, &body.bytes)?, "")
-        .map_err(|violation| Problem::invalid(vec![violation]))
+    extract::json(headers, &body.bytes)
+}
+
+fn fields(given: Value) -> Result<Fields, Problem> {
+    Fields::of(given, "").map_err(|violation| Problem::invalid(vec![violation]))
 }
 
 /// Adds an address.
@@ -70,7 +74,17 @@ pub async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let mut fields = fields(&app, &headers, body).await?;
+    let given = given(&app, &headers, body).await?;
+    let ip = make(&app, &principal.actor(), principal.tenant(), given).await?;
+    Ok((StatusCode::CREATED, Json(show(&ip, &[], app.clock.now()))))
+}
+
+/// Reads and adds an address.
+///
+/// # Errors
+/// Something is wrong with it, or it is there already.
+pub async fn make(app: &App, actor: &Actor, by: TenantId, given: Value) -> Result<Ip, Problem> {
+    let mut fields = fields(given)?;
     let now = app.clock.now();
     let address = address(&mut fields);
     let address6 = fields.parsed("address6", "invalid_address", |text| match text.parse::<Ipv6Addr>() {
@@ -89,12 +103,11 @@ pub async fn create(
     let warming_since = (state == IpState::Warming).then_some(now);
     let source = Source { address, address6, ehlo }.into();
     let ip = Ip { id: IpId::new(now), source, pool, state, warming_since, created_at: now };
-    let made = operation::create(&app.database, &principal.actor(), principal.tenant(), &ip, now).await;
-    made.map_err(|error| match error {
+    operation::create(&app.database, actor, by, &ip, now).await.map_err(|error| match error {
         StoreError::Conflict(_) => Problem::new(Kind::Conflict, "the address is there already"),
         other => other.into(),
     })?;
-    Ok((StatusCode::CREATED, Json(show(&ip, &[], now))))
+    Ok(ip)
 }
 
 /// Required: the address that mail to IPv4 servers leaves from.
@@ -170,15 +183,23 @@ pub async fn update(
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     let id: IpId = extract::id(&id, WHAT)?;
-    let mut fields = fields(&app, &headers, body).await?;
+    let given = given(&app, &headers, body).await?;
+    shown(&app, &change(&app, &principal.actor(), principal.tenant(), id, given).await?).await
+}
+
+/// Reads and makes a change of an address.
+///
+/// # Errors
+/// Something is wrong with it, or there is no such address.
+pub async fn change(app: &App, actor: &Actor, by: TenantId, id: IpId, given: Value) -> Result<Ip, Problem> {
+    let mut fields = fields(given)?;
     let change = IpChange { ehlo: ehlo(&mut fields), pool: pool(&mut fields), state: state(&mut fields) };
     let errors = fields.finish();
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    let (actor, by, now) = (principal.actor(), principal.tenant(), app.clock.now());
-    let ip = operation::update(&app.database, &actor, by, id, change, now).await?;
-    shown(&app, &ip.ok_or_else(|| Problem::not_found(WHAT))?).await
+    let ip = operation::update(&app.database, actor, by, id, change, app.clock.now()).await?;
+    ip.ok_or_else(|| Problem::not_found(WHAT))
 }
 
 /// Removes an address.
@@ -200,7 +221,17 @@ pub async fn create_rule(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let mut fields = fields(&app, &headers, body).await?;
+    let given = given(&app, &headers, body).await?;
+    let rule = make_rule(&app, &principal.actor(), principal.tenant(), given).await?;
+    Ok((StatusCode::CREATED, Json(show_rule(&rule))))
+}
+
+/// Reads and adds a rule.
+///
+/// # Errors
+/// Something is wrong with it, there is one like it, or no such tenant.
+pub async fn make_rule(app: &App, actor: &Actor, by: TenantId, given: Value) -> Result<IpRule, Problem> {
+    let mut fields = fields(given)?;
     let tenant = fields.parsed("tenant", "invalid_tenant", |text| {
         text.parse::<Id<_>>().map_err(|_| "the id of a tenant is needed")
     });
@@ -221,14 +252,12 @@ pub async fn create_rule(
         weight: u32::try_from(weight).unwrap_or(1),
         created_at: now,
     };
-    let made =
-        operation::create_rule(&app.database, &principal.actor(), principal.tenant(), &rule, now).await;
-    made.map_err(|error| match error {
+    operation::create_rule(&app.database, actor, by, &rule, now).await.map_err(|error| match error {
         RuleError::Conflict => Problem::new(Kind::Conflict, error.to_string()),
         RuleError::NoTenant => Problem::not_found("tenant"),
         RuleError::Store(error) => error.into(),
     })?;
-    Ok((StatusCode::CREATED, Json(show_rule(&rule))))
+    Ok(rule)
 }
 
 /// A page of rules.

@@ -1,4 +1,5 @@
-//! `/v1/pauses`: a tenant holds mail of its own. `/v1/site-pauses`: an operator holds whatever goes to a site.
+//! `/v1/pauses`: a tenant holds mail of its own. `/v1/site-pauses`: an operator holds whatever goes to a site or to a
+//! recipient domain.
 
 use axum::Json;
 use axum::body::Body;
@@ -36,7 +37,14 @@ fn show(pause: &Pause) -> Value {
             value["sender_domain"] = json!(sender);
             value["broadcast_only"] = json!(*kinds == Kinds::Broadcast);
         }
-        Held::Site(site) => value["site"] = json!(site),
+        Held::Site(site) => {
+            value["site"] = json!(site);
+            value["domain"] = Value::Null;
+        }
+        Held::Destination(domain) => {
+            value["site"] = Value::Null;
+            value["domain"] = json!(domain);
+        }
     }
     value
 }
@@ -65,7 +73,7 @@ pub async fn create(
         .await
 }
 
-/// Holds whatever goes to a site.
+/// Holds whatever goes to a site, or to a recipient domain.
 pub async fn create_for_site(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
@@ -73,16 +81,31 @@ pub async fn create_for_site(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let mut fields = fields(&app, &headers, body).await?;
-    let site = fields.required_text("site").unwrap_or_default();
-    if !fields.is_wrong("site") && (site.trim().is_empty() || site.chars().count() > LONGEST) {
-        fields.wrong("site", "invalid_site", "a provider, a relay or an MX host is needed");
-    }
+    let site = fields.text("site").map(|site| site.trim().to_owned());
+    let domain =
+        fields.parsed("domain", "invalid_domain", |text| parse_domain(text).ok_or("this is no domain"));
+    let held = match (site, domain) {
+        (Some(site), None) if site.is_empty() || site.chars().count() > LONGEST => {
+            fields.wrong("site", "invalid_site", "a provider, a relay or an MX host is needed");
+            None
+        }
+        (Some(site), None) => Some(Held::Site(site)),
+        (None, Some(domain)) => Some(Held::Destination(domain)),
+        (Some(_), Some(_)) => {
+            fields.wrong("domain", "conflict", "a pause is of a site or of a domain");
+            None
+        }
+        (None, None) => {
+            if !fields.is_wrong("site") && !fields.is_wrong("domain") {
+                fields.wrong("site", "required", "a site or a domain is needed");
+            }
+            None
+        }
+    };
     let reason = reason(&mut fields);
     let errors = fields.finish();
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
-    make(&app, &principal, Held::Site(site.trim().to_owned()), reason).await
+    let (Some(held), true) = (held, errors.is_empty()) else { return Err(Problem::invalid(errors)) };
+    make(&app, &principal, held, reason).await
 }
 
 async fn fields(app: &App, headers: &HeaderMap, body: Body) -> Result<Fields, Problem> {
@@ -119,7 +142,7 @@ pub async fn list(
     page(&app, Some(principal.tenant()), paging).await
 }
 
-/// A page of sites' pauses.
+/// A page of the installation's pauses.
 pub async fn list_of_sites(
     State(app): State<App>,
     paging: Paging<PauseId>,
@@ -146,7 +169,7 @@ pub async fn one(
     find(&app, Some(principal.tenant()), &id).await
 }
 
-/// One pause of a site.
+/// One pause of the installation's.
 pub async fn one_of_site(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     find(&app, None, &id).await
 }
@@ -167,7 +190,7 @@ pub async fn delete(
     resume(&app, &principal, Some(principal.tenant()), &id).await
 }
 
-/// Lets mail to a site go on.
+/// Lets mail to a site or a domain go on.
 pub async fn delete_of_site(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,

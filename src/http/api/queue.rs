@@ -1,4 +1,5 @@
-//! `/v1/queue` and `/v1/sites`: what waits, for whom, and what its next hops want. Operators' view of all tenants.
+//! `/v1/queue` and `/v1/sites`: what waits, for whom, and what its next hops want; and what is done about it. Operators'
+//! view of all tenants.
 
 use std::collections::HashMap;
 
@@ -8,7 +9,7 @@ use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use crate::account::pauses as operation;
+use crate::account::{pauses as operation, queue as acts};
 use crate::domain::id::DeliveryId;
 use crate::domain::pacing::SiteKey;
 use crate::http::App;
@@ -63,6 +64,49 @@ pub async fn destinations(
     let errors: HashMap<_, _> = errors.into_iter().map(|error| (error.delivery, error)).collect();
     let cursor = |row: &Destination| format!("{}:{}", row.depth, row.domain);
     Ok(Json(Page::of(rows, limit, cursor, |row| show(&row, &errors))))
+}
+
+/// The one field of what is done to a destination.
+async fn domain_of(app: &App, headers: &HeaderMap, body: Body) -> Result<String, Problem> {
+    let body = app.budget.read(headers, body, 16 * 1024).await?;
+    let mut fields = Fields::of(extract::json(headers, &body.bytes)?, "")
+        .map_err(|violation| Problem::invalid(vec![violation]))?;
+    let domain =
+        fields.parsed("domain", "invalid_domain", |text| parse_domain(text).ok_or("this is no domain"));
+    if domain.is_none() && !fields.is_wrong("domain") {
+        fields.wrong("domain", "required", "a recipient domain is needed");
+    }
+    let errors = fields.finish();
+    match domain {
+        Some(domain) if errors.is_empty() => Ok(domain),
+        _ => Err(Problem::invalid(errors)),
+    }
+}
+
+/// Tries now what waits for a destination's next try.
+pub async fn retry(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let domain = domain_of(&app, &headers, body).await?;
+    let (actor, by, now) = (principal.actor(), principal.tenant(), app.clock.now());
+    let retried = acts::retry(&app.database, &actor, by, &domain, now).await?;
+    Ok(Json(json!({ "domain": domain, "retried": retried })))
+}
+
+/// Takes back what waits for a destination.
+pub async fn purge(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let domain = domain_of(&app, &headers, body).await?;
+    let (actor, by, now) = (principal.actor(), principal.tenant(), app.clock.now());
+    let purged = acts::purge(&app.database, &actor, by, &domain, now).await?;
+    Ok(Json(json!({ "domain": domain, "canceled": purged.canceled, "stopping": purged.stopping })))
 }
 
 fn show_site(site: &SiteState, shares: &[ShareRow]) -> Value {

@@ -196,6 +196,7 @@ const MENU: [(&str, &[Entry]); 4] = [
             entry("overview", "Overview", "/ui/", Act::See),
             entry("messages", "Messages", "/ui/messages", Act::See),
             entry("stats", "Statistics", "/ui/stats", Act::See),
+            entry("reputation", "Reputation", "/ui/reputation", Act::See),
             entry("inbound", "Inbound", "/ui/inbound", Act::See),
         ],
     ),
@@ -223,6 +224,8 @@ const MENU: [(&str, &[Entry]); 4] = [
         &[
             entry("tenants", "Tenants", "/ui/operator/tenants", Act::Operate),
             entry("queue", "Queue", "/ui/operator/queue", Act::Operate),
+            entry("ips", "IPs & warm-up", "/ui/operator/ips", Act::Operate),
+            entry("reputations", "Reputation", "/ui/operator/reputation", Act::Operate),
             entry("nodes", "Nodes", "/ui/operator/nodes", Act::Operate),
         ],
     ),
@@ -283,7 +286,7 @@ const fn bad(code: &'static str, text: &'static str) -> Notice {
 
 /// A page that changed something leads to one that says so, by a code that stands in its address; nothing that
 /// somebody else could write into an address is shown.
-const NOTICES: [Notice; 25] = [
+const NOTICES: [Notice; 29] = [
     good("sent", "The mail is on its way."),
     good("canceled", "Canceled. What was already on the wire ends as it ends."),
     bad("too-late", "Nothing was left to cancel: every delivery of this message has ended."),
@@ -292,6 +295,7 @@ const NOTICES: [Notice; 25] = [
     good("unsuppressed", "The address is off the list, and can be mailed again."),
     good("saved", "Saved."),
     good("password", "Your password is changed, and every other browser is signed out."),
+    good("passkey", "Your passkey is added. You are asked for it after your password."),
     good("ended", "Signed out there."),
     good("invited", "Invited: the mail is on its way."),
     good("deleted", "Deleted."),
@@ -311,6 +315,9 @@ const NOTICES: [Notice; 25] = [
     good("keys-made", "The next keys are made: publish their records, and verify the domain."),
     good("suspended", "The tenant is suspended: nothing is accepted from it, and what is queued is held."),
     good("reinstated", "The tenant may send again."),
+    good("retried", "What waited for its next try is due now; what is held or scheduled waits on."),
+    good("held", "Held: mail to these destinations is accepted and waits, whoever sends it."),
+    good("purged", "Canceled. What was already on the wire ends as it ends, and is not tried again."),
     good("hastened", "What waited for this destination is due now."),
 ];
 

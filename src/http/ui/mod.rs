@@ -12,6 +12,7 @@ pub mod form;
 pub mod frame;
 mod inbound;
 mod installation;
+mod ips;
 mod keys;
 mod message;
 mod messages;
@@ -19,6 +20,8 @@ mod operator;
 mod overview;
 pub mod page;
 mod pages;
+mod queue;
+mod reputation;
 mod samples;
 pub mod session;
 mod settings;
@@ -55,6 +58,8 @@ pub fn router(app: &App) -> Router<App> {
         .route("/ui/tenant", post(signin::login::choose_tenant))
         .route("/ui/setup", get(signin::setup::show).post(signin::setup::act))
         .route("/ui/second-factor", get(signin::second_factor::show).post(signin::second_factor::act))
+        .route("/ui/second-factor/passkey", post(signin::passkeys::prove))
+        .route("/ui/second-factor/passkey/options", post(signin::passkeys::question))
         .route("/ui/forgot", get(signin::reset::forgot).post(signin::reset::send))
         .route("/ui/reset", get(signin::reset::show).post(signin::reset::act))
         .route("/ui/invitation", get(signin::invitation::show).post(signin::invitation::act))
@@ -71,6 +76,9 @@ pub fn router(app: &App) -> Router<App> {
         .route("/ui/account/app/confirm", post(signin::app::confirm))
         .route("/ui/account/app/remove", post(signin::app::remove))
         .route("/ui/account/codes", post(signin::app::renew))
+        .route("/ui/account/passkeys", post(signin::passkeys::add))
+        .route("/ui/account/passkeys/options", post(signin::passkeys::offer))
+        .route("/ui/account/passkeys/{id}/delete", post(signin::passkeys::remove))
         .route("/ui/team", get(signin::team::show))
         .route("/ui/team/invitations", post(signin::team::invite))
         .route("/ui/team/invitations/{id}/delete", post(signin::team::take_back))

@@ -7,8 +7,8 @@ use axum::routing::{get, post};
 use crate::http::App;
 
 use super::{
-    audit, content, domains, inbound, keys, message, messages, operator, overview, settings, stats, streams,
-    suppressions, templates, webhooks,
+    audit, content, domains, inbound, ips, keys, message, messages, operator, overview, queue, reputation,
+    settings, stats, streams, suppressions, templates, webhooks,
 };
 
 /// The pages; who looks at them is found out around them.
@@ -28,6 +28,7 @@ pub fn routes() -> Router<App> {
         .route("/ui/messages/{id}/suppress", post(message::suppress))
         .route("/ui/stats", get(stats::read))
         .route("/ui/stats.csv", get(stats::csv))
+        .route("/ui/reputation", get(reputation::own))
         // Mail that comes in.
         .route("/ui/inbound", get(inbound::list))
         .route("/ui/inbound/routes", post(inbound::create))
@@ -57,6 +58,7 @@ pub fn routes() -> Router<App> {
         .route("/ui/streams/{id}", get(streams::edit).post(streams::update))
         .route("/ui/streams/{id}/delete", post(streams::delete))
         .route("/ui/suppressions", get(suppressions::list).post(suppressions::create))
+        .route("/ui/suppressions/import", post(suppressions::import))
         .route("/ui/suppressions/export", get(suppressions::export))
         .route("/ui/suppressions/{id}/delete", post(suppressions::delete))
         .route("/ui/webhooks", get(webhooks::list).post(webhooks::create))
@@ -74,9 +76,19 @@ pub fn routes() -> Router<App> {
         // The installation.
         .route("/ui/operator/tenants", get(operator::list_tenants).post(operator::create_tenant))
         .route("/ui/operator/tenants/{id}/standing", post(operator::suspend))
-        .route("/ui/operator/queue", get(operator::show_queue))
-        .route("/ui/operator/queue/pauses", post(operator::pause))
-        .route("/ui/operator/queue/pauses/{id}/delete", post(operator::release))
-        .route("/ui/operator/queue/lift", post(operator::lift))
+        .route("/ui/operator/queue", get(queue::show))
+        .route("/ui/operator/queue/retry", post(queue::retry))
+        .route("/ui/operator/queue/hold", post(queue::hold))
+        .route("/ui/operator/queue/release", post(queue::let_go))
+        .route("/ui/operator/queue/purge", post(queue::purge))
+        .route("/ui/operator/queue/pauses", post(queue::pause))
+        .route("/ui/operator/queue/pauses/{id}/delete", post(queue::release))
+        .route("/ui/operator/queue/lift", post(queue::lift))
+        .route("/ui/operator/ips", get(ips::list).post(ips::create))
+        .route("/ui/operator/ips/{id}", get(ips::one).post(ips::update))
+        .route("/ui/operator/ips/{id}/delete", post(ips::delete))
+        .route("/ui/operator/ip-rules", post(ips::create_rule))
+        .route("/ui/operator/ip-rules/{id}/delete", post(ips::delete_rule))
+        .route("/ui/operator/reputation", get(reputation::all))
         .route("/ui/operator/nodes", get(operator::list_nodes))
 }

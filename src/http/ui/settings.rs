@@ -70,7 +70,7 @@ fn pause_row(pause: &Pause) -> PauseRow {
             };
             format!("{mail}{of}{from}{to}")
         }
-        Held::Site(site) => format!("whatever goes to {site}"),
+        Held::Site(to) | Held::Destination(to) => format!("whatever goes to {to}"),
     };
     PauseRow {
         id: pause.id.to_string(),

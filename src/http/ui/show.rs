@@ -182,7 +182,7 @@ impl Display for Icon {
 
 impl HtmlSafe for Icon {}
 
-const ICONS: [(&str, &str); 22] = [
+const ICONS: [(&str, &str); 25] = [
     ("brand", r#"<path d="M3 6h18v12H3z"/><path d="m3.5 6.5 8.5 6.5 8.5-6.5"/>"#),
     ("overview", r#"<path d="M4 20V11M10 20V4M16 20v-6M22 20H2"/>"#),
     ("messages", r#"<path d="M4 6h16v12H4z"/><path d="m4 7 8 6 8-6"/>"#),
@@ -214,6 +214,18 @@ const ICONS: [(&str, &str); 22] = [
         r#"<path d="M4 21V5l8-2v18M12 9l8 2v10M2 21h20M8 8v.01M8 12v.01M8 16v.01M16 14v.01M16 17v.01"/>"#,
     ),
     ("queue", r#"<path d="M4 6h16M4 11h16M4 16h9"/><path d="m16 16 2.5 2.5L22 14"/>"#),
+    (
+        "ips",
+        r#"<path d="M12 21s7-6 7-11.5A7 7 0 0 0 5 9.500C5 15 12 21 12 21z"/><circle cx="12" cy="9.500" r="2.5"/>"#,
+    ),
+    (
+        "reputation",
+        r#"<path d="M12 3l7.500 3v5.500c0 4.500-3 7.700-7.500 9.500-4.500-1.800-7.500-5-7.500-9.500V6z"/><path d="m8.500 12 2.500 2.500 4.500-5"/>"#,
+    ),
+    (
+        "reputations",
+        r#"<path d="M12 3l7.500 3v5.500c0 4.500-3 7.700-7.500 9.500-4.500-1.800-7.500-5-7.500-9.500V6z"/><path d="M8.500 13.500v-2M12 13.500V9M15.500 13.500v-3"/>"#,
+    ),
     ("nodes", r#"<path d="M4 4h16v6H4zM4 14h16v6H4zM8 7v.01M8 17v.01"/>"#),
     ("search", r#"<circle cx="11" cy="11" r="6.5"/><path d="m16 16 4.5 4.5"/>"#),
     ("menu", r#"<path d="M4 7h16M4 12h16M4 17h16"/>"#),

@@ -1,7 +1,9 @@
 //! `/ui/suppressions`: addresses that are not mailed, and why.
 
 use askama::Template;
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::json;
 
@@ -165,6 +167,71 @@ pub async fn delete(
         return Err(Problem::not_found("suppression").into());
     }
     Ok(done("/ui/suppressions", "unsuppressed"))
+}
+
+/// What an import came to, as a part of the page.
+#[derive(Template)]
+#[template(path = "ui/suppressions_import.html")]
+struct Imported {
+    /// Whose form the file had.
+    from: &'static str,
+    read: String,
+    added: String,
+    already: String,
+    invalid: String,
+    /// Number, and what is wrong with it.
+    errors: Vec<(u64, String)>,
+    /// Why there is nothing to tell; empty: there is.
+    problem: String,
+}
+
+/// Imports the file that is the body, as the API does.
+pub async fn import(
+    State(app): State<App>,
+    page: Page,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failed> {
+    page.require(Act::Manage)?;
+    let who = (page.actor(), page.tenant());
+    let told = match api::suppressions::import_list(&app, who, query.as_deref(), &headers, body).await {
+        Ok(tally) => Imported {
+            from: match tally.format {
+                "sendgrid" => "SendGrid",
+                "mailgun" => "Mailgun",
+                "postmark" => "Postmark",
+                "ses" => "Amazon SES",
+                "postroad" => "postroad",
+                "empty" => "nobody",
+                _ => "a plain list",
+            },
+            read: show::many(whole(tally.read), "line", "lines"),
+            added: show::count(whole(tally.added)),
+            already: show::count(whole(tally.already)),
+            invalid: if tally.invalid == 0 { String::new() } else { show::count(whole(tally.invalid)) },
+            errors: tally.errors.into_iter().map(|error| (error.line, error.message)).collect(),
+            problem: String::new(),
+        },
+        Err(problem) => {
+            let first = problem.violations().first().map(|violation| violation.message.clone());
+            let problem = first.unwrap_or_else(|| problem.detail().to_owned());
+            Imported { problem, ..Imported::nothing() }
+        }
+    };
+    if told.problem.is_empty() { shown(&told) } else { refused(&told) }
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+impl Imported {
+    fn nothing() -> Imported {
+        let none = String::new;
+        let (read, added, already, invalid, problem) = (none(), none(), none(), none(), none());
+        Imported { from: "", read, added, already, invalid, errors: Vec::new(), problem }
+    }
 }
 
 /// The list as a file.

@@ -37,7 +37,7 @@ async fn a_tenant_is_made_read_renamed_and_deleted() {
     let path = format!("/v1/tenants/{}", made.text("/id"));
     let mut shown = made.body.clone();
     assert!(shown.as_object_mut().expect("an object").remove("created_at").is_some());
-    let wanted = json!({ "id": made.text("/id"), "name": "acme.shop-1_a", "suspended": false, "suspended_at": null, "dsn": "asked" });
+    let wanted = json!({ "id": made.text("/id"), "name": "acme.shop-1_a", "suspended": false, "suspended_at": null, "dsn": "asked", "require_tls": false });
     assert_eq!(shown, wanted);
     assert_eq!(app.client.get(&path).await.body, made.body);
 

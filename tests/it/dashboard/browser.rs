@@ -209,12 +209,35 @@ impl Browser {
         self.post("/execute/sync", body).await.unwrap_or_else(|error| panic!("{short}: {error}"))
     }
 
+    /// Plugs in an authenticator that knows its owner (WebDriver's extension for Web Authentication). Gives its id.
+    pub async fn plug_in_authenticator(&self) -> String {
+        let wanted = json!({ "protocol": "ctap2_1", "transport": "internal", "hasResidentKey": true,
+                             "hasUserVerification": true, "isUserVerified": true });
+        let id = self.post("/webauthn/authenticator", wanted).await.expect("an authenticator");
+        id.as_str().expect("an id").to_owned()
+    }
+
+    /// Whether an authenticator recognises its owner from now on.
+    pub async fn set_recognised(&self, authenticator: &str, is_recognised: bool) {
+        let path = format!("/webauthn/authenticator/{authenticator}/uv");
+        self.post(&path, json!({ "isUserVerified": is_recognised })).await.expect("set");
+    }
+
+    /// Chooses a file for a field.
+    pub async fn choose_file(&self, css: &str, path: &std::path::Path) {
+        let field = self.wait_for(css).await;
+        let keys = json!({ "text": path.display().to_string() });
+        self.post(&format!("/element/{field}/value"), keys)
+            .await
+            .unwrap_or_else(|error| panic!("{css}: {error}"));
+    }
+
     /// The window's width and height.
     pub async fn resize(&self, width: u32, height: u32) {
         self.post("/window/rect", json!({ "width": width, "height": height })).await.expect("resized");
     }
 
-    /// A picture of the whole page.
+    /// A picture of what the window shows.
     pub async fn picture(&self) -> Vec<u8> {
         let picture = self.get("/screenshot").await.expect("a picture");
         STANDARD.decode(picture.as_str().expect("base 64")).expect("base 64")

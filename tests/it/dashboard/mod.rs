@@ -3,7 +3,9 @@
 mod acts;
 pub mod browser;
 mod oidc;
+mod operator;
 mod pages;
+mod passkeys;
 mod people;
 pub mod person;
 mod routes;

@@ -12,12 +12,13 @@ use crate::support::dns::DnsServer;
 use super::browser::Browser;
 
 /// Every page that can be opened without an id.
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 23] = [
     "/ui/",
     "/ui/?span=month",
     "/ui/messages",
     "/ui/messages?status=bounced",
     "/ui/stats?group=provider",
+    "/ui/reputation",
     "/ui/inbound",
     "/ui/domains",
     "/ui/keys",
@@ -32,6 +33,8 @@ const PAGES: [&str; 20] = [
     "/ui/audit",
     "/ui/operator/tenants",
     "/ui/operator/queue",
+    "/ui/operator/ips",
+    "/ui/operator/reputation",
     "/ui/operator/nodes",
 ];
 
@@ -225,6 +228,10 @@ async fn every_page(width: u32, theme: &str) {
     pages.extend(lived_in(&app, &dns).await);
     let browser = Browser::open(app.client.url()).await;
     browser.sign_in().await;
+    let passkey = "INSERT INTO passkeys (user_id, id, credential, name, key, created_at, last_used_at)
+                   SELECT id, id, '\\x01', 'Blue security key', '{}', clock_timestamp() - interval '9 days',
+                          clock_timestamp() - interval '2 hours' FROM users WHERE email = 'ann@acme.example'";
+    app.database.change(passkey).await;
     browser.resize(width, 900).await;
     let cookie = format!("document.cookie = 'postroad_theme={theme}; path=/ui'");
     browser.run(&cookie, Value::Null).await;
@@ -307,6 +314,7 @@ async fn lived_in(app: &TestApp, dns: &DnsServer) -> Vec<(String, String)> {
     client.post("/v1/inbound-routes", route).await;
     let inbound = app.database.keep_inbound(&tenant.expect("the first tenant"), "in.acme.example").await;
     assert!(inbound.parse::<InboundId>().is_ok(), "{inbound}");
+    let ip = installation(app).await;
     let of = |name: &str, path: String| (name.to_owned(), path);
     let mut pages = vec![
         of("message-bounced", format!("/ui/messages/{}", ids[4])),
@@ -318,6 +326,7 @@ async fn lived_in(app: &TestApp, dns: &DnsServer) -> Vec<(String, String)> {
         of("webhook", format!("/ui/webhooks/{}", hook.text("/id"))),
         of("stream", format!("/ui/streams/{}", stream.text("/id"))),
         of("inbound-mail", format!("/ui/inbound/{inbound}")),
+        of("ip", format!("/ui/operator/ips/{ip}")),
     ];
     let views = ["text", "headers", "source", "files"];
     pages.extend(
@@ -326,4 +335,49 @@ async fn lived_in(app: &TestApp, dns: &DnsServer) -> Vec<(String, String)> {
             .map(|view| of(&format!("message-{view}"), format!("/ui/messages/{}?view={view}", ids[0]))),
     );
     pages
+}
+
+/// What those who run the installation see: addresses, senders that were judged, and mail that waits. Gives an address.
+async fn installation(app: &TestApp) -> String {
+    let client = &app.client;
+    let warm = json!({ "address": "192.0.2.10", "address6": "2001:db8::10", "ehlo": "out1.mail.example" });
+    let warm = client.post("/v1/ips", warm).await;
+    let cold =
+        json!({ "address": "192.0.2.11", "ehlo": "out2.mail.example", "pool": "bulk", "state": "warming" });
+    let cold = client.post("/v1/ips", cold).await;
+    assert_eq!((warm.status.as_u16(), cold.status.as_u16()), (201, 201), "{:#} {:#}", warm.body, cold.body);
+    client.post("/v1/ip-rules", json!({ "stream": "newsletter", "pool": "bulk", "weight": 3 })).await;
+    let statements = [
+        "INSERT INTO ip_warmups (ip_id, day, provider, allowed, granted)
+         SELECT id, (clock_timestamp() AT TIME ZONE 'UTC')::date, p.name, 400, p.taken
+         FROM ips, (VALUES ('google', 310), ('microsoft', 120), ('yahoo', 400)) AS p (name, taken) WHERE state = 'warming'",
+        "INSERT INTO reputations (tenant_id, delivered, bounced, complained, changed_at, looked_at, subject, name, state)
+         SELECT id, v.delivered, v.bounced, v.complained, clock_timestamp() - interval '3 hours', clock_timestamp(), v.subject, v.name, v.state
+         FROM tenants, (VALUES (48200, 310, 21, 'domain', 'acme.example', 'good'), (31050, 1900, 12, 'stream', 'newsletter', 'warned'),
+                               (9020, 400, 41, 'domain', 'promo.acme.example', 'held'))
+              AS v (delivered, bounced, complained, subject, name, state) WHERE tenants.name = 'default'",
+        "INSERT INTO standings (checked_at, subject, name, findings)
+         SELECT clock_timestamp() - interval '5 hours', v.subject, v.name, v.findings::jsonb FROM (VALUES
+           ('ip', '192.0.2.10', '{\"fcrdns\": {\"status\": \"ok\", \"names\": [\"out1.mail.example\"]}, \"zones\": [{\"zone\": \"zen.example\", \"status\": \"clear\"}, {\"zone\": \"bl.example\", \"status\": \"clear\"}]}'),
+           ('ip', '192.0.2.11', '{\"fcrdns\": {\"status\": \"mismatch\", \"names\": [\"host-11.isp.example\"]}, \"zones\": [{\"zone\": \"zen.example\", \"status\": \"listed\", \"text\": \"https://zen.example/query/192.0.2.11\"}, {\"zone\": \"bl.example\", \"status\": \"unknown\"}]}'),
+           ('domain', 'acme.example', '{\"fcrdns\": null, \"zones\": [{\"zone\": \"dbl.example\", \"status\": \"clear\"}]}'))
+           AS v (subject, name, findings)",
+    ];
+    for statement in statements {
+        app.database.change(statement).await;
+    }
+    let later = app.server().clock().now() + time::Duration::hours(2);
+    let later = later.format(&time::format_description::well_known::Rfc3339).expect("a moment");
+    for number in 0..6 {
+        let to = format!("u{number}@{}", ["gmail.com", "gmail.com", "slow.example"][number % 3]);
+        let waiting = json!({ "from": "hello@acme.example", "to": to, "subject": "Later", "text": "x", "send_at": later });
+        client.send_mail(waiting).await;
+    }
+    client
+        .post(
+            "/v1/site-pauses",
+            json!({ "domain": "slow.example", "reason": "Their servers are being moved" }),
+        )
+        .await;
+    warm.text("/id")
 }

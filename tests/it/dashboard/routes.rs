@@ -12,7 +12,7 @@ use crate::support::app::TestApp;
 use super::person::Person;
 
 /// The ways in, and the files of pages: open to all.
-const OPEN: [&str; 10] = [
+const OPEN: [&str; 12] = [
     "/login",
     "/ui",
     "/ui/setup",
@@ -20,6 +20,8 @@ const OPEN: [&str; 10] = [
     "/ui/reset",
     "/ui/invitation",
     "/ui/second-factor",
+    "/ui/second-factor/passkey",
+    "/ui/second-factor/passkey/options",
     "/ui/oidc/start",
     "/ui/oidc/callback",
     "/ui/assets/{name}",

@@ -186,7 +186,7 @@ mod tests {
             "name": "acme",
             "created_at": "2026-11-24T10:20:30.456Z",
             "suspended": false,
-            "suspended_at": null, "dsn": "asked",
+            "suspended_at": null, "dsn": "asked", "require_tls": false,
         })
     }
 

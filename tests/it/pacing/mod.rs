@@ -1,6 +1,7 @@
 //! How fast mail goes: connections, mails and new connections that a site is given, over one process and several;
 //! what its replies change; and that none of it costs a mail an attempt.
 
+mod destinations;
 mod exchanges;
 mod limits;
 mod nodes;

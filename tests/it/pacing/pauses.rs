@@ -7,14 +7,14 @@ use super::*;
 use crate::support::client::Client;
 use crate::support::sink::{Step, at, reply};
 
-async fn pause(client: &Client, path: &str, body: Value) -> String {
+pub(super) async fn pause(client: &Client, path: &str, body: Value) -> String {
     let made = client.post(path, body).await;
     assert_eq!(made.status, StatusCode::CREATED, "{:#}", made.body);
     made.text("/id")
 }
 
 /// Sends to `to` until one is held; gives that one. Before, processes may not know of the pause yet.
-async fn held(app: &TestApp, body: &Value) -> String {
+pub(super) async fn held(app: &TestApp, body: &Value) -> String {
     let began = std::time::Instant::now();
     loop {
         let id = app.client.send_mail(body.clone()).await;
@@ -170,6 +170,11 @@ async fn what_is_no_pause_is_refused_and_each_fault_named() {
         ("/v1/pauses", json!({ "reason": long }), "/reason", "too_long"),
         ("/v1/site-pauses", json!({}), "/site", "required"),
         ("/v1/site-pauses", json!({ "site": "  " }), "/site", "invalid_site"),
+        ("/v1/site-pauses", json!({ "domain": "a b" }), "/domain", "invalid_domain"),
+        ("/v1/site-pauses", json!({ "site": "google", "domain": "a.example" }), "/domain", "conflict"),
+        ("/v1/queue/retry", json!({}), "/domain", "required"),
+        ("/v1/queue/purge", json!({ "domain": "a b" }), "/domain", "invalid_domain"),
+        ("/v1/queue/purge", json!({ "domain": "a.example", "all": true }), "/all", "unknown_field"),
     ];
     for (path, body, pointer, code) in cases {
         let answer = app.client.post(path, body.clone()).await;

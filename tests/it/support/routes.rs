@@ -62,7 +62,7 @@ const fn route(method: &'static str, path: &'static str, scope: Scope, id: Optio
 }
 
 /// All of them.
-pub const ROUTES: [Route; 113] = [
+pub const ROUTES: [Route; 115] = [
     route("POST", "/v1/messages", Scope::Send, None),
     route("GET", "/v1/messages", Scope::Read, None),
     route("POST", "/v1/messages/batch", Scope::Send, None),
@@ -123,6 +123,8 @@ pub const ROUTES: [Route; 113] = [
     route("GET", "/v1/ip-rules/{id}", Scope::Operate, Some(Named::IpRule)),
     route("DELETE", "/v1/ip-rules/{id}", Scope::Operate, Some(Named::IpRule)),
     route("GET", "/v1/queue", Scope::Operate, None),
+    route("POST", "/v1/queue/retry", Scope::Operate, None),
+    route("POST", "/v1/queue/purge", Scope::Operate, None),
     route("GET", "/v1/sites", Scope::Operate, None),
     route("POST", "/v1/sites/resume", Scope::Operate, None),
     route("POST", "/v1/site-pauses", Scope::Operate, None),

@@ -20,7 +20,7 @@ use crate::http::error::{Kind, Problem};
 use crate::http::extract::{self, Query};
 
 use super::columns::Defaults;
-use super::parse::{self, Batch, Chunks, Unreadable};
+use super::parse::{self, Batch, Chunks, LineError, Unreadable};
 
 /// The most octets of one file: tens of millions of addresses.
 const MAX_BYTES: u64 = 4 << 30;
@@ -34,14 +34,20 @@ const DRAINED: usize = 64 << 20;
 const TOLD: usize = 100;
 
 /// What became of the lines.
-#[derive(Default)]
-struct Tally {
-    read: u64,
-    added: u64,
-    already: u64,
-    invalid: u64,
-    errors: Vec<Value>,
-    format: &'static str,
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Lines that were read.
+    pub read: u64,
+    /// Addresses that are on the list now.
+    pub added: u64,
+    /// Addresses that were.
+    pub already: u64,
+    /// Lines that could not be used.
+    pub invalid: u64,
+    /// The first of them.
+    pub errors: Vec<LineError>,
+    /// Whose form the file has.
+    pub format: &'static str,
 }
 
 /// Imports a list.
@@ -52,11 +58,36 @@ pub async fn import(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    match extract::media_type(&headers).as_deref() {
+    let who = (principal.actor(), principal.tenant());
+    let tally = of_tenant(&app, who, query.as_deref(), &headers, body).await?;
+    let error =
+        |error: &LineError| json!({ "line": error.line, "code": error.code, "message": error.message });
+    Ok(Json(json!({
+        "format": tally.format,
+        "read": tally.read,
+        "added": tally.added,
+        "already": tally.already,
+        "invalid": tally.invalid,
+        "errors": tally.errors.iter().map(error).collect::<Vec<_>>(),
+    })))
+}
+
+/// Imports a list for a tenant.
+///
+/// # Errors
+/// It cannot be read to its end, or not be stored; what was stored before stays so, and importing again is safe.
+pub async fn of_tenant(
+    app: &App,
+    (actor, tenant): (Actor, TenantId),
+    query: Option<&str>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Tally, Problem> {
+    match extract::media_type(headers).as_deref() {
         None | Some("text/csv" | "application/csv" | "text/plain") => {}
         Some(_) => return Err(Problem::new(Kind::UnsupportedMediaType, "send text/csv")),
     }
-    let mut query = Query::parse(query.as_deref());
+    let mut query = Query::parse(query);
     let defaults = Defaults {
         stream: query
             .parsed("stream", "invalid_stream", StreamName::parse)
@@ -69,21 +100,13 @@ pub async fn import(
     let parser = tokio::task::spawn_blocking(move || {
         parse::parse(Chunks::new(chunks), &defaults, |batch| batches.blocking_send(batch).is_ok())
     });
-    let (actor, tenant) = (principal.actor(), principal.tenant());
-    let (fed, stored) = tokio::join!(feed(body, pieces), store(&app, &actor, tenant, &mut parsed));
+    let (fed, stored) = tokio::join!(feed(body, pieces), store(app, &actor, tenant, &mut parsed));
     // The store's own trouble comes first: it is what stopped the others. Then the parser's.
     let tally = stored?;
     let read = parser.await.map_err(|_| Problem::new(Kind::Internal, "the file could not be read"))?;
     fed?;
     read.map_err(|unreadable| refusal(&unreadable, &tally))?;
-    Ok(Json(json!({
-        "format": tally.format,
-        "read": tally.read,
-        "added": tally.added,
-        "already": tally.already,
-        "invalid": tally.invalid,
-        "errors": tally.errors,
-    })))
+    Ok(tally)
 }
 
 fn refusal(unreadable: &Unreadable, tally: &Tally) -> Problem {
@@ -158,13 +181,7 @@ async fn store(
         tally.already += batch.rows.len() as u64 - added;
         tally.invalid += batch.errors.len() as u64;
         let room = TOLD - tally.errors.len();
-        tally.errors.extend(
-            batch
-                .errors
-                .iter()
-                .take(room)
-                .map(|error| json!({ "line": error.line, "code": error.code, "message": error.message })),
-        );
+        tally.errors.extend(batch.errors.into_iter().take(room));
     }
     Ok(tally)
 }

@@ -27,7 +27,7 @@ use crate::submission::Violation;
 use super::wire::{Page, moment};
 
 pub use export::{export, of_tenant as file};
-pub use import::import;
+pub use import::{import, of_tenant as import_list};
 
 const WHAT: &str = "suppression";
 /// Entries of one call.

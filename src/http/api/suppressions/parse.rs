@@ -30,6 +30,7 @@ pub struct Batch {
 }
 
 /// A line that cannot be used.
+#[derive(Debug)]
 pub struct LineError {
     /// Its number, from 1.
     pub line: u64,

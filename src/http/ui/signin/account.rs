@@ -17,6 +17,7 @@ use crate::http::ui::form::Form;
 use crate::http::ui::frame::{Failed, Frame, Page, Posted, done, refused, shown};
 use crate::http::ui::session::{Proof, SignedIn, Visiting};
 use crate::http::ui::show::{self, At};
+use crate::store::passkeys::StoredPasskey;
 use crate::store::sessions::{self as rows, SignIn};
 
 /// Tries to sign in that are shown.
@@ -24,15 +25,26 @@ const LOGGED: i64 = 30;
 
 #[derive(Template)]
 #[template(path = "ui/signin/account.html")]
-struct Account {
+pub(super) struct Account {
     frame: Frame,
     profile: Form,
     password: Form,
     has_password: bool,
     has_app: bool,
     codes_left: i64,
+    /// The form of a new passkey; `None`: browsers make none for where the dashboard is.
+    passkey: Option<Form>,
+    passkeys: Vec<Key>,
     sessions: Vec<Browser>,
     log: Vec<Line>,
+}
+
+/// A passkey.
+struct Key {
+    id: String,
+    name: String,
+    since: At,
+    used: Option<At>,
 }
 
 /// A browser that is signed in.
@@ -57,14 +69,17 @@ struct Line {
 
 /// Forms with what was wrong with them.
 #[derive(Default)]
-struct Forms {
-    profile: Option<Form>,
-    password: Option<Form>,
+pub(super) struct Forms {
+    pub(super) profile: Option<Form>,
+    pub(super) password: Option<Form>,
+    pub(super) passkey: Option<Form>,
 }
 
-async fn index(app: &App, page: &Page, forms: Forms) -> Result<Account, Failed> {
+/// The page with these forms.
+pub(super) async fn index(app: &App, page: &Page, forms: Forms) -> Result<Account, Failed> {
     let (user, now) = (page.who.user, app.clock.now());
     let Factors { app: has_app, codes_left } = app.users.factors(user).await?;
+    let passkeys = app.users.passkeys_of(user).await?;
     let mut connection = app.database.serve().acquire().await?;
     let known = crate::store::users::find(&mut connection, user).await?;
     let held = rows::of_user(&mut connection, user, now).await?;
@@ -76,9 +91,20 @@ async fn index(app: &App, page: &Page, forms: Forms) -> Result<Account, Failed> 
         has_password: known.is_some_and(|known| known.password.is_some()),
         has_app: has_app == Has::Yes,
         codes_left,
+        passkey: app.users.passkeys.as_ref().map(|_| forms.passkey.unwrap_or_default()),
+        passkeys: passkeys.into_iter().map(key).collect(),
         sessions: held.into_iter().map(|session| browser(session, page.who.session)).collect(),
         log: log.into_iter().map(line).collect(),
     })
+}
+
+fn key(stored: StoredPasskey) -> Key {
+    Key {
+        id: stored.id.to_string(),
+        name: stored.name,
+        since: show::ago(stored.created_at),
+        used: stored.last_used_at.map(show::ago),
+    }
 }
 
 fn browser(session: Session, own: SessionId) -> Browser {
@@ -114,8 +140,10 @@ fn method(stored: &str) -> String {
     match stored {
         "password" => "password",
         "password+app" => "password and authenticator app",
+        "password+passkey" => "password and passkey",
         "password+recovery" => "password and recovery code",
         "code" => "the code",
+        "passkey" => "the passkey",
         "confirm" => "the password",
         "oidc" => "single sign-on",
         other => other,

@@ -28,10 +28,11 @@ struct Offer {
 
 #[derive(Template)]
 #[template(path = "ui/signin/codes.html")]
-struct Codes {
-    frame: Frame,
-    codes: Vec<String>,
-    is_new_app: bool,
+pub(super) struct Codes {
+    pub(super) frame: Frame,
+    pub(super) codes: Vec<String>,
+    /// What has just been done; empty: they alone are new.
+    pub(super) what: &'static str,
 }
 
 /// `POST /ui/account/app`: offers the secret of a new app.
@@ -53,7 +54,8 @@ pub async fn confirm(State(app): State<App>, posted: Posted) -> Result<Response,
     match app.users.confirm_app(user, code, &page.actor(), app.clock.now()).await {
         Ok(codes) => {
             app.letters.warn_later(&page.who.email, "An authenticator app was added");
-            shown(&Codes { frame: page.frame("Recovery codes", "account"), codes, is_new_app: true })
+            let frame = page.frame("Recovery codes", "account");
+            shown(&Codes { frame, codes, what: "Your app is added." })
         }
         Err(FactorError::WrongCode) => match app.users.offered_app(user).await {
             Ok(Some(secret)) => {
@@ -87,7 +89,7 @@ pub async fn renew(State(app): State<App>, posted: Posted) -> Result<Response, F
     match app.users.renew_codes(page.who.user, &page.actor(), app.clock.now()).await {
         Ok(codes) => {
             app.letters.warn_later(&page.who.email, "New recovery codes were made");
-            shown(&Codes { frame: page.frame("Recovery codes", "account"), codes, is_new_app: false })
+            shown(&Codes { frame: page.frame("Recovery codes", "account"), codes, what: "" })
         }
         Err(error) => Err(problem(error).into()),
     }

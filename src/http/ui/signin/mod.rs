@@ -6,6 +6,7 @@ pub mod app;
 pub mod invitation;
 pub mod login;
 pub mod oidc;
+pub mod passkeys;
 pub mod reset;
 pub mod second_factor;
 pub mod setup;

@@ -5,6 +5,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::account::users::sign_in::Refused;
+use crate::domain::id::UserId;
 use crate::http::App;
 use crate::http::extract::Query;
 use crate::http::ui::page::{Refusal, page, page_with};
@@ -15,19 +16,35 @@ use super::next;
 
 #[derive(Template)]
 #[template(path = "ui/signin/second_factor.html")]
-struct Ask<'a> {
+pub(super) struct Ask<'a> {
     csrf: &'a str,
     next: &'a str,
     problem: &'a str,
+    has_passkey: bool,
+}
+
+/// What is asked of somebody who is halfway in.
+pub(super) async fn ask<'a>(
+    app: &App,
+    user: UserId,
+    guest: &'a Guest,
+    next: &'a str,
+    problem: &'a str,
+) -> Result<Ask<'a>, Refusal> {
+    let has_passkey = app.users.passkeys.is_some() && !app.users.passkeys_of(user).await?.is_empty();
+    Ok(Ask { csrf: &guest.csrf, next, problem, has_passkey })
 }
 
 /// `GET /ui/second-factor`.
-pub async fn show(halfway: Option<Halfway>, guest: Guest, RawQuery(query): RawQuery) -> Response {
+pub async fn show(
+    State(app): State<App>,
+    halfway: Option<Halfway>,
+    guest: Guest,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
     let wanted = Query::parse(query.as_deref()).text("next").unwrap_or_default();
-    if halfway.is_none() {
-        return Redirect::to("/login").into_response();
-    }
-    page(&Ask { csrf: &guest.csrf, next: next(&wanted), problem: "" })
+    let Some(Halfway(user, _)) = halfway else { return Ok(Redirect::to("/login").into_response()) };
+    Ok(page(&ask(&app, user, &guest, next(&wanted), "").await?))
 }
 
 /// `POST /ui/second-factor`.
@@ -54,5 +71,6 @@ pub async fn act(
         Refused::Wrong => "This code is not right. Codes change every 30 seconds and work once.".to_owned(),
         other => other.to_string(),
     };
-    Ok(page_with(status(&refused), &Ask { csrf: &guest.csrf, next: wanted, problem: &problem }))
+    let ask = ask(&app, user, &guest, wanted, &problem).await?;
+    Ok(page_with(status(&refused), &ask))
 }
