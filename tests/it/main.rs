@@ -20,6 +20,7 @@ mod openapi;
 mod pacing;
 mod packaging;
 mod quotas;
+mod reliability;
 mod smtp;
 mod startup;
 mod stats;

@@ -181,37 +181,3 @@ async fn only_the_dead_are_rescued_and_only_strays_reclaimed() {
     assert_eq!(queue::reclaim(&mut connection, 2, &[stray, wrong], now).await.expect("reclaimed"), 1);
     assert_eq!(queue::leased_to(&mut connection, 2).await.expect("asked").len(), 1);
 }
-
-// N4: rows come and go, and what they leave behind is in nobody's way.
-#[tokio::test]
-async fn churn_slows_no_claim() {
-    let rounds = if std::env::var_os("POSTROAD_TORTURE").is_some() { 1000 } else { 40 };
-    let (_database, mut connection, tenant, now) = begin().await;
-    let mut took = Vec::with_capacity(3 * rounds);
-    for _ in 0..rounds {
-        put(&mut connection, now, letters(tenant, now, 3, 1000)).await;
-        for _ in 0..2 {
-            let began = std::time::Instant::now();
-            let claimed = claim(&mut connection, 3, terms(1, now, 500)).await;
-            took.push(began.elapsed());
-            assert_eq!(claimed.len(), 500);
-            let results: Vec<_> = claimed.iter().map(|row| result(row, now, delivered())).collect();
-            let written = record::complete(&mut connection, 1, &results).await.expect("written");
-            assert_eq!(written.len(), 500);
-        }
-    }
-
-    assert_eq!(number(&mut connection, "SELECT count(*) FROM queue").await, 0);
-    let worst = |part: &[std::time::Duration]| {
-        let mut part = part.to_vec();
-        part.sort();
-        part[part.len() * 95 / 100]
-    };
-    let (first, last) = (worst(&took[..took.len() / 4]), worst(&took[took.len() * 3 / 4..]));
-    let size = number(&mut connection, "SELECT pg_total_relation_size('queue') / 1048576").await;
-    println!(
-        "N4: {} rows came and went; 95 % of claims of 500 within {first:?} at first, {last:?} at last; queue {size} MiB",
-        1000 * rounds
-    );
-    assert!(last < 4 * first + std::time::Duration::from_millis(100), "{first:?}, {last:?}");
-}
