@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::submission::{
-    Content, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, MAX_TAGS, Options, Parts, Recipients, Rendering,
-    Submission, Words, is_metadata_key, is_metadata_value, is_tag,
+    Content, MAX_ATTACHMENTS, MAX_HEADERS, MAX_METADATA, Options, Parts, Recipients, Rendering, Submission,
+    Words, is_metadata_key, is_metadata_value,
 };
 use crate::domain::template::Selection;
 use crate::http::api::variables;
