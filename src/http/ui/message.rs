@@ -257,7 +257,11 @@ fn metadata(value: &Value) -> Vec<(String, String)> {
 
 /// What the sender's domain proves; `None`: the tenant has no domain of that name.
 async fn sender(app: &App, page: &Page, row: &MessageRow) -> Result<Option<Sender>, Failed> {
-    let from = row.addresses.get("from").and_then(address);
+    // RFC 5322 §3.6.2: a From may have several authors; the first one's domain signs.
+    let from = row.addresses.get("from").and_then(|from| match from {
+        Value::Array(authors) => authors.first().and_then(address),
+        author => address(author),
+    });
     let Some(domain) = from.as_deref().and_then(|from| from.rsplit_once('@')).map(|(_, domain)| domain)
     else {
         return Ok(None);
