@@ -13,7 +13,7 @@ use crate::domain::user::Act;
 use crate::http::App;
 use crate::http::error::{Kind, Problem};
 use crate::http::extract::{self, Path};
-use crate::mail::EmailAddress;
+use crate::mail::{EmailAddress, Mailbox};
 use crate::store::events::{self, EventFilter};
 use crate::store::messages::{self, DeliveryRow, MessageRow};
 use crate::store::suppressions;
@@ -257,11 +257,9 @@ fn metadata(value: &Value) -> Vec<(String, String)> {
 
 /// What the sender's domain proves; `None`: the tenant has no domain of that name.
 async fn sender(app: &App, page: &Page, row: &MessageRow) -> Result<Option<Sender>, Failed> {
-    let from = row.addresses.get("from").and_then(address);
-    let Some(domain) = from.as_deref().and_then(|from| from.rsplit_once('@')).map(|(_, domain)| domain)
-    else {
-        return Ok(None);
-    };
+    let from = row.addresses.get("from").and_then(address).and_then(|text| Mailbox::parse(&text).ok());
+    let Some(from) = from else { return Ok(None) };
+    let domain = from.address.domain();
     let views = app.domains.list(page.tenant(), None, 100).await?;
     let holds =
         |name: &str| domain.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));

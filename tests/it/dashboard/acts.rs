@@ -51,6 +51,11 @@ async fn a_domain_is_added_explained_and_verified() {
         page.text
     );
 
+    // A message tells what its domain proves.
+    let id = app.client.send_mail(mail("delivered@simulator.postroad.test")).await;
+    let page = ann.get(&format!("/ui/messages/{id}")).await;
+    assert!(page.text.contains(&format!("<a href=\"{path}\">acme.example</a>")), "{}", page.text);
+
     assert_led(&ann.post_from(&path, &format!("{path}/pause"), &[]).await, &format!("{path}?done=paused"));
     assert_led(
         &ann.post_from(&path, &format!("{path}/pause"), &[("resume", "on")]).await,
