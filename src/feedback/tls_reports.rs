@@ -190,7 +190,7 @@ fn policies(domain: &str, counted: &[Counted], sts: &[String]) -> Vec<Value> {
 
 fn of_policy(domain: &str, policy: &str, sessions: &[&Counted], sts: &[String]) -> Value {
     let is_good = |sessions: &&&Counted| sessions.result == TlsResult::Successful.as_str();
-    let (good, bad): (Vec<&Counted>, Vec<&Counted>) = sessions.iter().partition(|one| is_good(&one));
+    let (good, bad): (Vec<&Counted>, Vec<&Counted>) = sessions.iter().partition(|one| is_good(one));
     let sum = |of: &[&Counted]| of.iter().map(|sessions| sessions.sessions).sum::<i64>();
     let mut told = json!({ "policy-type": policy, "policy-domain": domain });
     if policy == "sts" && !sts.is_empty() {
