@@ -205,11 +205,7 @@ mod tests {
         IpRule { id: IpRuleId::new(NOW), tenant, stream, pool: pool.to_owned(), weight, created_at: NOW }
     }
 
-    fn shares<'a>(
-        of: impl Fn(Mail<'_>) -> String,
-        tenant: TenantId,
-        stream: &'a str,
-    ) -> HashMap<String, i32> {
+    fn shares(of: impl Fn(Mail<'_>) -> String, tenant: TenantId, stream: &str) -> HashMap<String, i32> {
         let mut counts = HashMap::new();
         for n in 0..10_000 {
             let recipient = format!("r{n}@example.net");
