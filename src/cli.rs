@@ -63,7 +63,7 @@ enum Command {
     User(UserCommand),
     /// Send a mail through the API.
     Send(SendArgs),
-    /// Bring suppressions and templates from another provider.
+    /// Bring suppressions, templates, domains and their keys from another provider.
     Import(ImportArgs),
     /// Check everything mail depends on, and say what to do.
     Doctor,
@@ -163,7 +163,7 @@ struct SendArgs {
 struct ImportArgs {
     /// Whose exports they are: sendgrid, mailgun, postmark, ses, sparkpost, brevo, resend, mailjet, mailersend…
     provider: String,
-    /// Its exports: lists as CSV or JSON, templates as JSON.
+    /// Its exports: lists as CSV or JSON, templates and domains as JSON, keys of domains as JSON or PEM.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Why the addresses are suppressed, where the file does not tell: bounce, complaint, unsubscribe or manual.

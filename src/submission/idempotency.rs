@@ -86,6 +86,12 @@ pub(super) fn answer_of(items: &[Result<NewMessage, Rejected>]) -> Value {
     Value::Array(items)
 }
 
+/// The messages of a recorded outcome.
+pub(super) fn messages_of(answer: &Value) -> Vec<MessageId> {
+    let items = answer.as_array().into_iter().flatten();
+    items.filter_map(|item| item.get("id")?.as_str()?.parse().ok()).collect()
+}
+
 /// Gives the recorded outcome again.
 pub(super) async fn replay(
     database: &Database,

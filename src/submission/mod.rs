@@ -263,6 +263,23 @@ impl Accept {
         Ok(self.quotas.spend(caller.tenant, amounts, now).await?)
     }
 
+    /// The messages that were accepted under a key in the last 24 hours; `None`: there was no such call.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn accepted_under(
+        &self,
+        tenant: TenantId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Vec<MessageId>>, StoreError> {
+        let lane = self.lanes.of_key(tenant, key);
+        let earlier = idempotency::earlier(&self.database, tenant, lane, key, self.clock.now()).await?;
+        Ok(match earlier {
+            Earlier::Is { answer, .. } => Some(idempotency::messages_of(&answer)),
+            Earlier::Expired | Earlier::Gone => None,
+        })
+    }
+
     /// A limit is reached; but what was accepted before under the same key is answered as it was.
     async fn refuse(
         &self,

@@ -22,6 +22,21 @@ async function refused(call) {
     out.one = [one.statusCode, one.headers['x-message-id']];
     const bulk = await client.email.sendBulk([mail('ann@example.net'), mail('bob@example.net')]);
     out.bulk = [bulk.statusCode, bulk.body.bulk_email_id];
+    // What it asks of them is below the provider's name.
+    const around = new MailerSend({ apiKey });
+    for (const module of [around.email, around.email.message, around.email.schedule, around.email.recipient]) module.baseUrl = `${url}/compat/mailersend/v1`;
+    out.status = (await around.email.getBulkStatus(bulk.body.bulk_email_id)).body.data;
+    out.strange = await refused(around.email.getBulkStatus('0'.repeat(32)));
+    out.message = (await around.email.message.single(one.headers['x-message-id'])).body.data;
+    out.messages = (await around.email.message.list({ limit: 10 })).body.data.map((message) => message.id);
+    const later = await client.email.send(mail('ann@example.net').setSendAt(Math.floor(Date.now() / 1000) + 3600));
+    const waiting = later.headers['x-message-id'];
+    out.scheduled = (await around.email.schedule.single(waiting)).body.data.status;
+    out.canceled = (await around.email.schedule.delete(waiting)).statusCode;
+    out.blocked = (await around.email.recipient.blockRecipients({ domain_id: 'x', recipients: ['gone@example.net'] }, 'blocklist')).statusCode;
+    const blocked = (await around.email.recipient.blockList({ limit: 10 }, 'blocklist')).body.data;
+    out.blocklist = blocked.map((entry) => entry.pattern);
+    out.unblocked = (await around.email.recipient.delBlockListRecipients(blocked.map((entry) => entry.id), 'blocklist')).statusCode;
     out.bad = await refused(client.email.send(new EmailParams().setFrom(from).setTo([new Recipient('nobody')]).setSubject('x')));
     const wrong = new MailerSend({ apiKey: 'wrong' });
     wrong.email.baseUrl = `${url}/v1`;

@@ -49,6 +49,8 @@ const refused = async promise => {
     { name: 'receipt', description: 'A receipt', template: '<p>{{sum}}</p>', tag: 'initial' });
   const templates = await client.domains.domainTemplates.list(domain);
   out.templates = templates.items.map(item => item.name);
+  const version = await client.domains.domainTemplates.updateVersion(domain, 'receipt', 'initial', { template: '<p>{{total}}</p>', active: 'yes' });
+  out.version = [version.templateName, version.templateVersion.tag];
   out.dropped = await client.domains.domainTemplates.destroy(domain, 'receipt');
   const stats = await client.stats.getDomain(domain, { event: ['accepted'], duration: '1d' });
   out.stats = stats.stats.map(row => row.accepted.total);

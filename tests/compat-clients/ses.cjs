@@ -66,6 +66,40 @@ async function refused(call) {
     await ses.send(new v2.DeleteEmailIdentityCommand({ EmailIdentity: 'new.example' }));
     out.account = (await ses.send(new v2.GetAccountCommand({}))).SendQuota.Max24HourSend;
 
+    const rendered = await ses.send(new v2.CreateEmailTemplateCommand({ TemplateName: 'Shown', TemplateContent: content }))
+        .then(() => ses.send(new v2.TestRenderEmailTemplateCommand({ TemplateName: 'Shown', TemplateData: '{"name": "Ann"}' })));
+    out.rendered = [/^Subject: Hi Ann\r$/m.test(rendered.RenderedTemplate), /<p>Hi Ann/.test(rendered.RenderedTemplate), /^(From|To):/m.test(rendered.RenderedTemplate)];
+    const insights = await ses.send(new v2.GetMessageInsightsCommand({ MessageId: out.simple }));
+    out.insights = [insights.Subject, insights.Insights.map((one) => [one.Destination, one.Events[0].Type, one.Events[0].Timestamp instanceof Date])];
+    const [EndDate, StartDate] = [new Date(), new Date(Date.now() - 86400e3)];
+    const query = (Id, Metric, Dimensions) => ({ Id, Namespace: 'VDM', Metric, Dimensions, StartDate, EndDate });
+    const metrics = await ses.send(new v2.BatchGetMetricDataCommand({ Queries: [query('a', 'SEND'), query('b', 'SEND', { ISP: 'x' })] }));
+    out.metrics = [metrics.Results.map((one) => [one.Id, Array.isArray(one.Values)]), metrics.Errors.map((one) => one.Id)];
+
+    const Template = { TemplateName: 'Older', SubjectPart: 'Hi {{name}}', TextPart: 'Hi {{name}}.' };
+    await old.send(new v1.CreateTemplateCommand({ Template }));
+    out.v1again = await refused(old.send(new v1.CreateTemplateCommand({ Template })));
+    out.v1template = (await old.send(new v1.GetTemplateCommand({ TemplateName: 'Older' }))).Template.SubjectPart;
+    const bulk = await old.send(new v1.SendBulkTemplatedEmailCommand({
+        Source: 'hello@acme.example', Template: 'Older', DefaultTemplateData: '{"name": "you"}', DefaultTags: [{ Name: 'kind', Value: 'bulk' }],
+        Destinations: [
+            { Destination: { ToAddresses: ['ann@example.net'] }, ReplacementTemplateData: '{"name": "Ann"}' },
+            { Destination: { ToAddresses: ['bob@example.net'] } },
+            { Destination: { ToAddresses: ['nobody'] } },
+        ],
+    }));
+    out.v1bulk = bulk.Status.map((one) => [one.Status, one.MessageId]);
+    out.v1templated = (await old.send(new v1.SendTemplatedEmailCommand({ Source: 'hello@acme.example', Destination: { ToAddresses: ['ann@example.net'] }, Template: 'Older', TemplateData: '{"name": "Ann"}' }))).MessageId;
+    out.v1templates = (await old.send(new v1.ListTemplatesCommand({}))).TemplatesMetadata.map((one) => [one.Name, one.CreatedTimestamp instanceof Date]);
+    out.v1rendered = (await old.send(new v1.TestRenderTemplateCommand({ TemplateName: 'Older', TemplateData: '{"name": "Ann"}' }))).RenderedTemplate.includes('Hi Ann.');
+    await old.send(new v1.UpdateTemplateCommand({ Template: { ...Template, SubjectPart: 'Other' } }));
+    await old.send(new v1.DeleteTemplateCommand({ TemplateName: 'Older' }));
+    out.v1gone = await refused(old.send(new v1.GetTemplateCommand({ TemplateName: 'Older' })));
+    out.v1tokens = (await old.send(new v1.VerifyDomainDkimCommand({ Domain: 'older.example' }))).DkimTokens.length > 0;
+    out.v1verification = (await old.send(new v1.GetIdentityVerificationAttributesCommand({ Identities: ['older.example', 'none.example'] }))).VerificationAttributes;
+    await old.send(new v1.DeleteIdentityCommand({ Identity: 'older.example' }));
+    out.v1statistics = Array.isArray((await old.send(new v1.GetSendStatisticsCommand({}))).SendDataPoints);
+
     out.v1 = (await old.send(new v1.SendEmailCommand({
         Source: 'hello@acme.example',
         Destination: { ToAddresses: ['ann@example.net'] },

@@ -39,12 +39,27 @@ async function refused(call) {
         content: { email_rfc822: 'From: hello@acme.example\r\nTo: ann@example.net\r\nX-MSYS-API: {"campaign_id": "raw"}\r\nSubject: Raw\r\n\r\nRaw.\r\n' },
         recipients: [{ address: 'ann@example.net' }],
     })).results;
+    const one = { content: { from: 'hello@acme.example', subject: 'Later', text: 'x' }, recipients: [{ address: 'ann@example.net' }] };
+    const start_time = new Date(Date.now() + 3600e3).toISOString().replace('Z', '+00:00');
+    const later = (await client.transmissions.send({ ...one, options: { start_time } })).results.id;
+    out.waits = (await client.transmissions.get(later)).results.transmission;
+    await client.delete({ uri: `transmissions/${later}` });
+    out.canceled = (await client.transmissions.get(later)).results.transmission.state;
+    out.twice = await refused(client.delete({ uri: `transmissions/${later}` }));
+    const ofCampaign = (await client.transmissions.send({ ...one, campaign_id: 'autumn', options: { start_time } })).results.id;
+    await client.delete({ uri: 'transmissions', qs: { campaign_id: 'autumn' } });
+    out.campaign = (await client.transmissions.list({ campaign_id: 'autumn' })).results.map((one) => [one.id === ofCampaign, one.state]);
+    out.nowhere = await refused(client.transmissions.get('0'));
+    out.events = (await client.events.searchMessage({ events: ['injection'], transmissions: [out.sent.id] })).results.map((event) => [event.type, event.transmission_id === out.sent.id, event.campaign_id]);
+    const from = new Date(Date.now() - 86400e3).toISOString().slice(0, 16);
+    out.metrics = (await client.get({ uri: 'metrics/deliverability', qs: { from, metrics: 'count_targeted,count_delivered' } })).results;
     out.empty = await refused(client.transmissions.send({ content: { from: 'hello@acme.example', subject: 'x', text: 'x' }, recipients: [{ address: 'nobody' }] }));
     out.both = await refused(client.transmissions.send({ content: { template_id: 'x', subject: 'x', from: 'hello@acme.example' }, recipients: [{ address: 'ann@example.net' }] }));
     out.syntax = await refused(client.transmissions.send({ content: { from: 'hello@acme.example', subject: 'x', text: '{{if a}}' }, recipients: [{ address: 'ann@example.net' }] }));
     out.wrong = await refused(new SparkPost('wrong', { origin }).transmissions.send({ content: {}, recipients: [] }));
     await client.suppressionList.upsert({ recipient: 'dead@example.net', type: 'transactional', description: 'x' });
     out.suppressed = (await client.suppressionList.get('dead@example.net')).results.map((entry) => [entry.recipient, entry.source]);
+    out.summary = (await client.get({ uri: 'suppression-list/summary' })).results;
     await client.suppressionList.delete('dead@example.net');
     out.free = await refused(client.suppressionList.get('dead@example.net'));
     console.log(JSON.stringify(out));

@@ -54,6 +54,17 @@ pub struct Route {
     pub path: &'static str,
     /// What its caller must be allowed to.
     pub scope: Scope,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Where a route is mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At the root of the host, and below `/compat/<provider>/`.
+    Both,
+    /// Below `/compat/<provider>/` alone: at the root its path is this house's own.
+    BelowItsName,
 }
 
 type Mount = Box<dyn FnOnce(&App) -> MethodRouter<App>>;
@@ -69,19 +80,26 @@ pub struct Written(pub Uri);
 pub struct Door {
     manner: &'static Manner,
     admit: Option<Admit>,
+    place: Place,
     routes: Vec<(Route, Mount)>,
 }
 
 impl Door {
     /// Without routes yet.
     pub fn new(manner: &'static Manner) -> Door {
-        Door { manner, admit: None, routes: Vec::new() }
+        Door { manner, admit: None, place: Place::Both, routes: Vec::new() }
     }
 
     /// Routes that follow are guarded so: by what is no key in a header.
     #[must_use]
     pub fn admitting(self, admit: Admit) -> Door {
         Door { admit: Some(admit), ..self }
+    }
+
+    /// Routes that follow are below the provider's name alone.
+    #[must_use]
+    pub fn below_its_name(self) -> Door {
+        Door { place: Place::BelowItsName, ..self }
     }
 
     /// POST of mail: an upload may take its time.
@@ -126,12 +144,12 @@ impl Door {
         (scope, patience): (Scope, Patience),
         handler: H,
     ) -> Door {
-        let (manner, admit) = (self.manner, self.admit);
+        let (manner, admit, place) = (self.manner, self.admit, self.place);
         let demand = Demand { scope, patience };
         let mount: Mount = Box::new(move |app| {
             on(filter, handler).route_layer(from_fn_with_state((app.clone(), manner, admit, demand), guard))
         });
-        self.routes.push((Route { provider: manner.provider, method, path, scope }, mount));
+        self.routes.push((Route { provider: manner.provider, method, path, scope, place }, mount));
         self
     }
 
@@ -165,7 +183,7 @@ struct Open {
 pub fn mount(app: &App, doors: Vec<Door>) -> Router<App> {
     let mut shapes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, door) in doors.iter().enumerate() {
-        for route in door.routes() {
+        for route in door.routes().filter(|route| route.place == Place::Both) {
             let doors = shapes.entry(shape(route.path)).or_default();
             if !doors.contains(&index) {
                 doors.push(index);

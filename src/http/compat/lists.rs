@@ -3,7 +3,7 @@
 use time::{Duration, OffsetDateTime};
 
 use crate::account::suppressions::{self as operation, NewSuppression};
-use crate::domain::id::TenantId;
+use crate::domain::id::{SuppressionId, TenantId};
 use crate::domain::stats::{Cell, Dimension, Grain};
 use crate::domain::suppression::{Reason, Suppression};
 use crate::domain::template::TemplateName;
@@ -94,6 +94,25 @@ pub async fn unsuppress(app: &App, principal: &Principal, wanted: &Wanted<'_>) -
         operation::delete(&app.database, &actor, tenant, entry.id, now).await?;
     }
     Ok(found.len())
+}
+
+/// Takes one entry off the list, if it is there for one of these reasons.
+///
+/// # Errors
+/// See [`Problem`].
+pub async fn unsuppress_one(
+    app: &App,
+    principal: &Principal,
+    id: SuppressionId,
+    reasons: &[Reason],
+) -> Result<Option<Suppression>, Problem> {
+    let mut connection = app.database.serve().acquire().await?;
+    let found = suppressions::find(&mut connection, principal.tenant(), id).await?;
+    drop(connection);
+    let Some(entry) = found.filter(|entry| reasons.contains(&entry.reason)) else { return Ok(None) };
+    let (actor, tenant) = (principal.actor(), principal.tenant());
+    operation::delete(&app.database, &actor, tenant, id, app.clock.now()).await?;
+    Ok(Some(entry))
 }
 
 /// The counters of each day from `from` to `to`, of days on which something happened.

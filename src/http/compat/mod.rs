@@ -115,6 +115,7 @@ fn mailgun() -> Door {
         .get("/v3/{domain}/templates/{name}/versions", read, templates::versions)
         .post("/v3/{domain}/templates/{name}/versions", manage, templates::add_version)
         .get("/v3/{domain}/templates/{name}/versions/{tag}", read, templates::version)
+        .put("/v3/{domain}/templates/{name}/versions/{tag}", manage, templates::change_version)
         // bounces, complaints and unsubscribes.
         .get("/v3/{domain}/{list}", manage, suppressions::list)
         .post("/v3/{domain}/{list}", manage, suppressions::create)
@@ -133,7 +134,7 @@ fn mailgun() -> Door {
 }
 
 fn postmark() -> Door {
-    use postmark::{bounces, messages, send, server, suppressions, templates};
+    use postmark::{bounces, domains, messages, send, server, suppressions, templates};
     let (read, manage) = (Scope::Read, Scope::Manage);
     Door::new(&postmark::MANNER)
         .send("/email", send::one)
@@ -159,15 +160,26 @@ fn postmark() -> Door {
         .get("/stats/outbound", read, server::overview)
         .get("/stats/outbound/{what}", read, server::of)
         .get("/server", read, server::show)
+        .get("/domains", manage, domains::list)
+        .post("/domains", manage, domains::create)
+        .get("/domains/{id}", manage, domains::one)
+        .delete("/domains/{id}", manage, domains::delete)
+        .put("/domains/{id}/verifyDkim", manage, domains::verify)
+        .put("/domains/{id}/verifyDKIM", manage, domains::verify)
+        .put("/domains/{id}/verifyReturnPath", manage, domains::verify)
+        .post("/domains/{id}/verifyspf", manage, domains::verify)
+        .post("/domains/{id}/verifySPF", manage, domains::verify)
+        .post("/domains/{id}/rotateDKIM", manage, domains::rotate)
 }
 
 fn resend() -> Door {
-    use resend::{api_keys, domains, emails, send};
+    use resend::{api_keys, domains, emails, metrics, send, suppressions, templates};
     let (read, manage) = (Scope::Read, Scope::Manage);
     Door::new(&resend::MANNER)
         .send("/emails", send::one)
         .send("/emails/batch", send::batch)
         .get("/emails", read, emails::list)
+        .get("/emails/metrics", read, metrics::show)
         .get("/emails/{id}", read, emails::one)
         .patch("/emails/{id}", Scope::Send, emails::update)
         .post("/emails/{id}/cancel", Scope::Send, emails::cancel)
@@ -179,10 +191,23 @@ fn resend() -> Door {
         .post("/api-keys", manage, api_keys::create)
         .get("/api-keys", manage, api_keys::list)
         .delete("/api-keys/{id}", manage, api_keys::delete)
+        .get("/templates", read, templates::list)
+        .post("/templates", manage, templates::create)
+        .get("/templates/{id}", read, templates::one)
+        .patch("/templates/{id}", manage, templates::update)
+        .delete("/templates/{id}", manage, templates::delete)
+        .post("/templates/{id}/publish", manage, templates::publish)
+        .post("/templates/{id}/duplicate", manage, templates::duplicate)
+        .get("/suppressions", manage, suppressions::list)
+        .post("/suppressions", manage, suppressions::add)
+        .post("/suppressions/batch/add", manage, suppressions::add_many)
+        .post("/suppressions/batch/remove", manage, suppressions::remove_many)
+        .get("/suppressions/{entry}", manage, suppressions::one)
+        .delete("/suppressions/{entry}", manage, suppressions::remove)
 }
 
 fn ses() -> Door {
-    use ses::{account, auth, bulk, identities, query, send, suppressions, templates};
+    use ses::{account, auth, bulk, identities, insights, query, send, suppressions, templates};
     let (read, manage) = (Scope::Read, Scope::Manage);
     Door::new(&ses::MANNER)
         .admitting(auth::admit)
@@ -204,14 +229,25 @@ fn ses() -> Door {
         .get("/v2/email/templates/{name}", read, templates::one)
         .put("/v2/email/templates/{name}", manage, templates::update)
         .delete("/v2/email/templates/{name}", manage, templates::delete)
+        .post("/v2/email/templates/{name}/render", read, templates::render)
+        .get("/v2/email/insights/{id}", read, insights::message)
+        .post("/v2/email/metrics/batch", read, insights::metrics)
 }
 
 fn sparkpost() -> Door {
-    use sparkpost::{send, suppressions};
-    let manage = Scope::Manage;
+    use sparkpost::{events, metrics, send, suppressions, transmissions};
+    let (read, manage) = (Scope::Read, Scope::Manage);
     Door::new(&sparkpost::MANNER)
         .send("/api/v1/transmissions", send::send)
+        .get("/api/v1/transmissions", read, transmissions::list)
+        .delete("/api/v1/transmissions", Scope::Send, transmissions::cancel_campaign)
+        .get("/api/v1/transmissions/{id}", read, transmissions::one)
+        .delete("/api/v1/transmissions/{id}", Scope::Send, transmissions::cancel)
+        .get("/api/v1/events/message", read, events::list)
+        .get("/api/v1/metrics/deliverability", read, metrics::total)
+        .get("/api/v1/metrics/deliverability/time-series", read, metrics::by_time)
         .get("/api/v1/suppression-list", manage, suppressions::list)
+        .get("/api/v1/suppression-list/summary", manage, suppressions::summary)
         .put("/api/v1/suppression-list", manage, suppressions::put_many)
         .get("/api/v1/suppression-list/{recipient}", manage, suppressions::one)
         .put("/api/v1/suppression-list/{recipient}", manage, suppressions::put)
@@ -227,9 +263,20 @@ fn mailjet() -> Door {
 }
 
 fn mailersend() -> Door {
+    use mailersend::{messages, send, suppressions};
+    let (read, manage) = (Scope::Read, Scope::Manage);
     Door::new(&mailersend::MANNER)
-        .send("/v1/email", mailersend::send::one)
-        .send("/v1/bulk-email", mailersend::send::bulk)
+        .send("/v1/email", send::one)
+        .send("/v1/bulk-email", send::bulk)
+        .below_its_name()
+        .get("/v1/bulk-email/{id}", read, messages::bulk)
+        .get("/v1/messages", read, messages::list)
+        .get("/v1/messages/{id}", read, messages::one)
+        .get("/v1/message-schedules/{id}", read, messages::scheduled)
+        .delete("/v1/message-schedules/{id}", Scope::Send, messages::cancel)
+        .get("/v1/suppressions/{list}", manage, suppressions::list)
+        .post("/v1/suppressions/{list}", manage, suppressions::add)
+        .delete("/v1/suppressions/{list}", manage, suppressions::delete)
 }
 
 fn netcore() -> Door {

@@ -17,6 +17,10 @@ pub const ROWS: &[Row] = &[
         "mailersends_own_client_sends_and_is_refused_in_its_words",
     ),
     Row::yes("bulk-email", "mailersends_own_client_sends_and_is_refused_in_its_words"),
+    Row::yes(
+        "the status of bulk mail (24 hours), messages, scheduled messages, suppressions",
+        "mailersends_own_client_sends_and_is_refused_in_its_words",
+    ),
     Row::yes("warnings of suppressed recipients", "who_is_suppressed_is_warned_of"),
     Row::refused(
         "bad addresses, missing contents, a wrong key",
@@ -43,7 +47,24 @@ async fn mailersends_own_client_sends_and_is_refused_in_its_words() {
     assert_eq!(text_of(bob), "Hi Bob");
     assert_eq!(app.client.get(&format!("/v1/messages/{id}")).await.body["tags"], json!(["welcome"]));
     assert_eq!(out["bulk"][0], 202);
-    assert!(out["bulk"][1].is_string());
+    let status = &out["status"];
+    assert_eq!((&status["state"], &status["total_recipients_count"]), (&json!("completed"), &json!(2)));
+    let listed = status["messages_id"].as_array().expect("a list");
+    assert_eq!((listed.len(), &status["id"]), (2, &out["bulk"][1]));
+    for id in listed {
+        app.client.ended(id.as_str().expect("an id")).await;
+    }
+    assert_eq!(out["strange"][0], 404);
+    let emails = out["message"]["emails"].as_array().expect("a list");
+    assert_eq!(
+        (emails.len(), &out["message"]["id"], &emails[0]["tags"]),
+        (2, &json!(id), &json!(["welcome"]))
+    );
+    assert!(out["messages"].as_array().is_some_and(|all| all.len() == 3), "{:#}", out["messages"]);
+    assert_eq!((&out["scheduled"], &out["canceled"]), (&json!("scheduled"), &json!(204)));
+    assert_eq!((&out["blocked"], &out["unblocked"]), (&json!(201), &json!(200)));
+    assert_eq!(out["blocklist"], json!(["gone@example.net"]));
+    assert_eq!(app.client.all_pages("/v1/suppressions", 100).await, Vec::<serde_json::Value>::new());
 
     assert_eq!(out["bad"][0], 422);
     let errors = &out["bad"][1]["errors"];

@@ -98,6 +98,7 @@ async fn its_node_client_finds_what_is_around_the_send_and_understands_refusals(
     assert_eq!(out["unbounced"]["address"], "dead@example.net");
     assert_eq!(out["domains"], json!(["mg.example"]));
     assert_eq!(out["templates"].as_array().map(Vec::len), Some(2));
+    assert_eq!(out["version"], json!(["receipt", "v2"]), "versions never change: another was made");
     assert!(out["stats"][0].as_i64() > Some(0), "{:#}", out["stats"]);
     let mut events: Vec<String> =
         out["events"].as_array().expect("a list").iter().map(|to| to.to_string()).collect();

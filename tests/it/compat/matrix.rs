@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use postroad::http::compat;
+use postroad::http::compat::door::Place;
 
 use super::{
     brevo, mailersend, mailgun, mailjet, netcore, postmark, resend, sendgrid, sendlayer, ses, smtpcom,
@@ -64,6 +65,56 @@ const PROVIDERS: &[Provider] = &[
     ("smtpcom", "SMTP.com", smtpcom::ROWS),
 ];
 
+/// What is not of one provider, and the tests that prove it.
+const ALL_TOGETHER: &[(&str, &str)] = &[
+    (
+        "one key, wherever a client puts it; trailing slashes",
+        "compat::shared::one_key_works_wherever_a_client_puts_it",
+    ),
+    ("paths that two providers share", "compat::shared::a_shared_path_is_whose_key_is_shown"),
+    (
+        "wrong key, bad sender, no recipient, too many, too large, suppressed recipient, in each provider's own words",
+        "compat::words::what_is_wrong_is_said_in_each_providers_words",
+    ),
+    (
+        "django-anymail's backends for SES, Brevo, MailerSend, Mailgun, Mailjet, Postmark, Resend, SendGrid, SparkPost",
+        "compat::shared::django_anymail_sends_through_every_backend",
+    ),
+    (
+        "django-anymail's webhook views for the same",
+        "compat::webhooks::django_anymail_understands_every_shape",
+    ),
+    ("user names of providers, by SMTP", "submission::manners::every_providers_user_name_is_a_user_name"),
+    (
+        "Amazon's SMTP passwords",
+        "submission::manners::an_access_key_logs_in_with_its_secret_or_the_password_made_of_it",
+    ),
+    (
+        "control fields of providers, by SMTP",
+        "submission::manners::control_fields_of_providers_count_and_never_leave",
+    ),
+    (
+        "`postroad import`: suppressions and templates",
+        "compat::moving::suppressions_and_templates_come_along_and_work",
+    ),
+    (
+        "`postroad import`: domains and their DKIM keys",
+        "compat::moving::domains_and_the_keys_they_sign_with_come_along",
+    ),
+    (
+        "through Google's relay, by XOAUTH2",
+        "faults::tls::a_bearer_token_is_fetched_kept_and_fetched_again_before_it_expires",
+    ),
+    (
+        "through Google's relay, by our address alone: a relay without a login, over TLS",
+        "faults::tls::required_and_implicit_tls_deliver_to_a_peer_that_proves_itself",
+    ),
+    (
+        "instead of Google's relay: printers and scanners by their networks, without a password, of one tenant each",
+        "submission::manners::a_printer_sends_by_its_address_alone_until_its_key_is_revoked",
+    ),
+];
+
 const HEAD: &str = "# Compatibility\n\n\
     <!-- Written by the tests (tests/it/compat/matrix.rs): change the rows there. -->\n\n\
     Point a provider's client at postroad and give it a key of postroad. Every path below is at the root of the host and\n\
@@ -77,6 +128,10 @@ const HEAD: &str = "# Compatibility\n\n\
 
 fn written() -> String {
     let mut page = HEAD.to_owned();
+    let _ = write!(page, "\n## All together\n\n| What | Shown by |\n|---|---|\n");
+    for (feature, by) in ALL_TOGETHER {
+        let _ = writeln!(page, "| {feature} | `{by}` |");
+    }
     let routes = compat::routes();
     for (provider, name, rows) in PROVIDERS {
         let _ = write!(page, "\n## {name}\n\n| What | How | Shown by |\n|---|---|---|\n");
@@ -90,7 +145,9 @@ fn written() -> String {
         }
         let _ = write!(page, "\n| Route | Scope |\n|---|---|\n");
         for route in routes.iter().filter(|route| route.provider == *provider) {
-            let _ = writeln!(page, "| `{} {}` | `{}` |", route.method, route.path, route.scope.as_str());
+            let only = if route.place == Place::BelowItsName { ", below its name alone" } else { "" };
+            let (method, path, scope) = (&route.method, route.path, route.scope.as_str());
+            let _ = writeln!(page, "| `{method} {path}`{only} | `{scope}` |");
         }
     }
     page
@@ -113,6 +170,12 @@ fn the_page_is_what_the_tests_say() {
 
 #[test]
 fn every_row_names_a_test_that_is_there() {
+    for (_, by) in ALL_TOGETHER {
+        let (file, name) = by.rsplit_once("::").expect("a path");
+        let path = root().join(format!("tests/it/{}.rs", file.replace("::", "/")));
+        let source = std::fs::read_to_string(path).expect("its tests");
+        assert!(source.contains(&format!("async fn {name}()")), "there is no {by}");
+    }
     for (provider, _, rows) in PROVIDERS {
         let path = root().join(format!("tests/it/compat/{provider}.rs"));
         let source = std::fs::read_to_string(path).expect("its tests");

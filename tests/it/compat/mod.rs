@@ -19,6 +19,7 @@ mod smtpcom;
 mod sparkpost;
 mod tls;
 mod webhooks;
+mod words;
 
 use reqwest::Method;
 use serde_json::Value;

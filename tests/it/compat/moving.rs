@@ -76,3 +76,50 @@ async fn what_holds_nothing_that_is_known_is_said_and_fails() {
     );
     app.stop().await;
 }
+
+/// Ed25519, in PKCS #8.
+const KEY_OF_DOMAIN: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n";
+
+#[tokio::test]
+async fn domains_and_the_keys_they_sign_with_come_along() {
+    let app = TestApp::start().await;
+    let domain = json!({ "results": [
+        { "domain": "acme.example", "status": { "ownership_verified": true }, "dkim": { "selector": "scph", "private": KEY_OF_DOMAIN } },
+        { "domain": "other.example", "status": {}, "dkim": { "selector": "scph", "public": "x" } },
+    ] });
+    let files =
+        [("domains.json", domain.to_string()), ("s1._domainkey.third.example.pem", KEY_OF_DOMAIN.to_owned())];
+    for _ in 0..2 {
+        let output = import(&app, "sparkpost", &files).await;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(!said.contains("PRIVATE") && !said.contains("MC4CAQ"), "{said}");
+    }
+    let found: Vec<(String, Vec<String>)> = app
+        .client
+        .all_pages("/v1/domains", 100)
+        .await
+        .iter()
+        .map(|domain| {
+            let keys = domain["keys"].as_array().expect("a list").iter();
+            let imported = keys.filter(|key| key["origin"] == "imported");
+            (
+                crate::support::client::text(domain, "/name"),
+                imported.map(|key| key["selector"].to_string()).collect(),
+            )
+        })
+        .collect();
+    let row = |name: &str, keys: &[&str]| {
+        (name.to_owned(), keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        found,
+        [row("acme.example", &["scph"]), row("other.example", &[]), row("third.example", &["s1"])]
+    );
+    let unnamed = import(&app, "ses", &[("key.pem", KEY_OF_DOMAIN.to_owned())]).await;
+    assert!(
+        !unnamed.status.success() && String::from_utf8_lossy(&unnamed.stdout).contains("whose key is it?")
+    );
+    app.stop().await;
+}

@@ -28,6 +28,8 @@ pub const ROWS: &[Row] = &[
         "Suppressions, templates, messages, bounces, server, stats",
         "its_node_client_finds_what_is_around_the_send",
     ),
+    Row::yes("Domains: made, verified, keys renewed", "its_node_client_finds_what_is_around_the_send"),
+    Row::yes("Mustachio: sections, what is missing is empty", "its_node_client_sends_everything_it_can"),
     Row::yes("Inactive recipients, invalid addresses, wrong keys", "its_node_client_understands_refusals"),
     Row::yes("ErrorCodes", "errors_have_its_numbers"),
     Row::yes(
@@ -55,6 +57,9 @@ async fn its_node_client_sends_everything_it_can() {
         let raw = app.client.only_arrived(&id_of(&text(&out[name], "/MessageID"))).await;
         assert_eq!(field(&raw, "Subject"), "Hi Ann", "{name}");
     }
+    // Mustachio's sections, and what is missing left empty.
+    let sections = super::clients::by_recipient(&app, &id_of(&text(&out, "/sections/MessageID"))).await;
+    assert_eq!(super::clients::text_of(&sections[0].1), "Acme, nobody");
     app.stop().await;
 }
 
@@ -78,6 +83,11 @@ async fn its_node_client_finds_what_is_around_the_send() {
         (&json!(1), &json!(0), &json!(0))
     );
     assert!(out["stats"].as_i64() > Some(0));
+    assert_eq!(out["domain"], json!(["pm.example", "returns.pm.example", false, "Pending", true]));
+    assert_eq!((&out["verified"], &out["read"]), (&json!(false), &json!(true)));
+    assert!(out["domains"].as_array().is_some_and(|all| all.contains(&json!("pm.example"))));
+    assert_eq!((&out["again"]["code"], &out["noDomain"]["code"]), (&json!(504), &json!(510)));
+    assert_eq!(out["goneDomain"]["ErrorCode"], 0);
     app.stop().await;
 }
 

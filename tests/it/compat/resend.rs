@@ -7,6 +7,7 @@ use super::clients::{assert_whole, every_octet, run};
 use super::matrix::Row;
 use super::{ask, id_of};
 use crate::support::app::{KEY, TestApp};
+use crate::support::captured::field;
 use crate::support::client::text;
 
 /// What is shown of it in `docs/compatibility.md`.
@@ -47,7 +48,7 @@ async fn its_node_client_sends_everything_it_can() {
     assert!(out["tooLate"]["error"].is_object() && out["missing"]["error"]["name"] == "not_found");
     // One for each that was sent, and none of the batch that was wrong.
     let sent = app.client.all_pages("/v1/messages", 100).await.len();
-    assert_eq!(sent, 6, "whole, first, two of a batch, scheduled, and the restricted key's");
+    assert_eq!(sent, 7, "whole, first, two of a batch, scheduled, the template's, and the restricted key's");
     app.stop().await;
 }
 
@@ -66,6 +67,30 @@ async fn its_node_client_finds_what_is_around_the_send_and_understands_refusals(
     let bad = "Invalid `to` field. The email address needs to follow the `email@example.com` or `Name <email@example.com>` format.";
     assert_eq!(out["badTo"]["error"]["message"], bad);
     assert_eq!(out["wrongKey"]["error"]["message"], "API key is invalid");
+    assert_eq!(out["wrongKey"]["error"]["name"], "invalid_api_key");
+    let draft = &out["draft"];
+    assert_eq!((&draft["status"], &draft["alias"]), (&json!("draft"), &json!("receipt")), "{draft:#}");
+    assert_eq!(out["unpublished"]["error"]["statusCode"], 422);
+    let raw = app.client.only_arrived(&id_of(&text(&out, "/ofTemplate/data/id"))).await;
+    assert_eq!(field(&raw, "Subject"), "For you", "what stands for it");
+    assert_eq!(out["lacking"]["error"]["name"], "validation_error", "no fallback");
+    assert_eq!(out["templates"], json!([["Receipts", "published"], ["Receipts (Copy)", "draft"]]));
+    assert_eq!(out["dropped"], json!([true, true]));
+    assert_eq!(
+        (&out["suppression"]["email"], &out["suppression"]["origin"]),
+        (&json!("gone@example.net"), &json!("manual"))
+    );
+    assert_eq!((&out["suppressedMany"], &out["unsuppressedMany"]), (&json!(2), &json!(2)));
+    assert_eq!(
+        (&out["suppressions"]["has_more"], &out["unsuppressed"]["deleted"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(out["free"]["error"]["statusCode"], 404);
+    assert!(
+        out["metrics"]["totals"]["sent"].is_number() && out["metrics"]["data"].is_array(),
+        "{:#}",
+        out["metrics"]
+    );
     app.stop().await;
 }
 

@@ -24,6 +24,14 @@ pub const ROWS: &[Row] = &[
         "suppression list, identities, templates, account",
         "amazons_javascript_client_works_unmodified",
     ),
+    Row::yes(
+        "TestRenderEmailTemplate, GetMessageInsights, BatchGetMetricData",
+        "amazons_javascript_client_works_unmodified",
+    ),
+    Row::yes(
+        "the query API: templated and bulk templated mail, templates, domain identities, GetSendStatistics",
+        "amazons_javascript_client_works_unmodified",
+    ),
     Row::refused("a wrong secret, an unknown key", "amazons_javascript_client_works_unmodified"),
     Row::refused(
         "an altered body, a clock that is off by more than 15 minutes",
@@ -90,6 +98,29 @@ async fn amazons_javascript_client_works_unmodified() {
 
     let old = app.client.only_arrived(&text(&out, "/v1")).await;
     assert_eq!(field(&old, "Subject"), "Old & <good>");
+    assert_eq!(out["rendered"], json!([true, true, false]));
+    let of = |to: &str| json!([to, "SEND", true]);
+    assert_eq!(out["insights"], json!(["Grüße", [of("ann@example.net"), of("bob@example.net")]]));
+    assert_eq!(out["metrics"], json!([[["a", true]], ["b"]]));
+    assert_eq!((&out["v1again"][0], &out["v1template"]), (&json!("AlreadyExists"), &json!("Hi {{name}}")));
+    let statuses: Vec<&Value> = (0..3).map(|index| &out["v1bulk"][index][0]).collect();
+    assert_eq!(statuses, ["Success", "Success", "InvalidParameterValue"]);
+    for (pointer, subject) in
+        [("/v1bulk/0/1", "Hi Ann"), ("/v1bulk/1/1", "Hi you"), ("/v1templated", "Hi Ann")]
+    {
+        assert_eq!(
+            field(&app.client.only_arrived(&text(&out, pointer)).await, "Subject"),
+            subject,
+            "{pointer}"
+        );
+    }
+    assert_eq!(
+        (&out["v1templates"], &out["v1rendered"]),
+        (&json!([["Shown", true], ["Older", true]]), &json!(true))
+    );
+    assert_eq!((&out["v1gone"][0], &out["v1tokens"]), (&json!("TemplateDoesNotExist"), &json!(true)));
+    assert_eq!(out["v1verification"], json!({ "older.example": { "VerificationStatus": "Pending" } }));
+    assert_eq!(out["v1statistics"], true);
     assert_eq!(out["v1quota"], -1);
     assert_eq!((&out["v1bad"][0], &out["v1bad"][1]), (&json!("InvalidParameterValue"), &json!(400)));
     assert_eq!((&out["wrong"][0], &out["wrong"][1]), (&json!("InvalidSignatureException"), &json!(403)));
@@ -159,6 +190,17 @@ async fn an_access_key_is_made_listed_and_revoked() {
 
 /// `GET /v2/email/account`, signed by this test's own hand.
 async fn signed_get(app: &TestApp, id: &str, secret: &str) -> u16 {
+    signed(app, (id, secret), reqwest::Method::GET, "/v2/email/account", Value::Null).await.status
+}
+
+/// Any request of v2, likewise.
+pub async fn signed(
+    app: &TestApp,
+    (id, secret): (&str, &str),
+    method: reqwest::Method,
+    path: &str,
+    body: Value,
+) -> super::Said {
     use aws_lc_rs::{digest, hmac};
     use data_encoding::HEXLOWER;
     let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
@@ -166,8 +208,9 @@ async fn signed_get(app: &TestApp, id: &str, secret: &str) -> u16 {
     let date = &stamp[..8];
     let host = app.client.url().strip_prefix("http://").expect("a URL");
     let sha = |text: &str| HEXLOWER.encode(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    let content = if body.is_null() { String::new() } else { body.to_string() };
     let canonical =
-        format!("GET\n/v2/email/account\n\nhost:{host}\nx-amz-date:{stamp}\n\nhost;x-amz-date\n{}", sha(""));
+        format!("{method}\n{path}\n\nhost:{host}\nx-amz-date:{stamp}\n\nhost;x-amz-date\n{}", sha(&content));
     let scope = format!("{date}/eu-west-1/ses/aws4_request");
     let to_sign = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", sha(&canonical));
     let mut key = format!("AWS4{secret}").into_bytes();
@@ -179,5 +222,5 @@ async fn signed_get(app: &TestApp, id: &str, secret: &str) -> u16 {
         HEXLOWER.encode(&key)
     );
     let headers = [("authorization", value.as_str()), ("x-amz-date", &stamp)];
-    super::ask(app, reqwest::Method::GET, "/v2/email/account", &headers, Value::Null).await.status
+    super::ask(app, method, path, &headers, body).await
 }

@@ -89,6 +89,9 @@ async fn another_tenants_things_are_not_found_at_any_door() {
         ("/v3/acme.example/templates/own".to_owned(), "authorization", &basic),
         (format!("/messages/outbound/{uuid}/details"), "x-postmark-server-token", key),
         (format!("/emails/{uuid}"), "authorization", &bearer),
+        ("/templates/own".to_owned(), "authorization", &bearer),
+        (format!("/api/v1/transmissions/{id}"), "authorization", key),
+        (format!("/compat/mailersend/v1/messages/{id}"), "authorization", &bearer),
     ];
     for (path, name, value) in cases {
         let said = ask(&app, Method::GET, &path, &[(name, value)], Value::Null).await;

@@ -1,7 +1,7 @@
 //! SparkPost: its JavaScript client, and its words.
 
 use mail_parser::{MessageParser, MimeHeaders};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::clients::{by_recipient, every_octet, run, text_of};
 use super::matrix::Row;
@@ -17,6 +17,10 @@ pub const ROWS: &[Row] = &[
     Row::yes("copies by header_to", "sparkposts_own_client_sends_and_is_refused_in_its_words"),
     Row::yes("email_rfc822 and X-MSYS-API", "sparkposts_own_client_sends_and_is_refused_in_its_words"),
     Row::yes("suppression list", "sparkposts_own_client_sends_and_is_refused_in_its_words"),
+    Row::yes(
+        "transmissions: look-up, lists, canceling one or a campaign; events, metrics, the summary of suppressions",
+        "sparkposts_own_client_sends_and_is_refused_in_its_words",
+    ),
     Row::refused(
         "content beside template_id, bad syntax",
         "sparkposts_own_client_sends_and_is_refused_in_its_words",
@@ -55,6 +59,15 @@ async fn sparkposts_own_client_sends_and_is_refused_in_its_words() {
     assert!(!String::from_utf8_lossy(&raw).contains("X-MSYS"), "control fields stay here");
     let raw = app.client.get(&format!("/v1/messages/{}", text(&out, "/raw/id"))).await;
     assert_eq!(raw.body["tags"], json!(["raw"]));
+
+    let waits = &out["waits"];
+    assert_eq!((&waits["state"], &waits["num_rcpts"]), (&json!("submitted"), &json!(1)), "{waits:#}");
+    assert_eq!((&out["canceled"], &out["twice"][0]), (&json!("Canceled"), &json!(409)));
+    assert_eq!(out["twice"][1][0]["message"], "resource conflict");
+    assert_eq!((&out["campaign"], &out["nowhere"][0]), (&json!([[true, "Canceled"]]), &json!(404)));
+    assert_eq!(out["events"], Value::Array(vec![json!(["injection", true, "spring"]); 3]));
+    assert!(out["metrics"][0]["count_targeted"].is_number() && out["metrics"][0].get("count_sent").is_none());
+    assert_eq!((&out["summary"]["manually_added"], &out["summary"]["total"]), (&json!(1), &json!(1)));
 
     assert_eq!((&out["empty"][0], &out["empty"][1][0]["code"]), (&json!(400), &json!("5005")));
     assert_eq!((&out["both"][0], &out["both"][1][0]["code"]), (&json!(422), &json!("1301")));

@@ -2,7 +2,9 @@
 
 mod errors;
 mod message;
+pub mod messages;
 pub mod send;
+pub mod suppressions;
 
 use super::credential;
 use super::door::{Manner, every_path};

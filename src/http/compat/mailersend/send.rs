@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::domain::id::EventId;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::compat::parts;
@@ -14,6 +15,7 @@ use crate::http::error::Problem;
 use crate::submission::{Accepted, BornState};
 
 use super::message;
+use super::messages::bulk_key;
 
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-message-id");
 /// Mails in one call of bulk-email.
@@ -97,10 +99,8 @@ pub async fn bulk(
     if !wrong.is_empty() {
         return Err(Problem::invalid(wrong));
     }
-    let accepted = parts::accept(&app, &principal, mails, None).await?;
-    let view = json!({
-        "message": "The bulk email is being processed.",
-        "bulk_email_id": accepted.first().map(|mail| mail.id.to_string()),
-    });
+    let id = EventId::new(app.clock.now()).uuid().simple().to_string();
+    parts::accept(&app, &principal, mails, bulk_key(&id)).await?;
+    let view = json!({ "message": "The bulk email is being processed.", "bulk_email_id": id });
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }

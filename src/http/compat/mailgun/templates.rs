@@ -272,3 +272,46 @@ pub async fn version(
         Json(json!({ "template": shown })).into_response()
     }))
 }
+
+/// `PUT /v3/{domain}/templates/{name}/versions/{tag}`: versions never change here, so it makes another, and its tag is
+/// told; with `active` it is published, and so it is if it takes the place of the active one.
+pub async fn change_version(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    Path((_, name, tag)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let form = form(&app, &headers, body).await?;
+    let tenant = principal.tenant();
+    let Some(template) = lists::template(&app, tenant, &name).await? else { return Ok(not_found()) };
+    let Some(number) = number(&tag) else { return Ok(said(404, "template version not found")) };
+    let mut connection = app.database.serve().acquire().await?;
+    let before = templates::version(&mut connection, tenant, template.id, number).await?;
+    drop(connection);
+    let Some(before) = before else { return Ok(said(404, "template version not found")) };
+    let named = TemplateName::Id(template.id);
+    let (actor, now) = (principal.actor(), app.clock.now());
+    let is_active = form.one("active").is_some_and(|active| active == "yes" || active == "true");
+    if form.one("template").is_none() && form.one("headers").is_none() {
+        // Only which one is used changes.
+        if is_active {
+            operation::publish(&app.database, &actor, tenant, &named, Some(number), now).await?;
+        }
+        let shown = json!({ "name": name, "version": { "tag": tag } });
+        return Ok(Json(json!({ "template": shown, "message": "version has been updated" })).into_response());
+    }
+    let is_active = is_active || template.published == Some(number);
+    let change = |_: &Contents| {
+        let common = bodies(&form, before.contents.common.clone())?;
+        Ok(TemplateChange {
+            contents: Some(Contents { common, locales: before.contents.locales.clone() }),
+            publication: Some(if is_active { Publication::Published } else { Publication::Draft }),
+            ..TemplateChange::default()
+        })
+    };
+    let (_, version) =
+        operation::update::<Problem>(&app.database, &actor, tenant, &named, change, now).await?;
+    let shown = json!({ "name": name, "version": { "tag": self::tag(version.version) } });
+    Ok(Json(json!({ "template": shown, "message": "version has been updated" })).into_response())
+}

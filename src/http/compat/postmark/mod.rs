@@ -2,6 +2,7 @@
 //! that clients take apart.
 
 pub mod bounces;
+pub mod domains;
 pub mod errors;
 mod message;
 pub mod messages;

@@ -5,10 +5,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::http::auth;
 use crate::http::error::{Kind, Problem};
 use crate::submission::Violation;
 
-const NO_KEY: &str = "API key is invalid";
+const MISSING_KEY: &str = "Missing API key in the authorization header. Include the following header `Authorization: \
+    Bearer YOUR_API_KEY` in the request.";
+const WRONG_KEY: &str = "API key is invalid";
 const RESTRICTED: &str = "This API key is restricted to only send emails";
 const KEY_REUSED: &str = "This idempotency key has been used on a request that went through, but with a different \
     request body. Retry with the original body, or use another key.";
@@ -24,7 +27,10 @@ pub fn words(problem: &Problem) -> (u16, &'static str, String) {
     let detail = || problem.detail().to_owned();
     let first = problem.violations().first();
     match problem.kind() {
-        Kind::Unauthorized => (401, "missing_api_key", NO_KEY.to_owned()),
+        Kind::Unauthorized if problem.detail() == auth::NO_KEY => {
+            (401, "missing_api_key", MISSING_KEY.to_owned())
+        }
+        Kind::Unauthorized => (403, "invalid_api_key", WRONG_KEY.to_owned()),
         Kind::Forbidden if first.is_none() => (401, "restricted_api_key", RESTRICTED.to_owned()),
         Kind::Forbidden => (403, "validation_error", first.map_or_else(detail, sentence)),
         Kind::Suspended => (403, "validation_error", detail()),

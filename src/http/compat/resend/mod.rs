@@ -5,7 +5,10 @@ pub mod domains;
 pub mod emails;
 pub mod errors;
 mod message;
+pub mod metrics;
 pub mod send;
+pub mod suppressions;
+pub mod templates;
 
 use crate::http::compat::credential;
 use crate::http::compat::door::{Manner, every_path};

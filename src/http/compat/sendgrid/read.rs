@@ -70,7 +70,8 @@ pub(super) fn mailbox(fields: &mut Fields, value: Value, pointer: &str) -> Optio
 
 pub(super) fn mailboxes(fields: &mut Fields, name: &str) -> Vec<Mailbox> {
     let pointer = fields.pointer(name);
-    let list = fields.list(name, MAX_RECIPIENTS).unwrap_or_default();
+    // That there are too many is said of all of them together.
+    let list = fields.list(name, 10 * MAX_RECIPIENTS).unwrap_or_default();
     (0..)
         .zip(list)
         .filter_map(|(index, value): (usize, _)| mailbox(fields, value, &format!("{pointer}/{index}")))

@@ -22,11 +22,19 @@ pub async fn send(
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     let (value, _held) = parts::json(&app, &headers, body).await?;
-    let items = message::bulk(value).map_err(Problem::invalid)?;
+    let results = results(&app, &principal, value).await?;
+    Ok(Json(json!({ "BulkEmailEntryResults": results })))
+}
+
+/// Sends; gives the fate of each entry.
+///
+/// # Errors
+/// The request as a whole cannot be used.
+pub async fn results(app: &App, principal: &Principal, request: Value) -> Result<Vec<Value>, Problem> {
+    let items = message::bulk(request).map_err(Problem::invalid)?;
     let request = Request { items, key: None, unit: Unit::Each };
     let answer = app.accept.accept(&principal.caller(), request).await?;
-    let results: Vec<Value> = answer.items.iter().map(result).collect();
-    Ok(Json(json!({ "BulkEmailEntryResults": results })))
+    Ok(answer.items.iter().map(result).collect())
 }
 
 /// "BulkEmailEntryResult".

@@ -89,7 +89,10 @@ pub fn violation(violation: &Violation) -> Told {
         "unknown_template" | "not_published" => {
             (404, "NotFoundException", "The template does not exist.".to_owned())
         }
-        "too_large" => (400, "MessageRejected", violation.message.clone()),
+        "too_large" => {
+            let limit: String = violation.message.chars().filter(char::is_ascii_digit).collect();
+            (400, "MessageRejected", format!("Message length is more than {limit} bytes long."))
+        }
         "missing_variable" => {
             (400, "BadRequestException", format!("Missing rendering attribute: {}", violation.message))
         }

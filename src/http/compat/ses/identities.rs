@@ -21,7 +21,10 @@ use crate::http::fields::Fields;
 const MOST: i64 = 1000;
 
 /// The tenant's domain that a name, or the address's domain, is.
-async fn find(app: &App, tenant: TenantId, identity: &str) -> Result<DomainView, Problem> {
+///
+/// # Errors
+/// There is none.
+pub async fn find(app: &App, tenant: TenantId, identity: &str) -> Result<DomainView, Problem> {
     let name = identity.rsplit_once('@').map_or(identity, |(_, domain)| domain);
     let name = crate::http::fields::parse_domain(name);
     let all = app.domains.list(tenant, None, MOST).await?;
@@ -33,7 +36,8 @@ fn is_verified(view: &DomainView) -> bool {
     matches!(view.domain.status.as_str(), "verified" | "failing")
 }
 
-fn status(view: &DomainView) -> &'static str {
+/// Of its records.
+pub fn status(view: &DomainView) -> &'static str {
     match view.domain.status.as_str() {
         "verified" => "SUCCESS",
         "failing" => "TEMPORARY_FAILURE",
@@ -50,6 +54,20 @@ fn dkim(view: &DomainView) -> Value {
         "Tokens": tokens,
         "SigningAttributesOrigin": "AWS_SES",
     })
+}
+
+/// The domain of a name, made unless it is there.
+///
+/// # Errors
+/// It is no name of a domain.
+pub async fn made(app: &App, principal: &Principal, name: &str) -> Result<DomainView, Problem> {
+    if let Ok(view) = find(app, principal.tenant(), name).await {
+        return Ok(view);
+    }
+    let name = DomainName::parse(name)
+        .map_err(|error| Problem::field("/Domain", "invalid_domain", error.to_string()))?;
+    let new = NewDomain { name, return_path_label: RETURN_PATH_LABEL.to_owned() };
+    Ok(app.domains.create(&principal.actor(), principal.tenant(), new, app.clock.now()).await?)
 }
 
 /// `POST /v2/email/identities`.

@@ -16,9 +16,10 @@ use crate::http::compat::parts;
 use crate::http::error::Problem;
 
 use super::xml::Element;
-use super::{account, message, xml};
+use super::{account, message, older, xml};
 
-type Form = BTreeMap<String, String>;
+/// A form, by its fields' names.
+pub(super) type Form = BTreeMap<String, String>;
 
 /// Does what the form asks for.
 pub async fn act(
@@ -39,6 +40,9 @@ pub async fn act(
         }
         Some("ListIdentities") => identities(&app, &principal).await,
         Some(action) => {
+            if let Some(answer) = older::act(&app, &principal, action, &form).await? {
+                return Ok(answer);
+            }
             let message = format!("The action {action} is not valid for this web service.");
             Ok(xml::error(400, "InvalidAction", &message))
         }
@@ -57,7 +61,7 @@ async fn send(app: &App, principal: &Principal, action: &str, request: Value) ->
 }
 
 /// The members of a list, in their order.
-fn members(form: &Form, name: &str) -> Vec<String> {
+pub(super) fn members(form: &Form, name: &str) -> Vec<String> {
     let prefix = format!("{name}.member.");
     let mut found: Vec<(u32, String)> = form
         .iter()
@@ -76,15 +80,16 @@ fn common(form: &Form) -> Value {
             "BccAddresses": members(form, "Destination.BccAddresses"),
         },
         "ReplyToAddresses": members(form, "ReplyToAddresses"),
-        "EmailTags": tags(form),
+        "EmailTags": pairs(form, "Tags"),
     })
 }
 
 /// `Tags.member.1.Name=…&Tags.member.1.Value=…`.
-fn tags(form: &Form) -> Vec<Value> {
+pub(super) fn pairs(form: &Form, list: &str) -> Vec<Value> {
+    let prefix = format!("{list}.member.");
     let names = form.iter().filter_map(|(key, name)| {
-        let index = key.strip_prefix("Tags.member.")?.strip_suffix(".Name")?;
-        Some(json!({ "Name": name, "Value": form.get(&format!("Tags.member.{index}.Value"))? }))
+        let index = key.strip_prefix(&prefix)?.strip_suffix(".Name")?;
+        Some(json!({ "Name": name, "Value": form.get(&format!("{prefix}{index}.Value"))? }))
     });
     names.collect()
 }

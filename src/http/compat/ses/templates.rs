@@ -16,9 +16,13 @@ use crate::http::compat::{lists, parts};
 use crate::http::error::{Kind, Problem};
 use crate::http::extract::Path;
 use crate::http::fields::Fields;
+use crate::mail::Mailbox;
+use crate::mail::compose::{self, ComposeError, Draft};
 use crate::render::{Bodies, Compiled, Source};
 use crate::store::templates::{self, StoredTemplate};
-use crate::submission::template::{Pointers, violations};
+use crate::submission::template::{Pointers, source, violations};
+
+use super::content::template_data;
 
 const MOST: usize = 100;
 
@@ -175,4 +179,51 @@ pub async fn delete(
     let (actor, tenant) = (principal.actor(), principal.tenant());
     operation::delete(&app.database, &actor, tenant, &named, app.clock.now()).await?;
     Ok(Json(json!({})))
+}
+
+/// `POST /v2/email/templates/{TemplateName}/render` ("TestRenderEmailTemplate"): the mail, without addresses.
+pub async fn render(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let (value, _held) = parts::json(&app, &headers, body).await?;
+    let mut fields = Fields::of(value, "").map_err(|violation| Problem::invalid(vec![violation]))?;
+    let variables = template_data(&mut fields, "TemplateData").unwrap_or_default();
+    finish(fields)?;
+    let stored = find(&app, &principal, &name).await?;
+    let tenant = principal.tenant();
+    let mut connection = app.database.serve().acquire().await?;
+    let number = stored.published.unwrap_or(stored.latest);
+    let version = templates::version(&mut connection, tenant, stored.id, number).await?;
+    let contents = version.map(|version| version.contents).ok_or_else(|| nowhere(&name))?;
+    let source = source(&mut connection, tenant, &contents, None).await?;
+    drop(connection);
+    let rendered = Compiled::new(&source).and_then(|compiled| compiled.render(&variables));
+    let pointers = Pointers { variables: "/TemplateData", template: Some("/TemplateName"), parts: "" };
+    let rendered = rendered.map_err(|faults| Problem::invalid(violations(faults, pointers)))?;
+    let nobody = Mailbox::parse("nobody@localhost.localdomain").map_err(|_| nowhere(&name))?;
+    let draft = Draft {
+        from: &nobody,
+        reply_to: &[],
+        to: &[],
+        cc: &[],
+        subject: &rendered.subject,
+        text: rendered.text.as_deref(),
+        html: rendered.html.as_deref(),
+        amp: None,
+        attachments: &[],
+        headers: &[],
+        message_id: &format!("{}@localhost.localdomain", stored.id.uuid().simple()),
+        date: app.clock.now(),
+        boundary_seed: stored.id.uuid().as_u128(),
+    };
+    let bad = |error: ComposeError| Problem::field("/TemplateData", "invalid_template", error.to_string());
+    let octets = compose::compose(&draft).map_err(bad)?;
+    let mail = String::from_utf8_lossy(&octets);
+    let kept =
+        mail.split_inclusive("\r\n").filter(|line| !line.starts_with("From: ") && !line.starts_with("To: "));
+    Ok(Json(json!({ "RenderedTemplate": kept.collect::<String>() })))
 }

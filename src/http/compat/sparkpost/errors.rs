@@ -30,6 +30,15 @@ pub fn refuse(problem: &Problem) -> Response {
         (Kind::Forbidden | Kind::Suspended, _) => (403, "Forbidden."),
         (Kind::NotFound, _) => (404, "resource not found"),
         (Kind::MethodNotAllowed, _) => (405, "method not allowed"),
+        (Kind::Conflict, _) => {
+            let error = Told {
+                status: 409,
+                message: "resource conflict",
+                code: "1602",
+                description: problem.detail().to_owned(),
+            };
+            return answer(409, vec![error.view()]);
+        }
         (Kind::TooLarge, _) => (413, "request entity too large"),
         (Kind::RateLimited, _) => (429, "Too many requests"),
         (kind, _) => (kind.parts().0, "internal error"),

@@ -1,10 +1,13 @@
-//! SparkPost (developers.sparkpost.com, "Transmissions", "Suppression list"). Quirks and what is not supported: README.md.
+//! SparkPost (developers.sparkpost.com, "Transmissions", "Events", "Metrics", "Suppression list"). Quirks and what is not supported: README.md.
 
 mod errors;
+pub mod events;
 mod message;
+pub mod metrics;
 mod recipients;
 pub mod send;
 pub mod suppressions;
+pub mod transmissions;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;

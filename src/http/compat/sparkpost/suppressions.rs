@@ -73,6 +73,32 @@ pub async fn list(
     Ok(Json(json!({ "results": shown, "total_count": shown.len(), "links": [] })))
 }
 
+/// `GET /api/v1/suppression-list/summary`: how many entries of each source.
+pub async fn summary(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+) -> Result<Json<Value>, Problem> {
+    let mut counts = [0; 4];
+    for (count, reason) in counts.iter_mut().zip(Reason::ALL) {
+        let reasons = [reason];
+        let wanted = Wanted { reasons: &reasons, ..Wanted::default() };
+        *count = lists::suppressed(&app, principal.tenant(), &wanted, (0, MAX_BATCH)).await?.len();
+    }
+    let of = |wanted: Reason| {
+        let found = Reason::ALL.iter().zip(counts).find(|(reason, _)| **reason == wanted);
+        found.map_or(0, |(_, count)| count)
+    };
+    Ok(Json(json!({ "results": {
+        "spam_complaint": of(Reason::Complaint),
+        "list_unsubscribe": of(Reason::Unsubscribe),
+        "bounce_rule": of(Reason::Bounce),
+        "unsubscribe_link": 0,
+        "manually_added": of(Reason::Manual),
+        "compliance": 0,
+        "total": counts.iter().sum::<usize>(),
+    } })))
+}
+
 /// `GET /api/v1/suppression-list/{recipient}`.
 pub async fn one(
     State(app): State<App>,
