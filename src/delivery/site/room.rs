@@ -92,3 +92,101 @@ fn spread(leased: &Leased) -> f64 {
     let mixed = (leased.id.uuid().as_u128() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 11) as f64 / (1u64 << 53) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use bytes::Bytes;
+    use time::macros::datetime;
+    use tokio::sync::OnceCell;
+
+    use super::super::{Reach, Site};
+    use super::*;
+    use crate::delivery::policy::Policies;
+    use crate::delivery::share::Shares;
+    use crate::delivery::sites::Sites;
+    use crate::domain::delivery::Priority;
+    use crate::domain::handling::{Handling, Particulars};
+    use crate::domain::handoff::{Capacity, Claim, Handoff, Outgoing};
+    use crate::domain::id::{Lane, MessageId, TenantId};
+    use crate::domain::incarnation::Incarnation;
+    use crate::domain::relay::Endpoint;
+    use crate::mail::EmailAddress;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-24 10:00 UTC);
+    /// More than an unproven site may hold, and less than four connections are worth.
+    const MANY: u16 = 600;
+
+    fn site() -> Arc<Site> {
+        let (shares, _asked) = Shares::new();
+        let endpoint = Endpoint::parse("smtp://127.0.0.1:2525?connections=4").expect("an endpoint");
+        Sites::new(Policies::shipped(), shares).relay(&endpoint, Reach::Anywhere)
+    }
+
+    fn mails() -> Vec<Leased> {
+        let capacity = Capacity { deliveries: MANY.into(), bytes: 0 };
+        let (handoff, _received) = Handoff::new(Incarnation::new(1), capacity);
+        let message = Arc::new(Outgoing {
+            id: MessageId::in_lane(NOW, Lane::new(0)),
+            tenant: TenantId::new(NOW),
+            stream: "transactional".to_owned(),
+            sender_domain: "acme.example".to_owned(),
+            raw: Bytes::new(),
+            blueprint: None,
+            needs_smtputf8: false,
+            eight_bit: false,
+            protected: false,
+            handling: Handling::default(),
+            head: OnceCell::new(),
+        });
+        let leased = |ordinal| Leased {
+            id: message.id.delivery(ordinal),
+            claim_no: 1,
+            attempt: 1,
+            priority: Priority::Normal,
+            delay_notices: 0,
+            since: NOW,
+            expires_at: NOW + Duration::DAY,
+            lease_until: NOW + Duration::HOUR,
+            recipient: EmailAddress::parse("ann@example.net").expect("an address"),
+            particulars: Particulars::default(),
+            message: Arc::clone(&message),
+            source: None,
+            room: handoff.ledger().enter(message.tenant, Claim::first(message.id.delivery(ordinal)), 0),
+        };
+        (1..=MANY).map(leased).collect()
+    }
+
+    /// How many of many mails a site takes; the others may come again soon.
+    fn taken(site: &Site, now: OffsetDateTime) -> usize {
+        let refused = site.bring(mails(), now).refused;
+        assert!(refused.iter().all(|refused| refused.due_at == now + FULL_WAIT));
+        usize::from(MANY) - refused.len()
+    }
+
+    #[test]
+    fn a_site_holds_much_only_while_it_is_known_to_answer() {
+        let silent_for = |silence: Option<Span>| {
+            let site = site();
+            let ago =
+                |silence| Instant::now().checked_sub(silence).expect("the machine has been up for longer");
+            site.state().lived = silence.map(ago);
+            taken(&site, NOW)
+        };
+        assert_eq!(silent_for(None), UNPROVEN_ROOM, "it has never answered");
+        assert_eq!(silent_for(Some(Span::ZERO)), MANY.into());
+        assert_eq!(silent_for(Some(ANSWERS_FOR - Span::from_secs(10))), MANY.into());
+        assert_eq!(silent_for(Some(ANSWERS_FOR)), UNPROVEN_ROOM, "it has not answered for a minute");
+    }
+
+    #[test]
+    fn what_it_says_proves_a_site_and_an_unanswered_dial_takes_that_back() {
+        let site = site();
+        site.reachable();
+        assert_eq!(taken(&site, NOW), MANY.into());
+        let (_, until) = site.unreachable(NOW);
+        assert_eq!(taken(&site, until), UNPROVEN_ROOM);
+    }
+}

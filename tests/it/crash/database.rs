@@ -8,8 +8,9 @@ use super::cluster::Cluster;
 use super::disks::Disk;
 use super::load::Load;
 use super::*;
-use crate::support::oracle::Terms;
+use crate::support::oracle::{Oracle, Terms};
 use crate::support::program::Program;
+use crate::support::sink::{Step, at, hold, reply, take};
 
 /// A program on a Postgres of its own, delivering to a sink, with clients that send all the time.
 struct Suffering {
@@ -136,13 +137,9 @@ async fn a_process_whose_database_is_away_uses_next_to_no_processor() {
     let sink = SmtpSink::builder().start().await;
     let settings = Settings::embedded(directory.path()).database(&cluster.url()).node("a");
     let node = settings.relay(sink.address().port()).start();
-    let oracle = crate::support::oracle::Oracle::new();
-    let (act, mut held) = crate::support::sink::hold();
-    let dot = crate::support::sink::at(crate::support::sink::Step::Dot);
-    sink.set(
-        dot,
-        crate::support::sink::take().then(act).then(crate::support::sink::reply("250 2.0.0 taken")),
-    );
+    let oracle = Oracle::new();
+    let (act, mut held) = hold();
+    sink.set(at(Step::Dot), take().then(act).then(reply("250 2.0.0 taken")));
     oracle.send(&node.client, mail("ann@example.net")).await.expect("accepted");
     held.reached().await;
 
@@ -282,6 +279,62 @@ async fn a_postgres_that_answers_nothing_is_told_of_within_five_seconds() {
     scene.end("K7", 1).await;
 }
 
+// K6: what a peer has said while the database was away is written when it is back, and not asked again.
+#[tokio::test]
+async fn a_result_waits_in_memory_for_a_postgres_that_is_away() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut cluster = Cluster::start(&[]).await;
+    let sink = SmtpSink::builder().start().await;
+    let (act, mut held) = hold();
+    sink.set(at(Step::Dot), take().then(act).then(reply("250 2.0.0 taken")));
+    let settings = Settings::embedded(directory.path()).database(&cluster.url()).node("a");
+    let node = settings.relay(sink.address().port()).start();
+    let oracle = Oracle::new();
+    let id = oracle.send(&node.client, mail("ann@example.net")).await.expect("accepted");
+    held.reached().await;
+
+    cluster.stop(Signal::SIGINT);
+    held.release();
+    eventually("its result waits", PATIENCE, async || node.log_text().contains("results wait")).await;
+    cluster.start_again().await;
+
+    eventually("it is ready again", PATIENCE, async || is_ready(&node.client).await).await;
+    node.client.ended(&id).await;
+    let verdict = oracle.check(&cluster.url(), Terms::default(), || taken_by(&sink)).await;
+    assert_eq!((verdict.ended("delivered"), verdict.most_copies), (1, 1));
+}
+
+// K5: the answer to a commit or a claim was lost while it took effect: nobody has the mail in his hands.
+#[tokio::test]
+async fn mail_that_is_leased_to_a_process_that_knows_nothing_of_it_is_found() {
+    let scene = Scene::set().await;
+    let node = scene.node("a").start();
+    let oracle = Oracle::new();
+    let mut database = scene.database().await;
+    let mut scheduled = mail("ann@example.net");
+    scheduled["send_at"] = tomorrow(&mut database).await.into();
+    let id = oracle.send(&node.client, scheduled).await.expect("accepted");
+    // As a claim leaves it.
+    let claim =
+        "UPDATE queue SET leased_by = (SELECT max(incarnation) FROM nodes), claim_no = 1, attempts = 1,
+                                  unresolved = 1, due_at = clock_timestamp() + interval '1 hour'";
+    run(&mut database, claim).await;
+    let began = Instant::now();
+
+    node.client.ended(&id).await;
+
+    println!("K5: a lost claim was found after {:?}", began.elapsed());
+    let verdict = oracle.check(&scene.database.url, Terms::default(), || scene.taken()).await;
+    assert_eq!((verdict.ended("delivered"), verdict.most_copies), (1, 1));
+}
+
+/// A moment that is not yet, as the API takes it.
+async fn tomorrow(database: &mut PgConnection) -> String {
+    let moment =
+        "SELECT to_char(now() AT TIME ZONE 'UTC' + interval '1 day', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
+    sqlx::query_scalar(moment).fetch_one(database).await.expect("a moment")
+}
+
 // N3
 #[tokio::test]
 async fn mail_is_delivered_although_notifications_are_lost() {
@@ -289,7 +342,14 @@ async fn mail_is_delivered_although_notifications_are_lost() {
     let api = scene.node("api").arguments(&["--roles", "api"]).start();
     let _worker = scene.node("worker").arguments(&["--roles", "worker"]).start();
     let mut database = scene.database().await;
-    let oracle = crate::support::oracle::Oracle::new();
+    let oracle = Oracle::new();
+
+    eventually("the worker listens", PATIENCE, async || {
+        let listeners = "SELECT count(*) FROM pg_stat_activity
+                         WHERE datname = current_database() AND query ILIKE 'LISTEN%'";
+        number(&mut database, listeners).await > 0
+    })
+    .await;
 
     for _ in 0..rounds(5, 50) {
         let ended = terminate(&mut database, "query ILIKE 'LISTEN%'").await;
@@ -300,6 +360,17 @@ async fn mail_is_delivered_although_notifications_are_lost() {
         assert!(began.elapsed() < Duration::from_secs(8), "{:?} ({ended} listeners ended)", began.elapsed());
     }
 
+    // Of this one nobody is told anything: it becomes due where it lies. Looking is all that finds it.
+    let mut scheduled = mail("bob@example.net");
+    scheduled["send_at"] = tomorrow(&mut database).await.into();
+    let id = oracle.send(&api.client, scheduled).await.expect("accepted");
+    // Whatever was announced so far has been heard.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    run(&mut database, "UPDATE queue SET due_at = clock_timestamp()").await;
+    let began = Instant::now();
+    api.client.ended(&id).await;
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+
     let verdict = oracle.check(&scene.database.url, Terms::default(), || scene.taken()).await;
-    assert_eq!(verdict.most_copies, 1);
+    assert_eq!((verdict.ended("delivered"), verdict.most_copies), (rounds(5, 50) + 1, 1));
 }

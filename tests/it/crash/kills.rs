@@ -99,6 +99,9 @@ async fn a_kill_amid_the_text_of_a_mail_costs_no_copy() {
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     let verdict = oracle.check(&scene.database.url, after(1), || scene.taken()).await;
     assert_eq!((verdict.ended("delivered"), verdict.most_copies), (1, 1));
+    // The one that was cut off was counted before it was begun: who kills its process is not tried for ever.
+    let mut database = scene.database().await;
+    assert_eq!(number(&mut database, "SELECT max(attempt)::bigint FROM attempts").await, 2);
 }
 
 // K3: the widest gap there is, held open: the peer has said 250, and nothing can be written.

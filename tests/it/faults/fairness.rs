@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::support::client::{Client, statuses};
+use crate::support::sink::{Step, hold, reply, take};
 
 /// Where in the order of arrival a recipient's mail was.
 fn position(sink: &SmtpSink, recipient: &str) -> Option<usize> {
@@ -43,6 +44,33 @@ async fn another_tenants_mail_does_not_wait_behind_bulk() {
         // Far from the end of the bulk: what was in couriers' hands, and the other's fair share of the rest.
         assert!(took < Duration::from_secs(5), "{priority} took {took:?} behind {after} others");
     }
+    app.stop().await;
+}
+
+// Over one connection, with the first tenant's mail in memory, all of it before the other's.
+#[tokio::test]
+async fn tenants_take_turns_at_a_site() {
+    let (act, mut held) = hold();
+    let sink =
+        SmtpSink::builder().on(Step::Dot, take().then(act).then(reply("250 2.0.0 taken"))).start().await;
+    let app = TestApp::builder().set("POSTROAD_ROUTE", &narrow(&sink)).start().await;
+    let other = app.account("other").await.client;
+    app.client.send_mail(mail("first@bulk.example")).await;
+    held.reached().await;
+    let bulk = (0..100).map(|n| mail(&format!("u{n}@bulk.example"))).collect();
+    assert_eq!(Oracle::new().send_batch(&app.client, bulk).await, 100);
+    other.send_mail(mail("ann@example.net")).await;
+    assert_eq!(
+        app.database.count("SELECT count(*) FROM queue WHERE leased_by IS NULL").await,
+        0,
+        "all in memory"
+    );
+
+    held.release();
+    sink.wait_for(102, PATIENCE).await;
+
+    let place = position(&sink, "ann@example.net").expect("it has come");
+    assert!(place <= 3, "after {place} others");
     app.stop().await;
 }
 

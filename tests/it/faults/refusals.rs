@@ -62,6 +62,25 @@ async fn a_421_at_any_step_is_waited_out() {
     app.stop().await;
 }
 
+// S2: who closes with 421 amid a session is left alone for a while, however much waits for him.
+#[tokio::test]
+async fn what_waits_behind_a_421_waits_uncounted() {
+    let sink = SmtpSink::builder().on(Step::Mail, reply("421 4.3.2 closing for a while"));
+    let scene = Scene::narrow(sink).await;
+    let mails = (0..40).map(|n| mail(&format!("u{n}@example.net"))).collect();
+    assert_eq!(scene.oracle.send_batch(&scene.app.client, mails).await, 40);
+    let waiting = "SELECT count(*) FROM queue WHERE leased_by IS NULL AND due_at > clock_timestamp()";
+    let began = std::time::Instant::now();
+    while scene.app.database.count(waiting).await < 40 {
+        assert!(began.elapsed() < PATIENCE, "what is not tried is given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let tried = scene.app.database.count("SELECT count(*) FROM attempts").await;
+    assert!((1..=5).contains(&tried), "{tried} attempts, {} connections", scene.sink.connections());
+    assert_eq!(scene.app.database.count("SELECT count(*) FROM queue WHERE attempts = 0").await, 40 - tried);
+    scene.app.stop().await;
+}
+
 // S3
 #[tokio::test]
 async fn a_4yz_at_any_step_is_retried_by_the_schedule() {
