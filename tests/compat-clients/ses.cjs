@@ -80,7 +80,7 @@ async function refused(call) {
     await old.send(new v1.CreateTemplateCommand({ Template }));
     out.v1again = await refused(old.send(new v1.CreateTemplateCommand({ Template })));
     out.v1template = (await old.send(new v1.GetTemplateCommand({ TemplateName: 'Older' }))).Template.SubjectPart;
-    const bulk = await old.send(new v1.SendBulkTemplatedEmailCommand({
+    const many = await old.send(new v1.SendBulkTemplatedEmailCommand({
         Source: 'hello@acme.example', Template: 'Older', DefaultTemplateData: '{"name": "you"}', DefaultTags: [{ Name: 'kind', Value: 'bulk' }],
         Destinations: [
             { Destination: { ToAddresses: ['ann@example.net'] }, ReplacementTemplateData: '{"name": "Ann"}' },
@@ -88,7 +88,7 @@ async function refused(call) {
             { Destination: { ToAddresses: ['nobody'] } },
         ],
     }));
-    out.v1bulk = bulk.Status.map((one) => [one.Status, one.MessageId]);
+    out.v1bulk = many.Status.map((one) => [one.Status, one.MessageId]);
     out.v1templated = (await old.send(new v1.SendTemplatedEmailCommand({ Source: 'hello@acme.example', Destination: { ToAddresses: ['ann@example.net'] }, Template: 'Older', TemplateData: '{"name": "Ann"}' }))).MessageId;
     out.v1templates = (await old.send(new v1.ListTemplatesCommand({}))).TemplatesMetadata.map((one) => [one.Name, one.CreatedTimestamp instanceof Date]);
     out.v1rendered = (await old.send(new v1.TestRenderTemplateCommand({ TemplateName: 'Older', TemplateData: '{"name": "Ann"}' }))).RenderedTemplate.includes('Hi Ann.');

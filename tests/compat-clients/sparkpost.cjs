@@ -45,7 +45,7 @@ async function refused(call) {
     out.waits = (await client.transmissions.get(later)).results.transmission;
     await client.delete({ uri: `transmissions/${later}` });
     out.canceled = (await client.transmissions.get(later)).results.transmission.state;
-    out.twice = await refused(client.delete({ uri: `transmissions/${later}` }));
+    out.twice = await refused(client.delete({ uri: `transmissions/${later}`, json: true }));
     const ofCampaign = (await client.transmissions.send({ ...one, campaign_id: 'autumn', options: { start_time } })).results.id;
     await client.delete({ uri: 'transmissions', qs: { campaign_id: 'autumn' } });
     out.campaign = (await client.transmissions.list({ campaign_id: 'autumn' })).results.map((one) => [one.id === ofCampaign, one.state]);

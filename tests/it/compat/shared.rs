@@ -146,8 +146,8 @@ async fn django_anymail_sends_through_every_backend() {
         assert_eq!(whole["tags"], json!(["welcome"]), "{backend}");
         let order = match backend {
             "mailersend" => json!({}),
-            "brevo" => json!({ "X-Mailin-custom": "{\"order\":\"7\"}" }),
-            "mailjet" => json!({ "EventPayload": "{\"order\":\"7\"}" }),
+            "brevo" => json!({ "X-Mailin-custom": "{\"order\": \"7\"}" }),
+            "mailjet" => json!({ "EventPayload": "{\"order\": \"7\"}" }),
             _ => json!({ "order": "7" }),
         };
         let mut metadata = whole["metadata"].clone();
