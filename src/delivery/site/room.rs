@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn mails() -> Vec<Leased> {
-        let capacity = Capacity { deliveries: MANY.into(), bytes: 0 };
+        let capacity = Capacity { deliveries: usize::from(MANY), bytes: 0 };
         let (handoff, _received) = Handoff::new(Incarnation::new(1), capacity);
         let message = Arc::new(Outgoing {
             id: MessageId::in_lane(NOW, Lane::new(0)),
@@ -176,8 +176,8 @@ mod tests {
             taken(&site, NOW)
         };
         assert_eq!(silent_for(None), UNPROVEN_ROOM, "it has never answered");
-        assert_eq!(silent_for(Some(Span::ZERO)), MANY.into());
-        assert_eq!(silent_for(Some(ANSWERS_FOR - Span::from_secs(10))), MANY.into());
+        assert_eq!(silent_for(Some(Span::ZERO)), usize::from(MANY));
+        assert_eq!(silent_for(Some(ANSWERS_FOR - Span::from_secs(10))), usize::from(MANY));
         assert_eq!(silent_for(Some(ANSWERS_FOR)), UNPROVEN_ROOM, "it has not answered for a minute");
     }
 
@@ -185,7 +185,7 @@ mod tests {
     fn what_it_says_proves_a_site_and_an_unanswered_dial_takes_that_back() {
         let site = site();
         site.reachable();
-        assert_eq!(taken(&site, NOW), MANY.into());
+        assert_eq!(taken(&site, NOW), usize::from(MANY));
         let (_, until) = site.unreachable(NOW);
         assert_eq!(taken(&site, until), UNPROVEN_ROOM);
     }
