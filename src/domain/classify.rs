@@ -136,7 +136,7 @@ const WORDS_ABOUT_IT: &Words = &[
     // Hosts without enhanced codes say 550 to RCPT for everything.
     (
         BounceClass::Unknown,
-        r"access denied|administrative(ly)? prohibit|prohibited|permission denied|\bpolicy\b|not (authori[sz]ed|permitted|allowed) to (send|deliver)|sender (verif|address|domain|rejected)|cannot find your (host|reverse)|authentication (is )?required|firewall",
+        r"access denied|administrative(ly)? prohibit|prohibited|permission denied|\bpolicy\b|not (authori[sz]ed|permitted|allowed) to (send|deliver)|sender (verif|address|domain|rejected)|cannot find your (host|reverse)|firewall",
     ),
     (
         BounceClass::MailboxFull,
@@ -193,9 +193,15 @@ fn by_status(reply: &SmtpReply) -> Option<BounceClass> {
         (7, 20..=27 | 29..=32 | 40 | 515) => BounceClass::AuthPolicy,
         (7, 8 | 9 | 13) => BounceClass::RelayDenied,
         // A policy: whatever its text says of a user, it is no proof that he is not there.
-        (7, _) if reply.is_permanent() => BounceClass::Unknown,
+        // Codes about the session's right to send say more.
+        (7, _) if reply.is_permanent() && !is_about_access(reply) => BounceClass::Unknown,
         _ => return None,
     })
+}
+
+/// Whether the code is about who we are to the peer: RFC 3207 §4, RFC 4954 §6.
+fn is_about_access(reply: &SmtpReply) -> bool {
+    matches!(reply.code, 530 | 534 | 535 | 538)
 }
 
 /// The bare code, by the step it came at: the last resort.
@@ -210,7 +216,7 @@ fn by_code(step: Step, reply: &SmtpReply) -> BounceClass {
         }
         (552, Step::Rcpt) => BounceClass::MailboxFull,
         (552, _) => BounceClass::MessageInvalid,
-        (530 | 534 | 535 | 538, _) => BounceClass::RelayDenied,
+        _ if is_about_access(reply) => BounceClass::RelayDenied,
         // RFC 7504: the host takes no mail at all.
         (521 | 556, _) => BounceClass::DomainNotFound,
         (code, _) if !(400..600).contains(&code) => BounceClass::Network,

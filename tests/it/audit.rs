@@ -96,6 +96,13 @@ impl Journey<'_> {
         self.change(("PATCH", "/v1/notices/settings"), "", body, "notice.settings").await;
         let body = json!({ "site": "mx.acme.example" });
         self.change(("POST", "/v1/sites/resume"), "", body, "site.resume").await;
+        let body = json!({ "address": "127.0.0.11", "ehlo": "out.acme.example" });
+        let ip = text(&self.change(("POST", "/v1/ips"), "", body, "ip.create").await, "/id");
+        self.change(("PATCH", "/v1/ips/{id}"), &ip, json!({ "pool": "bulk" }), "ip.update").await;
+        self.change(("DELETE", "/v1/ips/{id}"), &ip, json!({}), "ip.delete").await;
+        let body = json!({ "stream": "broadcast", "pool": "bulk" });
+        let rule = text(&self.change(("POST", "/v1/ip-rules"), "", body, "ip_rule.create").await, "/id");
+        self.change(("DELETE", "/v1/ip-rules/{id}"), &rule, json!({}), "ip_rule.delete").await;
         for (path, action) in [("/v1/queue/retry", "queue.retry"), ("/v1/queue/purge", "queue.purge")] {
             self.wait_for_a_next_try().await;
             self.change(("POST", path), "", json!({ "domain": "slow.example" }), action).await;

@@ -14,7 +14,7 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_no_answer_that_the_contract_does_not_promise() {
     let is_thorough = std::env::var_os("POSTROAD_TORTURE").is_some();
-    let (seconds, examples) = if is_thorough { ("900", "100") } else { ("60", "5") };
+    let (seconds, examples) = if is_thorough { ("300", "30") } else { ("60", "5") };
     let root = env!("CARGO_MANIFEST_DIR");
     let program = format!("{root}/target/verifiers/contract/bin/st");
     assert!(

@@ -145,8 +145,7 @@ pub async fn enter(
 pub const NO_KEY: &str = "send Authorization: Bearer <key>";
 
 async fn authenticate(app: &App, secret: Option<KeySecret>, ip: IpAddr) -> Result<Principal, Problem> {
-    let secret =
-        secret.ok_or_else(|| Problem::new(Kind::Unauthorized, NO_KEY))?;
+    let secret = secret.ok_or_else(|| Problem::new(Kind::Unauthorized, NO_KEY))?;
     let credential = app.keys.admit(&KeyName::Shown(secret.hash()), ip, app.clock.now()).await?;
     Ok(Principal { credential, ip })
 }

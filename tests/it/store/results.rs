@@ -142,7 +142,7 @@ async fn a_full_mailbox_is_suppressed_at_the_third_bounce_in_a_month() {
         let suppressed = number(&mut connection, "SELECT count(*) FROM suppressions").await;
         assert_eq!(suppressed, i64::from(nth == 3), "after {nth}");
     }
-    assert_eq!(classify::RULES_VERSION, 2);
+    assert_eq!(classify::RULES_VERSION, 3);
 }
 
 #[tokio::test]

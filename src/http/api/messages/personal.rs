@@ -91,7 +91,11 @@ pub fn rendering(fields: &mut Fields, own: Variables) -> Option<Rendering> {
         return rendering;
     }
     let is_rendered = common.is_some() || own == Variables::Given;
-    is_rendered.then(|| Rendering { of: Words::Inline, variables: common.unwrap_or_default(), gaps: Gaps::Refused })
+    is_rendered.then(|| Rendering {
+        of: Words::Inline,
+        variables: common.unwrap_or_default(),
+        gaps: Gaps::Refused,
+    })
 }
 
 fn template(object: &mut Fields, common: Map<String, Value>) -> Option<Rendering> {

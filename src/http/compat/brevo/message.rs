@@ -166,7 +166,11 @@ impl Own {
             headers: if has_headers { self.headers } else { common.headers.clone() },
             theirs: BTreeMap::new(),
             template: self.template.or_else(|| common.template.clone()),
-            params: self.params.or_else(|| common.params.clone()),
+            // A version's own win over the common ones of the same name.
+            params: match (common.params.clone(), self.params) {
+                (Some(common), Some(own)) => Some(common.into_iter().chain(own).collect()),
+                (common, own) => own.or(common),
+            },
         }
     }
 
