@@ -14,7 +14,8 @@ async fn an_address_is_added_changed_and_removed_and_the_log_tells() {
     let path = format!("/v1/ips/{}", made.text("/id"));
     let shown = |of: &Value| {
         let Value::Object(mut of) = of.clone() else { panic!("an object") };
-        (of.remove("id"), of.remove("created_at"));
+        of.remove("id");
+        of.remove("created_at");
         Value::Object(of)
     };
     let expected = json!({

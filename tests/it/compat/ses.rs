@@ -102,7 +102,10 @@ async fn amazons_javascript_client_works_unmodified() {
     let of = |to: &str| json!([to, "SEND", true]);
     assert_eq!(out["insights"], json!(["Grüße", [of("ann@example.net"), of("bob@example.net")]]));
     assert_eq!(out["metrics"], json!([[["a", true]], ["b"]]));
-    assert_eq!((&out["v1again"][0], &out["v1template"]), (&json!("AlreadyExistsException"), &json!("Hi {{name}}")));
+    assert_eq!(
+        (&out["v1again"][0], &out["v1template"]),
+        (&json!("AlreadyExistsException"), &json!("Hi {{name}}"))
+    );
     let statuses: Vec<&Value> = (0..3).map(|index| &out["v1bulk"][index][0]).collect();
     assert_eq!(statuses, ["Success", "Success", "InvalidParameterValue"]);
     for (pointer, subject) in

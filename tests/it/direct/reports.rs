@@ -70,8 +70,7 @@ async fn a_domain_is_told_how_sessions_fared_and_a_policy_that_is_tried_out_is_c
     assert_eq!(of_policy.policy.policy_domain, DOMAIN);
     assert!(of_policy.policy.policy_string.contains(&"mx: mx.example.net".to_owned()), "{report:#?}");
     assert_eq!((of_policy.summary.total_success, of_policy.summary.total_failure), (0, 2));
-    let kinds: Vec<ResultType> =
-        of_policy.failure_details.iter().map(|detail| detail.result_type.clone()).collect();
+    let kinds: Vec<ResultType> = of_policy.failure_details.iter().map(|detail| detail.result_type).collect();
     assert!(kinds.iter().all(|kind| *kind == ResultType::CertificateNotTrusted), "{report:#?}");
     assert_eq!(of_policy.failure_details[0].receiving_mx_hostname.as_deref(), Some("mx.example.net"));
     let text = mail.text();

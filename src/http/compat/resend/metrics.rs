@@ -14,7 +14,10 @@ use crate::http::compat::lists;
 use crate::http::compat::query::{Asked, date};
 use crate::http::error::Problem;
 
-const FIGURES: [(&str, fn(&Counts) -> i64); 15] = [
+/// What a figure is called, and how it is counted.
+type Figure = (&'static str, fn(&Counts) -> i64);
+
+const FIGURES: [Figure; 15] = [
     ("sent", |counts| counts.get(Counter::Accepted) - counts.get(Counter::Suppressed)),
     ("delivered", |counts| counts.get(Counter::Delivered)),
     ("complained", |counts| counts.get(Counter::Complained)),

@@ -13,8 +13,11 @@ use crate::http::compat::lists;
 use crate::http::compat::query::Asked;
 use crate::http::error::Problem;
 
+/// What a figure is called, and how it is counted.
+type Figure = (&'static str, fn(&Counts) -> i64);
+
 /// Figures by their names there; those that nobody asks for are left out.
-const FIGURES: [(&str, fn(&Counts) -> i64); 17] = [
+const FIGURES: [Figure; 17] = [
     ("count_targeted", |counts| counts.get(Counter::Accepted)),
     ("count_injected", |counts| counts.get(Counter::Accepted) - counts.get(Counter::Suppressed)),
     ("count_sent", |counts| counts.get(Counter::Delivered) + counts.get(Counter::Bounced)),
