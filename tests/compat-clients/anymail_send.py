@@ -30,13 +30,12 @@ SETTINGS = {
     "mailjet": {"MAILJET_API_KEY": "public", "MAILJET_SECRET_KEY": KEY, "MAILJET_API_URL": f"{URL}/v3.1/"},
     "sparkpost": {"SPARKPOST_API_KEY": KEY, "SPARKPOST_API_URL": f"{URL}/api/v1"},
 }
-# How a mail of these shows what is each recipient's own.
+# How a mail of these shows what is each recipient's own. Mailjet reads its language in templates alone, unless it is asked to.
 FIELDS = {
     "sendgrid": "-name-",
     "mailgun": "%recipient.name%",
     "brevo": "{{ params.name }}",
     "mailersend": "{{ name }}",
-    "mailjet": "{{var:name}}",
     "sparkpost": "{{name}}",
 }
 # What a provider, and so its backend, cannot.

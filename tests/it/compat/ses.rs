@@ -121,7 +121,10 @@ async fn amazons_javascript_client_works_unmodified() {
         (&out["v1templates"], &out["v1rendered"]),
         (&json!([["Shown", true], ["Older", true]]), &json!(true))
     );
-    assert_eq!((&out["v1gone"][0], &out["v1tokens"]), (&json!("TemplateDoesNotExist"), &json!(true)));
+    assert_eq!(
+        (&out["v1gone"][0], &out["v1tokens"]),
+        (&json!("TemplateDoesNotExistException"), &json!(true))
+    );
     assert_eq!(out["v1verification"], json!({ "older.example": { "VerificationStatus": "Pending" } }));
     assert_eq!(out["v1statistics"], true);
     assert_eq!(out["v1quota"], -1);
