@@ -159,11 +159,7 @@ impl Users {
         if !factors::remove_totp(&mut transaction, user).await? {
             return Ok(false);
         }
-        if !factors::any(&mut transaction, user).await? {
-            factors::replace_codes(&mut transaction, user, &[]).await?;
-        }
-        let details = json!({ "factor": "app" });
-        note_everywhere(&mut transaction, actor, ("user.factor_removed", user), details, now).await?;
+        factor_removed(&mut transaction, actor, (user, "app"), now).await?;
         transaction.commit().await?;
         Ok(true)
     }
@@ -256,6 +252,19 @@ async fn take_code(
 fn open(seal: &Subkey, user: UserId, sealed: &[u8]) -> Result<TotpSecret, FactorError> {
     let octets = seal.open(&user.to_string(), sealed).map_err(|_| FactorError::DoesNotOpen)?;
     Ok(TotpSecret::from_octets(octets))
+}
+
+/// What follows when a factor is gone: without any, recovery codes are of no use; and it is noted.
+pub(super) async fn factor_removed(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    (user, factor): (UserId, &str),
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    if !factors::any(connection, user).await? {
+        factors::replace_codes(connection, user, &[]).await?;
+    }
+    note_everywhere(connection, actor, ("user.factor_removed", user), json!({ "factor": factor }), now).await
 }
 
 pub(super) fn new_codes() -> Result<(Vec<String>, Vec<Vec<u8>>), NoRandomness> {

@@ -23,7 +23,7 @@ use crate::domain::user::User;
 use crate::store::passkeys::{self, Ceremony, StoredPasskey};
 use crate::store::{PgConnection, StoreError, factors as factor_rows};
 
-use super::factors::new_codes;
+use super::factors::{factor_removed, new_codes};
 use super::sessions::Begun;
 use super::sign_in::Refused;
 use super::{Actor, Users, note_everywhere};
@@ -182,11 +182,7 @@ impl Users {
         if !passkeys::remove(&mut transaction, user, id).await? {
             return Ok(false);
         }
-        if !factor_rows::any(&mut transaction, user).await? {
-            factor_rows::replace_codes(&mut transaction, user, &[]).await?;
-        }
-        let details = json!({ "factor": "passkey" });
-        note_everywhere(&mut transaction, actor, ("user.factor_removed", user), details, now).await?;
+        factor_removed(&mut transaction, actor, (user, "passkey"), now).await?;
         transaction.commit().await?;
         Ok(true)
     }
