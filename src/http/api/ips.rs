@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -16,12 +16,12 @@ use crate::domain::submission::StreamName;
 use crate::http::App;
 use crate::http::auth::Principal;
 use crate::http::error::{Kind, Problem};
-use crate::http::extract::{self, Path, Query};
+use crate::http::extract::{self, Path};
 use crate::http::fields::{Fields, parse_domain};
 use crate::store::StoreError;
 use crate::store::ips::{self, Warmup};
 
-use super::wire::{Page, moment};
+use super::wire::{Page, Paging, moment};
 
 const WHAT: &str = "IP";
 const RULE: &str = "IP rule";
@@ -145,16 +145,13 @@ fn state(fields: &mut Fields) -> Option<IpState> {
 }
 
 /// A page of addresses.
-pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, after) = (query.limit(), query.cursor());
-    query.finish()?;
+pub async fn list(State(app): State<App>, paging: Paging<IpId>) -> Result<Json<Page<Value>>, Problem> {
     let now = app.clock.now();
     let mut connection = app.database.serve().acquire().await?;
-    let rows = ips::list(&mut connection, after, limit as i64 + 1).await?;
+    let rows = ips::list(&mut connection, paging.from, paging.wanted()).await?;
     let ids: Vec<IpId> = rows.iter().map(|ip| ip.id).collect();
     let warmups = ips::warmups(&mut connection, &ids, now.date()).await?;
-    Ok(Json(Page::of(rows, limit, |ip| ip.id.to_string(), |ip| show(&ip, &warmups, now))))
+    Ok(Json(paging.page(rows, |ip| ip.id, |ip| show(&ip, &warmups, now))))
 }
 
 async fn shown(app: &App, ip: &Ip) -> Result<Json<Value>, Problem> {
@@ -263,14 +260,11 @@ pub async fn make_rule(app: &App, actor: &Actor, by: TenantId, given: Value) -> 
 /// A page of rules.
 pub async fn list_rules(
     State(app): State<App>,
-    RawQuery(query): RawQuery,
+    paging: Paging<IpRuleId>,
 ) -> Result<Json<Page<Value>>, Problem> {
-    let mut query = Query::parse(query.as_deref());
-    let (limit, after) = (query.limit(), query.cursor());
-    query.finish()?;
     let mut connection = app.database.serve().acquire().await?;
-    let rows = ips::list_rules(&mut connection, after, limit as i64 + 1).await?;
-    Ok(Json(Page::of(rows, limit, |rule| rule.id.to_string(), |rule| show_rule(&rule))))
+    let rows = ips::list_rules(&mut connection, paging.from, paging.wanted()).await?;
+    Ok(Json(paging.page(rows, |rule| rule.id, |rule| show_rule(&rule))))
 }
 
 /// One rule.

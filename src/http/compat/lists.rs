@@ -32,6 +32,8 @@ pub struct Wanted<'a> {
     pub address: Option<&'a EmailAddress>,
     /// Since this moment or later, and before that one.
     pub time: (Option<OffsetDateTime>, Option<OffsetDateTime>),
+    /// Older than this one.
+    pub before: Option<SuppressionId>,
 }
 
 /// Entries of a tenant's list, newest first.
@@ -58,10 +60,19 @@ pub async fn suppressed(
             until: wanted.time.1,
         };
         let most = (offset + limit) as i64;
-        found.extend(suppressions::list(&mut connection, tenant, &filter, None, most).await?);
+        found.extend(suppressions::list(&mut connection, tenant, &filter, wanted.before, most).await?);
     }
     found.sort_by_key(|entry| std::cmp::Reverse(entry.id));
     Ok(found.into_iter().skip(offset).take(limit).collect())
+}
+
+/// One entry of a tenant's list.
+///
+/// # Errors
+/// See [`Problem`].
+pub async fn entry(app: &App, tenant: TenantId, id: SuppressionId) -> Result<Option<Suppression>, Problem> {
+    let mut connection = app.database.serve().acquire().await?;
+    Ok(suppressions::find(&mut connection, tenant, id).await?)
 }
 
 /// Suppresses addresses for a reason; those on the list already stay as they are.
@@ -106,9 +117,7 @@ pub async fn unsuppress_one(
     id: SuppressionId,
     reasons: &[Reason],
 ) -> Result<Option<Suppression>, Problem> {
-    let mut connection = app.database.serve().acquire().await?;
-    let found = suppressions::find(&mut connection, principal.tenant(), id).await?;
-    drop(connection);
+    let found = entry(app, principal.tenant(), id).await?;
     let Some(entry) = found.filter(|entry| reasons.contains(&entry.reason)) else { return Ok(None) };
     let (actor, tenant) = (principal.actor(), principal.tenant());
     operation::delete(&app.database, &actor, tenant, id, app.clock.now()).await?;

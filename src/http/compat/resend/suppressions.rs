@@ -22,8 +22,6 @@ use crate::mail::EmailAddress;
 const MOST: usize = 100;
 /// Addresses of one call.
 const MAX_BATCH: usize = 100;
-/// How far into the list an entry is looked for.
-const DEPTH: usize = 10_000;
 
 fn not_found() -> Problem {
     Problem::new(Kind::NotFound, "Suppression not found")
@@ -66,9 +64,7 @@ async fn find(app: &App, principal: &Principal, named: &str) -> Result<Vec<Suppr
         return of_address(app, principal, named).await;
     }
     let id = uuid::Uuid::parse_str(named).map(SuppressionId::from_uuid).map_err(|_| not_found())?;
-    let wanted = Wanted { reasons: &Reason::ALL, ..Wanted::default() };
-    let all = lists::suppressed(app, principal.tenant(), &wanted, (0, DEPTH)).await?;
-    Ok(all.into_iter().filter(|entry| entry.id == id).collect())
+    Ok(lists::entry(app, principal.tenant(), id).await?.into_iter().collect())
 }
 
 /// `GET /suppressions?limit=&after=&origin=`: newest first.
@@ -80,16 +76,11 @@ pub async fn list(
     let asked = Asked::parse(query.as_deref());
     let limit = asked.number("limit", 20, MOST).max(1);
     let after = asked.text("after").and_then(|text| uuid::Uuid::parse_str(text).ok());
-    let wanted = Wanted { reasons: reasons(asked.text("origin")), ..Wanted::default() };
-    let most = if after.is_some() { DEPTH } else { limit + 1 };
-    let found = lists::suppressed(&app, principal.tenant(), &wanted, (0, most)).await?;
-    let begin = match after {
-        Some(id) => found.iter().position(|entry| entry.id.uuid() == id).map_or(found.len(), |at| at + 1),
-        None => 0,
-    };
-    let page = &found[begin..];
-    let data: Vec<Value> = page.iter().take(limit).map(show).collect();
-    Ok(Json(json!({ "object": "list", "has_more": page.len() > limit, "data": data })))
+    let before = after.map(SuppressionId::from_uuid);
+    let wanted = Wanted { reasons: reasons(asked.text("origin")), before, ..Wanted::default() };
+    let found = lists::suppressed(&app, principal.tenant(), &wanted, (0, limit + 1)).await?;
+    let data: Vec<Value> = found.iter().take(limit).map(show).collect();
+    Ok(Json(json!({ "object": "list", "has_more": found.len() > limit, "data": data })))
 }
 
 /// `GET /suppressions/{id or email}`.
