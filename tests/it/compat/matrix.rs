@@ -77,11 +77,11 @@ const ALL_TOGETHER: &[(&str, &str)] = &[
         "compat::words::what_is_wrong_is_said_in_each_providers_words",
     ),
     (
-        "django-anymail's backends for SES, Brevo, MailerSend, Mailgun, Mailjet, Postmark, Resend, SendGrid",
+        "django-anymail's backends for SES, Brevo, MailerSend, Mailgun, Mailjet, Postmark, Resend, SendGrid, SparkPost",
         "compat::shared::django_anymail_sends_through_every_backend",
     ),
     (
-        "django-anymail's webhook views for the same, and SparkPost",
+        "django-anymail's webhook views for the same",
         "compat::webhooks::django_anymail_understands_every_shape",
     ),
     ("user names of providers, by SMTP", "submission::manners::every_providers_user_name_is_a_user_name"),

@@ -113,7 +113,17 @@ async fn django_anymail_sends_through_every_backend() {
         let template = json!({ "alias": alias, "subject": "Hi {{name}}", "text": text_of(gaps) });
         app.client.post("/v1/templates", template).await;
     }
-    let all = ["sendgrid", "mailgun", "postmark", "resend", "amazon_ses", "brevo", "mailersend", "mailjet"];
+    let all = [
+        "sendgrid",
+        "mailgun",
+        "postmark",
+        "resend",
+        "amazon_ses",
+        "brevo",
+        "mailersend",
+        "mailjet",
+        "sparkpost",
+    ];
     let key = [("AWS_ID", "AKIAOPERATOR"), ("AWS_SECRET", "the secret of the operator")];
     let mut seen = std::collections::HashSet::new();
     for backend in all {

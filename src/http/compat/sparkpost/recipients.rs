@@ -96,17 +96,22 @@ fn one(fields: &mut Fields, value: Value, index: usize) -> Result<One, String> {
     fields.absorb(object);
     let address =
         EmailAddress::parse(email.trim()).map_err(|error| format!("{pointer}: '{email}': {error}"))?;
-    let copy_of = header_to.as_deref().and_then(main_of).filter(|main| main.key() != address.key());
+    let main = header_to.as_deref().and_then(main_of);
+    let (own, other) = match main {
+        Some(main) if main.address.key() == address.key() => (main.name, None),
+        main => (None, main.map(|main| main.address)),
+    };
+    let (name, copy_of) = (name.or(own), other);
     Ok(One { address, name, copy_of, variables, metadata })
 }
 
-/// The first address of `header_to`; with broken quotes, the last word with an at sign.
-fn main_of(header_to: &str) -> Option<EmailAddress> {
+/// The first mailbox of `header_to`; with broken quotes, the first word with an at sign.
+fn main_of(header_to: &str) -> Option<Mailbox> {
     if let Some(first) = parse_list(header_to).ok().and_then(|list| list.into_iter().next()) {
-        return Some(first.address);
+        return Some(first);
     }
     let word = header_to.split([' ', '<', '>', ',']).find(|word| word.contains('@'))?;
-    EmailAddress::parse(word).ok()
+    EmailAddress::parse(word).ok().map(Mailbox::from)
 }
 
 /// The mailboxes that the header field CC names; what cannot be read is left out.
