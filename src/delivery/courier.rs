@@ -36,9 +36,7 @@ const ABANDONED_WAIT: Duration = Duration::seconds(30);
 pub async fn run(delivery: Arc<Delivery>, site: Arc<Site>) {
     let mut place = Place { site: Arc::clone(&site), arrived: false, left: false };
     let Some(seat) = delivery.shares.seat(&site.share).await else {
-        let denied = place.denied(delivery.clock.now());
-        delivery.sources.unused(&site, denied.len());
-        return delivery.refuse(denied);
+        return delivery.refuse_of(&site, place.denied(delivery.clock.now()));
     };
     let mut courier = Courier {
         delivery: Arc::clone(&delivery),
@@ -271,7 +269,7 @@ impl Courier {
             // The peer had closed the connection before the mail came: that is no attempt on the mail.
             self.drop_connection().await;
             if let Err(due_at) = self.site.redial(started_at) {
-                return self.delivery.refuse(vec![Refused { leased, due_at }]);
+                return self.delivery.refuse_of(&self.site, vec![Refused { leased, due_at }]);
             }
             if let Err(unconnected) = self.open().await {
                 let report =
@@ -279,8 +277,7 @@ impl Courier {
                 let ruling = self.rule(&unconnected.failure);
                 self.finish(leased, report, ruling);
                 let (waiting, until) = self.site.unreachable(self.delivery.clock.now());
-                self.delivery.sources.unused(&self.site, waiting.len());
-                return self.delivery.hand_back(waiting, until);
+                return self.delivery.hand_back_of(&self.site, waiting, until);
             }
             result = self.transmit(&leased).await;
         }
@@ -341,8 +338,7 @@ impl Courier {
         match &failure.trouble {
             Trouble::Refused(reply) if reply.code == 421 => {
                 let (waiting, until) = self.site.unreachable(now);
-                self.delivery.sources.unused(&self.site, waiting.len());
-                self.delivery.hand_back(waiting, until);
+                self.delivery.hand_back_of(&self.site, waiting, until);
             }
             Trouble::Refused(_) | Trouble::Unfit { .. } => self.site.reachable(),
             Trouble::Broken(_) | Trouble::Unknown(_) => self.site.failed(),

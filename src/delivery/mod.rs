@@ -175,8 +175,7 @@ impl Delivery {
         for _ in 0..brought.open {
             self.spawn_courier(Arc::clone(site));
         }
-        self.sources.unused(site, brought.refused.len());
-        self.refuse(brought.refused);
+        self.refuse_of(site, brought.refused);
     }
 
     /// Starts a courier for a connection that the site has counted.
@@ -206,6 +205,18 @@ impl Delivery {
         for Refused { leased, due_at } in refused {
             self.hand_back(vec![leased], due_at);
         }
+    }
+
+    /// The same of mail that was brought to a site: its address has not sent it.
+    fn refuse_of(&self, site: &Site, refused: Vec<Refused>) {
+        self.sources.unused(site, refused.len());
+        self.refuse(refused);
+    }
+
+    /// Gives mail back that was brought to a site: its address has not sent it.
+    fn hand_back_of(&self, site: &Site, mails: Vec<Leased>, until: OffsetDateTime) {
+        self.sources.unused(site, mails.len());
+        self.hand_back(mails, until);
     }
 
     /// Gives mail back uncounted, to come again a little after `until`, not all at once.
