@@ -13,8 +13,6 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_no_answer_that_the_contract_does_not_promise() {
-    let is_thorough = std::env::var_os("POSTROAD_TORTURE").is_some();
-    let (seconds, examples) = if is_thorough { ("300", "30") } else { ("60", "5") };
     let root = env!("CARGO_MANIFEST_DIR");
     let program = format!("{root}/target/verifiers/contract/bin/st");
     assert!(
@@ -29,8 +27,8 @@ async fn schemathesis_finds_no_answer_that_the_contract_does_not_promise() {
         .current_dir(directory.path())
         .args(["run", &format!("{root}/openapi.yaml"), "--url", node.client.url()])
         .args(["--header", &format!("Authorization: Bearer {KEY}")])
-        .args(["--checks", CHECKS, "--phases", "coverage,fuzzing", "--max-examples", examples])
-        .args(["--max-time", seconds, "--workers", "1", "--request-timeout", "20", "--continue-on-failure"])
+        .args(["--checks", CHECKS, "--phases", "coverage,fuzzing", "--max-examples", "5"])
+        .args(["--max-time", "60", "--workers", "1", "--request-timeout", "20", "--continue-on-failure"])
         // The one never ends; the other answers YAML, which schemathesis takes for the object that it reads as.
         .args(["--exclude-path", "/v1/events/stream", "--exclude-path", "/openapi.yaml"])
         .args(["--warnings", "off", "--no-color", "--suppress-health-check", "all"])
