@@ -71,6 +71,7 @@ pub async fn dump(
             stream: Some(stream),
             address: address.as_ref(),
             time: (asked.moment("fromdate"), until),
+            before: None,
         };
         found.extend(lists::suppressed(&app, principal.tenant(), &wanted, (0, MOST)).await?);
     }
