@@ -9,6 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -105,15 +107,21 @@ where
 {
     let requests = Arc::new(Requests::default());
     let socket = Patience::new(socket, Arc::clone(&requests));
-    let begun = Arc::clone(&requests);
+    let (begun, stopping) = (Arc::clone(&requests), stop.clone());
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let running = begun.enter();
+        let stopping = stopping.clone();
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(ClientAddr(peer));
+        let is_http1 = request.version() < Version::HTTP_2;
         let router = router.clone();
         async move {
-            let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+            let mut answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
             drop(running);
+            // Said here too: an answer that is ready at once is on its way before `drain` hears of its request.
+            if stopping.is_cancelled() && is_http1 {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(answer)
         }
     });

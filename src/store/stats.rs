@@ -47,6 +47,42 @@ pub async fn move_cursor(connection: &mut PgConnection, to: Position) -> Result<
     Ok(())
 }
 
+/// How many events are still to be counted, as far as one has looked.
+#[derive(Debug, Clone, Copy)]
+pub struct Backlog {
+    /// Of all tenants.
+    pub all: i64,
+    /// Those of them that are the tenant's.
+    pub own: i64,
+}
+
+/// Looks how many events there are from `after` on, `limit` of them at most, and how many of those are a tenant's.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn backlog(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    after: Position,
+    limit: i64,
+) -> Result<Backlog, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT count(*) AS "all!", count(*) FILTER (WHERE b.tenant_id = $1) AS "own!"
+        FROM (SELECT e.tenant_id FROM events e
+              WHERE e.txid >= $2 AND (e.txid > $2 OR e.id > $3)
+              ORDER BY e.txid, e.id LIMIT $4) b
+        "#,
+        tenant.uuid(),
+        after.txid,
+        after.id,
+        limit,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Backlog { all: row.all, own: row.own })
+}
+
 /// Events that are still to be counted.
 #[derive(Debug, Default)]
 pub struct Uncounted {

@@ -134,7 +134,7 @@ fn mailgun() -> Door {
 }
 
 fn postmark() -> Door {
-    use postmark::{bounces, domains, messages, send, server, suppressions, templates};
+    use postmark::{bounces, domains, messages, send, server, suppressions, templates, visits};
     let (read, manage) = (Scope::Read, Scope::Manage);
     Door::new(&postmark::MANNER)
         .send("/email", send::one)
@@ -144,6 +144,10 @@ fn postmark() -> Door {
         .get("/messages/outbound", read, messages::list)
         .get("/messages/outbound/{id}/details", read, messages::details)
         .get("/messages/outbound/{id}/dump", read, messages::dump)
+        .get("/messages/outbound/opens", read, visits::opens)
+        .get("/messages/outbound/opens/{id}", read, visits::opens_of)
+        .get("/messages/outbound/clicks", read, visits::clicks)
+        .get("/messages/outbound/clicks/{id}", read, visits::clicks_of)
         .get("/bounces", read, bounces::list)
         .get("/bounces/{id}", read, bounces::one)
         .put("/bounces/{id}/activate", manage, bounces::activate)

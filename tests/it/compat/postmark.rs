@@ -9,6 +9,7 @@ use super::{ask, id_of};
 use crate::support::app::{KEY, TestApp};
 use crate::support::captured::field;
 use crate::support::client::text;
+use crate::tracking;
 
 /// What is shown of it in `docs/compatibility.md`.
 pub const ROWS: &[Row] = &[
@@ -28,6 +29,7 @@ pub const ROWS: &[Row] = &[
         "Suppressions, templates, messages, bounces, server, stats",
         "its_node_client_finds_what_is_around_the_send",
     ),
+    Row::yes("Opens and clicks, of all mails or of one", "its_node_client_finds_opens_and_clicks"),
     Row::yes("Domains: made, verified, keys renewed", "its_node_client_finds_what_is_around_the_send"),
     Row::yes("Mustachio: sections, what is missing is empty", "its_node_client_sends_everything_it_can"),
     Row::yes("Inactive recipients, invalid addresses, wrong keys", "its_node_client_understands_refusals"),
@@ -88,6 +90,43 @@ async fn its_node_client_finds_what_is_around_the_send() {
     assert!(out["domains"].as_array().is_some_and(|all| all.contains(&json!("pm.example"))));
     assert_eq!((&out["again"]["code"], &out["noDomain"]["code"]), (&json!(504), &json!(510)));
     assert_eq!(out["goneDomain"]["ErrorCode"], 0);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn its_node_client_finds_opens_and_clicks() {
+    let app = TestApp::builder().set("POSTROAD_PUBLIC_URL", tracking::BASE).start().await;
+    let mail = json!({
+        "From": "hello@acme.example", "To": "ann@example.net", "Subject": "Hello", "Tag": "seen", "MessageStream": "outbound",
+        "HtmlBody": "<p><a href=\"https://shop.example/\">Shop</a></p>", "TrackOpens": true, "TrackLinks": "HtmlAndText",
+    });
+    let sent = ask(&app, Method::POST, "/email", &[("x-postmark-server-token", KEY)], mail).await;
+    let uuid = text(&sent.body, "/MessageID");
+    let raw = app.client.only_arrived(&id_of(&uuid)).await;
+    // Whoever comes within moments of the delivery is taken for a scanner.
+    app.database.change("UPDATE outcomes SET at = at - interval '1 hour'").await;
+    let (links, pixel) = tracking::marks(&tracking::html(&raw));
+    let visitor = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let visitor = visitor.build().expect("a client");
+    for url in [&pixel, &links[0]] {
+        let path = url.strip_prefix(tracking::BASE).expect("it leads through us");
+        let request = visitor.get(format!("{}{path}", app.client.url()));
+        request.header("user-agent", tracking::FIREFOX).send().await.expect("answered");
+    }
+    tracking::events(&app, &id_of(&uuid), 2).await;
+
+    let out = run(&app, "postmark_visits.cjs", &[&uuid], &[]).await;
+    assert_eq!((&out["opens"]["TotalCount"], &out["clicks"]["TotalCount"]), (&json!(1), &json!(1)), "{out:#}");
+    assert_eq!((&out["opensOfOne"], &out["clicksOfOne"]), (&out["opens"], &out["clicks"]));
+    let (open, click) = (&out["opens"]["Opens"][0], &out["clicks"]["Clicks"][0]);
+    assert_eq!((&open["FirstOpen"], &open["Recipient"]), (&json!(true), &json!("ann@example.net")));
+    assert_eq!((&click["OriginalLink"], &click["ClickLocation"]), (&json!("https://shop.example/"), &json!("HTML")));
+    for seen in [open, click] {
+        assert_eq!((&seen["MessageID"], &seen["Tag"]), (&json!(uuid), &json!("seen")));
+        assert_eq!((&seen["Client"]["Family"], &seen["MessageStream"]), (&json!("Firefox"), &json!("outbound")));
+    }
+    assert_eq!((&out["others"], &out["nobody"]), (&json!(0), &json!(0)));
+    assert_eq!(out["unknown"], json!(404));
     app.stop().await;
 }
 

@@ -26,7 +26,7 @@ async fn a_drain_under_load_answers_everybody_and_doubles_nothing() {
 
     let (oracle, seen) = load.stop().await;
     // Connections are refused while it is away; what was begun has been answered.
-    assert_eq!(seen.cut_off, 0, "requests that were sent and never answered");
+    assert!(seen.cut_off.is_empty(), "requests that were sent and never answered: {:#?}", seen.cut_off);
     seen.refusals_are_polite();
     let verdict = oracle.check(&scene.database.url, Terms::default(), || scene.taken()).await;
     assert_eq!(verdict.most_copies, 1, "an orderly end costs no copy");

@@ -33,8 +33,8 @@ pub struct Seen {
     pub refused: Vec<Refused>,
     /// Requests without an answer.
     pub unanswered: usize,
-    /// Those of them that were sent, at least in part.
-    pub cut_off: usize,
+    /// What was said of those of them that were sent, at least in part.
+    pub cut_off: Vec<String>,
     /// The longest wait for any answer.
     pub slowest: Duration,
 }
@@ -162,7 +162,9 @@ impl Sender {
             Ok(answer) => answer,
             Err(error) => {
                 seen.unanswered += 1;
-                seen.cut_off += usize::from(!error.is_connect());
+                if !error.is_connect() {
+                    seen.cut_off.push(format!("{error:?}"));
+                }
                 return Told::Nothing;
             }
         };

@@ -64,17 +64,21 @@ async fn stored(connection: &mut PgConnection, tenant: TenantId) -> i64 {
     query.bind(tenant.uuid()).fetch_one(connection).await.expect("a sum")
 }
 
-/// What an answer says.
-async fn told(database: &Database, tenant: TenantId, now: OffsetDateTime) -> i64 {
-    let question = Question {
+/// How much there was, all in all.
+fn question(now: OffsetDateTime) -> Question {
+    Question {
         from: now - time::Duration::DAY,
         to: now + time::Duration::DAY,
         grain: Grain::Hour,
         dimension: Dimension::All,
         values: Vec::new(),
         limit: 1,
-    };
-    let figures = figures::answer(database, tenant, &question, now).await.expect("answered");
+    }
+}
+
+/// What an answer says.
+async fn told(database: &Database, tenant: TenantId, now: OffsetDateTime) -> i64 {
+    let figures = figures::answer(database, tenant, &question(now), now).await.expect("answered");
     figures.totals.iter().map(|(_, cell)| cell.counts.get(Counter::Accepted)).sum()
 }
 
@@ -157,6 +161,45 @@ async fn what_commits_late_is_told_at_once_and_counted_later() {
 
     assert_eq!(told(&database, tenant, now).await, 8);
     assert_eq!(roll_up(&database, &mut memory, now).await, 0);
+    database.close().await;
+    test.drop_now().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_would_take_long_is_an_earlier_one_and_says_so() {
+    let test = TestDatabase::fresh().await;
+    let (database, mut connection) = (test.open(), test.connect().await);
+    let now = mailbag::now(&mut connection).await;
+    let few = mailbag::tenant(&mut connection, "few").await;
+    let many = mailbag::tenant(&mut connection, "many").await;
+    put(&mut connection, few, now, 0, 3).await;
+    put(&mut connection, many, now, 0, 1).await;
+    let mut memory = Memory::default();
+    roll_up_to(&database, &mut memory, few, now, 3).await;
+    roll_up_to(&database, &mut memory, many, now, 1).await;
+    put(&mut connection, few, now, 3, 1).await;
+    // One event again and again: 10,000 of a tenant are counted while it waits, 20,000 of all are passed over.
+    let mut again = async |from: i32, to: i32| {
+        let copies = sqlx::query(
+            "INSERT INTO events (txid, lane, type, delivery_id, id, tenant_id, data)
+             SELECT (SELECT txid_current()), lane, type, delivery_id,
+                    (left(id::text, 24) || lpad(to_hex(n), 12, '0'))::uuid, tenant_id, data
+             FROM (SELECT * FROM events WHERE tenant_id = $1 ORDER BY txid LIMIT 1) e, generate_series($2, $3) n",
+        );
+        copies.bind(many.uuid()).bind(from).bind(to).execute(&mut connection).await.expect("copied");
+    };
+
+    again(1, 10_000).await;
+    assert_eq!((told(&database, few, now).await, told(&database, many, now).await), (4, 10_001));
+    again(10_001, 10_001).await;
+    assert_eq!((told(&database, few, now).await, told(&database, many, now).await), (4, 1), "its own backlog");
+    again(10_002, 20_000).await;
+    assert_eq!((told(&database, few, now).await, told(&database, many, now).await), (3, 1), "the others'");
+    let asked = figures::answer(&database, few, &question(now), now).await.expect("answered");
+    assert!(asked.as_of < now, "{}", asked.as_of);
+
+    roll_up_to(&database, &mut memory, many, now, 20_001).await;
+    assert_eq!((told(&database, few, now).await, told(&database, many, now).await), (4, 20_001));
     database.close().await;
     test.drop_now().await;
 }

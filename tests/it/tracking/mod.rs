@@ -14,8 +14,10 @@ use crate::support::app::TestApp;
 use crate::support::client::{PATIENCE, mail, text};
 use crate::support::sink::SmtpSink;
 
-const BASE: &str = "https://m.acme.example";
-const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
+/// Where the world reaches postroad.
+pub const BASE: &str = "https://m.acme.example";
+/// How a browser names itself.
+pub const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
 const SHOP: &str = "https://shop.example/?order=7&x=ü";
 const HTML: &str = "<html><BODY class='a'>\n<a href=\"https://shop.example/?order=7&amp;x=ü\">Shop</a> \
     <a HREF='https://other.example/'>Other</a> <a href=\"https://plain.example/\" data-postroad-track=\"off\">Plain</a> \
@@ -51,19 +53,23 @@ impl Scene {
         request.header("user-agent", agent).send().await.expect("answered")
     }
 
-    /// Waits for so many opens and clicks of a message, and gives them, the earliest first.
     async fn events(&self, message: &str, count: usize) -> Vec<Value> {
-        let began = Instant::now();
-        loop {
-            let path = format!("/v1/events?message_id={message}&type=opened,clicked");
-            let mut events = self.app.client.all_pages(&path, 100).await;
-            if events.len() >= count {
-                events.reverse();
-                return events;
-            }
-            assert!(began.elapsed() < PATIENCE, "{} of {count} events", events.len());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        events(&self.app, message, count).await
+    }
+}
+
+/// Waits for so many opens and clicks of a message, and gives them, the earliest first.
+pub async fn events(app: &TestApp, message: &str, count: usize) -> Vec<Value> {
+    let began = Instant::now();
+    loop {
+        let path = format!("/v1/events?message_id={message}&type=opened,clicked");
+        let mut events = app.client.all_pages(&path, 100).await;
+        if events.len() >= count {
+            events.reverse();
+            return events;
         }
+        assert!(began.elapsed() < PATIENCE, "{} of {count} events", events.len());
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -77,13 +83,13 @@ fn tracked(to: &[&str]) -> Value {
 }
 
 /// The HTML of a mail, decoded.
-fn html(raw: &[u8]) -> String {
+pub fn html(raw: &[u8]) -> String {
     let read = MessageParser::default().parse(raw).expect("a message");
     read.body_html(0).expect("HTML").into_owned()
 }
 
 /// The links and the pixel that lead through us.
-fn marks(html: &str) -> (Vec<String>, String) {
+pub fn marks(html: &str) -> (Vec<String>, String) {
     let find = |pattern: &str| -> Vec<String> {
         let pattern = Regex::new(&format!("{}{pattern}", regex::escape(BASE))).expect("a pattern");
         pattern.find_iter(html).map(|found| found.as_str().to_owned()).collect()

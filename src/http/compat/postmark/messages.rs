@@ -23,7 +23,7 @@ use super::message::stream_name;
 
 const MOST: usize = 500;
 
-fn not_found() -> Problem {
+pub(super) fn not_found() -> Problem {
     Problem::new(Kind::NotFound, "The message was not found.")
 }
 

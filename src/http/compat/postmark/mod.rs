@@ -10,6 +10,7 @@ pub mod send;
 pub mod server;
 pub mod suppressions;
 pub mod templates;
+pub mod visits;
 
 use axum::http::request::Parts;
 
