@@ -30,6 +30,7 @@ use postroad::embedded::{self, Attached};
 use postroad::seal::Purpose;
 use postroad::server::{Role, Server, files, master_key};
 use postroad::store::{Database, Use, nodes};
+use postroad::submission::SenderPolicy;
 
 /// An e-mail sending service: HTTP in, durable queue in Postgres, SMTP out.
 #[derive(Debug, Parser)]
@@ -243,12 +244,13 @@ fn announce(config: &Config, server: &Server) -> Result<()> {
         eprintln!(
             "\npostroad is running: {url}\n\n\
              Your API key (it is not shown again):\n\n  {key}\n\n\
-             Send a first mail:\n\n  \
+             {first}Send a first mail:\n\n  \
              curl {url}/v1/messages -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n    \
              -d '{body}'\n\n\
              and read its story (the id is in the answer):\n\n  \
              curl {url}/v1/messages/<id> -H 'Authorization: Bearer {key}'\n",
             key = key.reveal(),
+            first = prove_first(config, &url, key.reveal()),
         );
     }
     if let Some(path) = server.setup_path() {
@@ -263,6 +265,20 @@ fn announce(config: &Config, server: &Server) -> Result<()> {
     let https = ports.https.map(|port| format!(" https={port}")).unwrap_or_default();
     writeln!(out, "ready http={http}{https} submission={submission} submissions={submissions} mx={mx}")?;
     Ok(out.flush()?)
+}
+
+/// What stands before a first mail where senders have to be proved.
+fn prove_first(config: &Config, url: &str, key: &str) -> String {
+    if config.sender_policy == SenderPolicy::Any {
+        return String::new();
+    }
+    let authorization = format!("-H 'Authorization: Bearer {key}'");
+    format!(
+        "Mail leaves from domains that are proved to be yours. Add one, publish the records that the answer shows, and\n\
+         have them looked up:\n\n  \
+         curl {url}/v1/domains {authorization} -H 'Content-Type: application/json' -d '{{\"name\": \"acme.example\"}}'\n  \
+         curl -X POST {url}/v1/domains/<id>/verify {authorization}\n\n"
+    )
 }
 
 fn base_url(config: &Config, server: &Server) -> String {

@@ -62,3 +62,20 @@ async fn placeholders_for_the_master_key_are_refused() {
     }
     database.drop_now().await;
 }
+
+// What is printed first can be done as it stands: where senders have to be proved, that comes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_start_says_what_to_do_first() {
+    for (policy, proves) in [("any", false), ("verified", true)] {
+        let (database, directory) = (TestDatabase::fresh().await, program::directory());
+        let settings = keyless(directory.path(), &database).set("POSTROAD_SENDER_POLICY", policy);
+        let node = settings.unset("POSTROAD_API_KEY").start();
+        let told = node.log_text();
+        assert!(told.contains("/v1/messages -H 'Authorization: Bearer pr_live_"), "{told}");
+        let add = told.find("/v1/domains -H 'Authorization: Bearer pr_live_");
+        assert_eq!(add.is_some(), proves, "{policy}: {told}");
+        assert!(add < told.find("Send a first mail:"), "{told}");
+        drop(node);
+        database.drop_now().await;
+    }
+}

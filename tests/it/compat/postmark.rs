@@ -116,14 +116,24 @@ async fn its_node_client_finds_opens_and_clicks() {
     tracking::events(&app, &id_of(&uuid), 2).await;
 
     let out = run(&app, "postmark_visits.cjs", &[&uuid], &[]).await;
-    assert_eq!((&out["opens"]["TotalCount"], &out["clicks"]["TotalCount"]), (&json!(1), &json!(1)), "{out:#}");
+    assert_eq!(
+        (&out["opens"]["TotalCount"], &out["clicks"]["TotalCount"]),
+        (&json!(1), &json!(1)),
+        "{out:#}"
+    );
     assert_eq!((&out["opensOfOne"], &out["clicksOfOne"]), (&out["opens"], &out["clicks"]));
     let (open, click) = (&out["opens"]["Opens"][0], &out["clicks"]["Clicks"][0]);
     assert_eq!((&open["FirstOpen"], &open["Recipient"]), (&json!(true), &json!("ann@example.net")));
-    assert_eq!((&click["OriginalLink"], &click["ClickLocation"]), (&json!("https://shop.example/"), &json!("HTML")));
+    assert_eq!(
+        (&click["OriginalLink"], &click["ClickLocation"]),
+        (&json!("https://shop.example/"), &json!("HTML"))
+    );
     for seen in [open, click] {
         assert_eq!((&seen["MessageID"], &seen["Tag"]), (&json!(uuid), &json!("seen")));
-        assert_eq!((&seen["Client"]["Family"], &seen["MessageStream"]), (&json!("Firefox"), &json!("outbound")));
+        assert_eq!(
+            (&seen["Client"]["Family"], &seen["MessageStream"]),
+            (&json!("Firefox"), &json!("outbound"))
+        );
     }
     assert_eq!((&out["others"], &out["nobody"]), (&json!(0), &json!(0)));
     assert_eq!(out["unknown"], json!(404));

@@ -70,6 +70,12 @@ impl Settings {
         self
     }
 
+    /// Without a setting.
+    pub fn unset(mut self, key: &str) -> Settings {
+        self.environment.remove(key);
+        self
+    }
+
     /// Another release.
     pub fn release(self, program: &Path) -> Settings {
         Settings { program: program.to_owned(), ..self }
