@@ -13,9 +13,9 @@ use crate::store::{Database, StoreError};
 use super::rollup;
 
 /// Events of the tenant that are counted while somebody waits. Behind by more, an answer is as old as the counters.
-const TAIL: i64 = 10_000;
+const TAIL: i64 = 2000;
 /// The same for events of all tenants, which have to be passed over.
-const PASSED: i64 = 20_000;
+const PASSED: i64 = 10_000;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -86,10 +86,11 @@ pub async fn answer(
         Dimension::All => vec![String::new()],
         _ if !question.values.is_empty() => question.values.clone(),
         dimension => {
-            let mut values =
-                stats::largest(&mut snapshot, tenant, dimension, (first, end), question.limit as i64).await?;
-            values.extend(new_values(&tally, question, &values));
-            values
+            let fresh = fresh_weights(&tally, question);
+            let names: Vec<String> = fresh.keys().cloned().collect();
+            let (span, limit) = ((first, end), question.limit as i64);
+            let stored = stats::largest(&mut snapshot, tenant, dimension, span, limit, &names).await?;
+            heaviest(stored, fresh, question.limit)
         }
     };
     let series =
@@ -105,18 +106,27 @@ pub async fn answer(
     Ok(assemble(stored.into_iter().chain(fresh), question.limit, as_of))
 }
 
-/// Values of which only events that are not counted yet tell.
-fn new_values(tally: &Tally, question: &Question, known: &[String]) -> Vec<String> {
-    let mut values: Vec<String> = tally
-        .keys()
-        .filter(|place| place.dimension == question.dimension && place.grain == question.grain)
-        .filter(|place| (question.first()..question.end()).contains(&place.start))
-        .map(|place| place.value.clone())
-        .filter(|value| !known.contains(value))
-        .collect();
-    values.sort_unstable();
-    values.dedup();
-    values
+/// What the events that are not counted yet add to each value's weight.
+fn fresh_weights(tally: &Tally, question: &Question) -> BTreeMap<String, i64> {
+    let span = question.first()..question.end();
+    let asked = tally.iter().filter(|(place, _)| {
+        place.dimension == question.dimension && place.grain == question.grain && span.contains(&place.start)
+    });
+    let mut weights = BTreeMap::new();
+    for (place, cell) in asked {
+        *weights.entry(place.value.clone()).or_default() += weight(cell);
+    }
+    weights
+}
+
+/// The values with the most mail, so many of them, from what is stored of each and what is fresh.
+fn heaviest(stored: Vec<(String, i64)>, mut weights: BTreeMap<String, i64>, limit: usize) -> Vec<String> {
+    for (value, weight) in stored {
+        *weights.entry(value).or_default() += weight;
+    }
+    let mut values: Vec<(String, i64)> = weights.into_iter().collect();
+    values.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
+    values.into_iter().take(limit).map(|(value, _)| value).collect()
 }
 
 fn assemble(

@@ -282,7 +282,8 @@ pub struct Series {
     pub values: Vec<String>,
 }
 
-/// The values of a dimension with the most mail between two moments, by whole days, the largest first.
+/// The values of a dimension with the most mail between two moments, by whole days, and those that are `asked` for
+/// besides: each with how much mail that was, in no order.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -292,23 +293,30 @@ pub async fn largest(
     dimension: Dimension,
     (from, to): (OffsetDateTime, OffsetDateTime),
     limit: i64,
-) -> Result<Vec<String>, StoreError> {
-    Ok(sqlx::query_scalar!(
+    asked: &[String],
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let rows = sqlx::query!(
         r#"
-        SELECT s.value FROM stats s
-        WHERE s.tenant_id = $1 AND s.grain = 1 AND s.dimension = $2 AND s.start >= $3 AND s.start < $4
-        GROUP BY s.value
-        -- accepted, deferred, bounced
-        ORDER BY sum(s.counts[1] + s.counts[2] + s.counts[4]) DESC, s.value LIMIT $5
+        WITH sums AS MATERIALIZED (
+            -- accepted, deferred, bounced
+            SELECT s.value, sum(s.counts[1] + s.counts[2] + s.counts[4])::bigint AS weight FROM stats s
+            WHERE s.tenant_id = $1 AND s.grain = 1 AND s.dimension = $2 AND s.start >= $3 AND s.start < $4
+            GROUP BY s.value
+        ), most AS (SELECT * FROM sums ORDER BY weight DESC, value LIMIT $5)
+        SELECT value AS "value!", weight AS "weight!" FROM most
+        UNION
+        SELECT value, weight FROM sums WHERE value = ANY ($6)
         "#,
         tenant.uuid(),
         dimension.number(),
         Grain::Day.start(from),
         to,
         limit,
+        asked,
     )
     .fetch_all(connection)
-    .await?)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.value, row.weight)).collect())
 }
 
 /// The counters of a series, in order of time.
