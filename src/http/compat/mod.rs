@@ -134,7 +134,8 @@ fn mailgun() -> Door {
 }
 
 fn postmark() -> Door {
-    use postmark::{bounces, domains, messages, send, server, suppressions, templates, visits};
+    use postmark::visits::{self, Clicks, Opens};
+    use postmark::{bounces, domains, messages, send, server, suppressions, templates};
     let (read, manage) = (Scope::Read, Scope::Manage);
     Door::new(&postmark::MANNER)
         .send("/email", send::one)
@@ -144,10 +145,10 @@ fn postmark() -> Door {
         .get("/messages/outbound", read, messages::list)
         .get("/messages/outbound/{id}/details", read, messages::details)
         .get("/messages/outbound/{id}/dump", read, messages::dump)
-        .get("/messages/outbound/opens", read, visits::opens)
-        .get("/messages/outbound/opens/{id}", read, visits::opens_of)
-        .get("/messages/outbound/clicks", read, visits::clicks)
-        .get("/messages/outbound/clicks/{id}", read, visits::clicks_of)
+        .get("/messages/outbound/opens", read, visits::list::<Opens>)
+        .get("/messages/outbound/opens/{id}", read, visits::of::<Opens>)
+        .get("/messages/outbound/clicks", read, visits::list::<Clicks>)
+        .get("/messages/outbound/clicks/{id}", read, visits::of::<Clicks>)
         .get("/bounces", read, bounces::list)
         .get("/bounces/{id}", read, bounces::one)
         .put("/bounces/{id}/activate", manage, bounces::activate)

@@ -49,10 +49,9 @@ fn show(event: &Event) -> Value {
     shown
 }
 
-async fn page(
+async fn page<V: Visit>(
     app: &App,
     principal: &Principal,
-    (kind, name): (EventType, &str),
     message: Option<MessageId>,
     query: Option<&str>,
 ) -> Answer {
@@ -60,7 +59,7 @@ async fn page(
     let (offset, count) = (asked.number("offset", 0, 10_000), asked.number("count", 50, MOST));
     let stream = asked.text("messagestream").or(asked.text("messageStream"));
     let filter = EventFilter {
-        types: Some(vec![kind]),
+        types: Some(vec![V::KIND]),
         message,
         recipient: asked.text("recipient").map(str::to_lowercase),
         tag: asked.text("tag").map(str::to_owned),
@@ -73,48 +72,51 @@ async fn page(
     let all = events::list(&mut connection, principal.tenant(), &filter, None, most).await?;
     let shown: Vec<Value> = all.iter().skip(offset).take(count).map(show).collect();
     // How many there are is known as far as anybody has looked.
-    Ok(Json(json!({ "TotalCount": all.len(), name: shown })))
+    Ok(Json(json!({ "TotalCount": all.len(), V::LIST: shown })))
 }
 
-const OPENS: (EventType, &str) = (EventType::Opened, "Opens");
-const CLICKS: (EventType, &str) = (EventType::Clicked, "Clicks");
+/// What somebody did with a mail.
+pub trait Visit: 'static {
+    /// The events that tell of it.
+    const KIND: EventType;
+    /// What a list of them is called.
+    const LIST: &str;
+}
 
-/// `GET /messages/outbound/opens`.
-pub async fn opens(
+/// Opens.
+#[derive(Debug)]
+pub struct Opens;
+
+impl Visit for Opens {
+    const KIND: EventType = EventType::Opened;
+    const LIST: &str = "Opens";
+}
+
+/// Clicks.
+#[derive(Debug)]
+pub struct Clicks;
+
+impl Visit for Clicks {
+    const KIND: EventType = EventType::Clicked;
+    const LIST: &str = "Clicks";
+}
+
+/// `GET /messages/outbound/opens` and `…/clicks`.
+pub async fn list<V: Visit>(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    page(&app, &principal, OPENS, None, query.as_deref()).await
+    page::<V>(&app, &principal, None, query.as_deref()).await
 }
 
-/// `GET /messages/outbound/opens/{id}`.
-pub async fn opens_of(
+/// `GET /messages/outbound/opens/{id}` and `…/clicks/{id}`.
+pub async fn of<V: Visit>(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer {
     let id = parts::message_id(&id).ok_or_else(super::messages::not_found)?;
-    page(&app, &principal, OPENS, Some(id), query.as_deref()).await
-}
-
-/// `GET /messages/outbound/clicks`.
-pub async fn clicks(
-    State(app): State<App>,
-    Extension(principal): Extension<Principal>,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    page(&app, &principal, CLICKS, None, query.as_deref()).await
-}
-
-/// `GET /messages/outbound/clicks/{id}`.
-pub async fn clicks_of(
-    State(app): State<App>,
-    Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let id = parts::message_id(&id).ok_or_else(super::messages::not_found)?;
-    page(&app, &principal, CLICKS, Some(id), query.as_deref()).await
+    page::<V>(&app, &principal, Some(id), query.as_deref()).await
 }
