@@ -3,14 +3,21 @@
 //! an attack (slowloris). So hyper's timer is for idle connections, and the stream under it times heads.
 //!
 //! Not for bodies, which `extract` times, nor for HTTP/2, where heads come in frames among pings.
+//!
+//! And how long it is listened to at its end: who has been answered in the middle of a body may still be sending,
+//! and a socket that is closed with something unread resets the connection, with which the answer is lost
+//! (RFC 9112 §9.6).
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::Sleep;
@@ -20,6 +27,8 @@ use tokio::time::Sleep;
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// From the first octet of a head to its last.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long somebody who goes on sending is listened to after the last word.
+const LINGER: Duration = Duration::from_secs(2);
 /// How HTTP/2 begins (RFC 9113 §3.4).
 const HTTP2: &[u8] = b"PRI ";
 
@@ -28,6 +37,8 @@ const HTTP2: &[u8] = b"PRI ";
 pub struct Requests {
     begun: AtomicU64,
     running: AtomicBool,
+    /// The body of the last one was not read to its end.
+    unread: AtomicBool,
     next: Notify,
 }
 
@@ -38,6 +49,11 @@ impl Requests {
         self.running.store(true, Ordering::Relaxed);
         self.next.notify_waiters();
         Running(Arc::clone(self))
+    }
+
+    /// The body of a request, of which is known whether all of it has been read.
+    pub fn body(self: &Arc<Self>, body: Incoming) -> Heard {
+        Heard { ended: body.is_end_stream(), body, requests: Arc::clone(self) }
     }
 
     /// Waits until there is one, unless one is running.
@@ -65,6 +81,41 @@ impl Drop for Running {
     }
 }
 
+/// A body that tells whether it was read to its end.
+pub struct Heard {
+    body: Incoming,
+    ended: bool,
+    requests: Arc<Requests>,
+}
+
+impl Body for Heard {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.ended = frame.is_none() || self.body.is_end_stream();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        self.requests.unread.store(!self.ended, Ordering::Relaxed);
+    }
+}
+
 /// A stream that ends when the head of a request takes too long.
 #[derive(Debug)]
 pub struct Patience<S> {
@@ -72,6 +123,8 @@ pub struct Patience<S> {
     requests: Arc<Requests>,
     protocol: Protocol,
     head: Option<Head>,
+    /// Our last word has been said: until when more is read, and thrown away.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +146,7 @@ struct Head {
 impl<S> Patience<S> {
     /// Times the heads on `stream`.
     pub fn new(stream: S, requests: Arc<Requests>) -> Patience<S> {
-        Patience { stream, requests, protocol: Protocol::Unknown, head: None }
+        Patience { stream, requests, protocol: Protocol::Unknown, head: None, linger: None }
     }
 
     fn came(&mut self, octets: &[u8]) {
@@ -121,6 +174,22 @@ impl<S> Patience<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Patience<S> {
+    /// Ready when whoever was answered in the middle of a body has read that and closed, or has had the time to.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut space = [MaybeUninit::uninit(); 16 * 1024];
+        let until = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        while until.as_mut().poll(context).is_pending() {
+            let mut buffer = ReadBuf::uninit(&mut space);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -139,7 +208,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patience<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -153,7 +222,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+        }
+        if !self.requests.unread.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_linger(context).map(Ok)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -197,6 +272,37 @@ mod tests {
         assert_eq!(within(&mut stream, 1).await.unwrap().unwrap(), 1);
         let late = within(&mut stream, 6).await.expect("cut off").unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_answered_in_the_middle_of_a_body_is_listened_to_for_a_while() {
+        let began = tokio::time::Instant::now();
+        let (mut stream, requests, mut client) = connection();
+        client.write_all(b"the next request").await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO, "all was read");
+
+        requests.unread.store(true, Ordering::Relaxed);
+        let rest = tokio::spawn(async move {
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                client.write_all(&[b' '; 2048]).await.expect("it is read");
+            }
+        });
+        stream.shutdown().await.unwrap();
+        assert_eq!(began.elapsed(), Duration::from_millis(1500), "until the client has closed");
+        rest.await.unwrap();
+
+        let (mut stream, requests, mut client) = connection();
+        requests.unread.store(true, Ordering::Relaxed);
+        tokio::spawn(async move {
+            while client.write_all(b" and so on").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let began = tokio::time::Instant::now();
+        stream.shutdown().await.unwrap();
+        assert_eq!(began.elapsed(), LINGER, "not for ever");
     }
 
     #[tokio::test(start_paused = true)]

@@ -111,7 +111,7 @@ where
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let running = begun.enter();
         let stopping = stopping.clone();
-        let mut request: Request = request.map(Body::new);
+        let mut request: Request = request.map(|body| Body::new(begun.body(body)));
         request.extensions_mut().insert(ClientAddr(peer));
         let is_http1 = request.version() < Version::HTTP_2;
         let router = router.clone();
@@ -126,7 +126,8 @@ where
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).pipeline_flush(true);
+    // Not `pipeline_flush`: an answer before the end of its request's body would never be sent (hyper 1.12).
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(200).keep_alive_interval(PING_INTERVAL);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let drain = async {
