@@ -9,6 +9,7 @@ pub mod apportion;
 mod conclude;
 pub mod control;
 mod courier;
+mod crew;
 pub mod dane;
 mod dial;
 pub mod direct;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 
 use crate::domain::handoff::Outgoing;
 use crate::domain::identity::senders::{SenderDomain, Standing};
@@ -18,6 +17,7 @@ use crate::identities::Identities;
 use crate::mail::dkim::{self, Algorithm, CannotSign, Signer};
 use crate::submission::SenderPolicy;
 
+use super::crew::Crew;
 use super::prepare::{Body, Marking, Prepared, marks};
 use super::transmit::{Failure, Trouble};
 
@@ -25,7 +25,7 @@ use super::transmit::{Failure, Trouble};
 pub struct Signing {
     identities: Arc<Identities>,
     settings: Arc<Settings>,
-    threads: Arc<Semaphore>,
+    crew: Crew,
 }
 
 /// How mail is signed.
@@ -49,8 +49,8 @@ impl Signing {
     pub fn new(identities: Arc<Identities>, settings: Settings) -> Signing {
         // One core is left to the runtime.
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        let threads = Arc::new(Semaphore::new(cores.saturating_sub(1).max(1)));
-        Signing { identities, settings: Arc::new(settings), threads }
+        let crew = Crew::new(cores.saturating_sub(1).max(1));
+        Signing { identities, settings: Arc::new(settings), crew }
     }
 
     /// The domain that lets a mail be sent; `None`: no domain is needed.
@@ -118,18 +118,9 @@ impl Signing {
         if is_quick {
             return head(message, &sender, &settings, body.octets());
         }
-        // The semaphore is never closed; without a permit the work is still bounded by the blocking pool.
-        let permit = Arc::clone(&self.threads).acquire_owned().await.ok();
         let (message, body) = (Arc::clone(message), body.clone());
-        let work = move || {
-            let made = head(&message, &sender, &settings, body.octets());
-            drop(permit);
-            made
-        };
         // A panic in there is the courier's, which knows what to do with it.
-        tokio::task::spawn_blocking(work)
-            .await
-            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        self.crew.run(move || head(&message, &sender, &settings, body.octets())).await
     }
 }
 

@@ -29,9 +29,11 @@ pub enum Use {
 
 impl Use {
     /// Session settings. All durable uses name synchronous_commit themselves: a 2xx means committed and
-    /// flushed, whatever the server's default is.
+    /// flushed, whatever the server's default is. Nothing is compiled (jit): servers have that on, the estimates of
+    /// generic plans are high enough for it, and it takes seconds for what runs in milliseconds.
     fn settings(self) -> Vec<(&'static str, &'static str)> {
-        let mut settings = vec![("synchronous_commit", "on"), ("idle_in_transaction_session_timeout", "5s")];
+        let mut settings =
+            vec![("synchronous_commit", "on"), ("jit", "off"), ("idle_in_transaction_session_timeout", "5s")];
         settings.extend_from_slice(match self {
             // Plans are made for small inputs joined to large tables by key; the planner's guess of an
             // array's length must never lead it to read a whole table. work_mem holds one batch.
@@ -50,9 +52,7 @@ impl Use {
                 ("work_mem", "32MB"),
             ],
             // Filters are optional, so each call is planned for the filters it has.
-            Use::Serve => {
-                &[("statement_timeout", "4s"), ("plan_cache_mode", "force_custom_plan"), ("jit", "off")]
-            }
+            Use::Serve => &[("statement_timeout", "4s"), ("plan_cache_mode", "force_custom_plan")],
             Use::Watch => &[("statement_timeout", "5s")],
             Use::Maintain => &[("lock_timeout", "5s")],
         });

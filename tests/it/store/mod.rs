@@ -3,6 +3,7 @@
 mod claims;
 mod partitions;
 mod results;
+mod sessions;
 
 use postroad::domain::id::{DeliveryId, Lane, TenantId};
 use postroad::store::PgConnection;
