@@ -82,6 +82,13 @@ if ! cmp -s tests/verifiers/contract/requirements.txt "$contract/requirements.tx
     "$contract/bin/pip" install --quiet --disable-pip-version-check -r tests/verifiers/contract/requirements.txt
     cp tests/verifiers/contract/requirements.txt "$contract/"
 fi
+# A server past which mail can be smuggled.
+smuggling=target/verifiers/smuggling
+if ! cmp -s tests/verifiers/smuggling/requirements.txt "$smuggling/requirements.txt"; then
+    python3 -m venv "$smuggling" || { apt_install python3-venv && python3 -m venv "$smuggling"; }
+    "$smuggling/bin/pip" install --quiet --disable-pip-version-check -r tests/verifiers/smuggling/requirements.txt
+    cp tests/verifiers/smuggling/requirements.txt "$smuggling/"
+fi
 # Other people's verifiers of signatures: a program of Debian's, and libraries in target/, set anew when their lists
 # change.
 command -v opendkim >/dev/null || apt_install_stopped opendkim opendkim-tools

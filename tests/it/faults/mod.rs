@@ -12,6 +12,7 @@ mod peers;
 mod refusals;
 mod simulator;
 mod slow;
+mod smuggling;
 mod tls;
 
 use std::time::Duration;

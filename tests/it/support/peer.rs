@@ -1,4 +1,5 @@
-//! Servers that nobody here wrote: Postfix, as a relay or as somebody who returns mail, and Postfix's smtp-sink.
+//! Servers that nobody here wrote: Postfix, as a relay or as somebody who returns mail, Postfix's smtp-sink, and an old
+//! aiosmtpd past which mail can be smuggled.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -108,12 +109,24 @@ impl Server {
         .await
     }
 
+    /// aiosmtpd of a release that ends a mail where it has no end; it writes each mail into a file.
+    pub async fn vulnerable() -> Server {
+        Server::start(|home, port| {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let mut command = Command::new(root.join("target/verifiers/smuggling/bin/python3"));
+            command.arg(root.join("tests/verifiers/smuggling/peer.py")).arg(port.to_string()).arg(home);
+            command
+        })
+        .await
+    }
+
     /// The route through it.
     pub fn route(&self) -> String {
         format!("smtp://127.0.0.1:{}?tls=none", self.port)
     }
 
-    /// What smtp-sink wrote: X- fields of its own and a Received field, then the mail.
+    /// What was written: by smtp-sink X- fields of its own and a Received field, then the mail; by aiosmtpd a line with the
+    /// sender, then the mail.
     pub fn dumped(&self) -> Vec<String> {
         let files = std::fs::read_dir(self.home.path()).expect("readable").flatten();
         files
