@@ -10,7 +10,7 @@ if ! cargo deny --version >/dev/null 2>&1; then
         echo "cargo-deny is not installed: licences and sources are checked by the tests (DENY_INSTALL=1 installs it)"
         exit 0
     fi
-    cargo install --locked cargo-deny
+    cargo install --locked cargo-deny --version 0.20.2
 fi
 checks=(licenses bans sources)
 # The database of advisories is a repository elsewhere, which cannot be reached from everywhere.
