@@ -61,58 +61,40 @@ tools=target/test-tools
 [ -d "$tools/node_modules/nodemailer" ] && [ -d "$tools/node_modules/axe-core" ] ||
     npm install --prefix "$tools" --no-audit --no-fund --no-save "nodemailer@$NODEMAILER" "axe-core@$AXE" >/dev/null
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version "$NEXTEST"
-# Verifiers that are libraries: in target/, each set when its list has changed.
+# Other people's libraries: in target/, each set anew when its list has changed.
+#
+# Python's of a requirements.txt, in an environment of their own; the copy of the list tells what is there.
+python_libraries() {
+    local list=$1/requirements.txt environment=$2 copy=$3/requirements.txt
+    if cmp -s "$list" "$copy"; then return; fi
+    python3 -m venv "$environment" || { apt_install python3-venv && python3 -m venv "$environment"; }
+    "$environment/bin/pip" install --quiet --disable-pip-version-check -r "$list"
+    cp "$list" "$copy"
+}
+
+# Node's of a package-lock.json.
+node_libraries() {
+    local lists=$1 set=$2
+    if cmp -s "$lists/package-lock.json" "$set/package-lock.json"; then return; fi
+    mkdir -p "$set"
+    cp "$lists/package.json" "$lists/package-lock.json" "$set/"
+    npm ci --prefix "$set" --no-audit --no-fund --silent || { rm -f "$set/package-lock.json"; exit 1; }
+}
+
 verifiers=target/verifiers
 mkdir -p "$verifiers"
-if ! cmp -s tests/verifiers/requirements.txt "$verifiers/requirements.txt"; then
-    python3 -m venv "$verifiers/python" 2>/dev/null || { apt_install python3-venv && python3 -m venv "$verifiers/python"; }
-    "$verifiers/python/bin/pip" install --quiet --disable-pip-version-check -r tests/verifiers/requirements.txt
-    cp tests/verifiers/requirements.txt "$verifiers/"
-fi
-if ! cmp -s tests/verifiers/package-lock.json "$verifiers/node/package-lock.json"; then
-    command -v npm >/dev/null || apt_install nodejs npm
-    mkdir -p "$verifiers/node"
-    cp tests/verifiers/package.json tests/verifiers/package-lock.json "$verifiers/node/"
-    npm ci --prefix "$verifiers/node" --no-audit --no-fund --silent || { rm "$verifiers/node/package-lock.json"; exit 1; }
-fi
+python_libraries tests/verifiers "$verifiers/python" "$verifiers"
+node_libraries tests/verifiers "$verifiers/node"
 # What makes up requests from the contract.
-contract=target/verifiers/contract
-if ! cmp -s tests/verifiers/contract/requirements.txt "$contract/requirements.txt"; then
-    python3 -m venv "$contract" || { apt_install python3-venv && python3 -m venv "$contract"; }
-    "$contract/bin/pip" install --quiet --disable-pip-version-check -r tests/verifiers/contract/requirements.txt
-    cp tests/verifiers/contract/requirements.txt "$contract/"
-fi
+python_libraries tests/verifiers/contract "$verifiers/contract" "$verifiers/contract"
 # A server past which mail can be smuggled.
-smuggling=target/verifiers/smuggling
-if ! cmp -s tests/verifiers/smuggling/requirements.txt "$smuggling/requirements.txt"; then
-    python3 -m venv "$smuggling" || { apt_install python3-venv && python3 -m venv "$smuggling"; }
-    "$smuggling/bin/pip" install --quiet --disable-pip-version-check -r tests/verifiers/smuggling/requirements.txt
-    cp tests/verifiers/smuggling/requirements.txt "$smuggling/"
-fi
-# Other people's verifiers of signatures: a program of Debian's, and libraries in target/, set anew when their lists
-# change.
+python_libraries tests/verifiers/smuggling "$verifiers/smuggling" "$verifiers/smuggling"
+# Verifiers of signatures; one of them is a program of Debian's.
 command -v opendkim >/dev/null || apt_install_stopped opendkim opendkim-tools
-lists=tests/verifiers/dkim python=target/verifiers/dkim-python node=target/verifiers/dkim-node
-if ! cmp -s "$lists/requirements.txt" "$python/requirements.txt"; then
-    python3 -m venv "$python" || { apt_install python3-venv && python3 -m venv "$python"; }
-    "$python/bin/pip" install --quiet --disable-pip-version-check -r "$lists/requirements.txt"
-    cp "$lists/requirements.txt" "$python/"
-fi
-if ! cmp -s "$lists/package-lock.json" "$node/package-lock.json"; then
-    command -v npm >/dev/null || apt_install nodejs npm
-    mkdir -p "$node"
-    cp "$lists/package.json" "$lists/package-lock.json" "$node/"
-    npm ci --prefix "$node" --no-audit --no-fund --silent || { rm -f "$node/package-lock.json"; exit 1; }
-fi
-# Providers' own clients, which must work against us unmodified: libraries in target/, set anew when their lists change.
-clients=tests/compat-clients set=target/compat-clients
-mkdir -p "$set/node"
-if ! cmp -s "$clients/requirements.txt" "$set/requirements.txt"; then
-    python3 -m venv "$set/python" || { apt_install python3-venv && python3 -m venv "$set/python"; }
-    "$set/python/bin/pip" install --quiet --disable-pip-version-check -r "$clients/requirements.txt"
-    cp "$clients/requirements.txt" "$set/"
-fi
-if ! cmp -s "$clients/package-lock.json" "$set/node/package-lock.json"; then
-    cp "$clients/package.json" "$clients/package-lock.json" "$set/node/"
-    npm ci --prefix "$set/node" --no-audit --no-fund --silent || { rm -f "$set/node/package-lock.json"; exit 1; }
-fi
+python_libraries tests/verifiers/dkim "$verifiers/dkim-python" "$verifiers/dkim-python"
+node_libraries tests/verifiers/dkim "$verifiers/dkim-node"
+# Providers' own clients, which must work against us unmodified.
+clients=target/compat-clients
+mkdir -p "$clients"
+python_libraries tests/compat-clients "$clients/python" "$clients"
+node_libraries tests/compat-clients "$clients/node"

@@ -24,6 +24,7 @@ mod postfix;
 mod postgres;
 mod processes;
 mod report;
+mod request;
 mod service;
 mod sink;
 mod smtp;

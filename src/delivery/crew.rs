@@ -37,7 +37,7 @@ impl Crew {
         W: FnOnce() -> T + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
-        self.wait(Box::new(move || {
+        self.enqueue(Box::new(move || {
             if !tell.is_closed() {
                 // Given up meanwhile.
                 let _ = tell.send(catch_unwind(AssertUnwindSafe(work)));
@@ -51,7 +51,7 @@ impl Crew {
         }
     }
 
-    fn wait(&self, job: Job) {
+    fn enqueue(&self, job: Job) {
         let mut shift = self.lock();
         shift.waiting.push_back(job);
         if shift.working < self.most {

@@ -6,13 +6,11 @@ use super::*;
 
 #[tokio::test]
 async fn the_servers_defaults_neither_weaken_nor_slow_a_session() {
-    let (database, mut connection, ..) = begin().await;
-    let name: String =
-        sqlx::query_scalar("SELECT current_database()").fetch_one(&mut connection).await.expect("a name");
+    let (database, ..) = begin().await;
+    let name = database.texts("SELECT current_database()::text").await.remove(0);
     // What managed servers come with, and what a hurried operator sets.
     for default in ["jit = on", "synchronous_commit = off", "idle_in_transaction_session_timeout = 0"] {
-        let set = format!("ALTER DATABASE \"{name}\" SET {default}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(set)).execute(&mut connection).await.expect("set");
+        database.change(&format!("ALTER DATABASE \"{name}\" SET {default}")).await;
     }
     for purpose in [Use::Accept, Use::Record, Use::Claim, Use::Serve, Use::Watch, Use::Maintain] {
         let mut link = database.open().link(purpose);
