@@ -266,7 +266,7 @@ async fn a_postgres_that_answers_nothing_is_told_of_within_five_seconds() {
     let client = &scene.node.client;
     let asked = Instant::now();
     let answer = client.try_send(client.request(Method::GET, "/healthz")).await.expect("answered");
-    assert!(answer.status.is_success() && asked.elapsed() < Duration::from_secs(1), "it lives");
+    assert!(answer.status.is_success() && asked.elapsed() < Duration::from_secs(3), "it lives");
     let asked = Instant::now();
     assert!(!is_ready(client).await, "and is not ready");
     assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
