@@ -1,32 +1,34 @@
-//! Work that takes a core: done on a bounded number of threads beside the runtime, each of which takes the next piece
-//! as soon as it has done one. With a semaphore the next piece would be fetched by the runtime, and while that is
-//! busy the threads would stand idle.
+//! Work that takes a core: done on threads of its own, as many as there are cores, which yield to everything else
+//! (`nice`). A mail that is accepted, or a reply that is read, does not wait behind it; what is left of the cores does it.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+pub use rayon::ThreadPoolBuildError as NoCrew;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::oneshot;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// How far the threads stand back (POSIX `nice`): beside others that want the core they get a tenth of it.
+const NICE: i32 = 10;
 
-/// The threads, and what waits for them.
-#[derive(Clone)]
-pub struct Crew {
-    most: usize,
-    shift: Arc<Mutex<Shift>>,
-}
-
-#[derive(Default)]
-struct Shift {
-    waiting: VecDeque<Job>,
-    working: usize,
-}
+/// The threads.
+#[derive(Clone, Debug)]
+pub struct Crew(Arc<ThreadPool>);
 
 impl Crew {
-    /// At most so many at work.
-    pub fn new(most: usize) -> Crew {
-        Crew { most, shift: Arc::default() }
+    /// So many threads.
+    ///
+    /// # Errors
+    /// The operating system does not give them.
+    pub fn new(threads: usize) -> Result<Crew, NoCrew> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|number| format!("crew-{number}"))
+            .start_handler(|_| {
+                // On Linux it is the thread that is nice, not the process. A thread that may not be is as good as all others.
+                let _ = rustix::process::nice(NICE);
+            });
+        Ok(Crew(Arc::new(pool.build()?)))
     }
 
     /// Does one piece, after those that wait already. A panic in it is the caller's. What nobody waits for any more
@@ -37,48 +39,18 @@ impl Crew {
         W: FnOnce() -> T + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
-        self.enqueue(Box::new(move || {
+        self.0.spawn_fifo(move || {
             if !tell.is_closed() {
                 // Given up meanwhile.
                 let _ = tell.send(catch_unwind(AssertUnwindSafe(work)));
             }
-        }));
+        });
         match told.await {
             Ok(Ok(done)) => done,
             Ok(Err(panic)) => resume_unwind(panic),
-            // The runtime ends, and whoever waits with it.
+            // The threads have ended, and whoever waits ends with them.
             Err(_) => std::future::pending().await,
         }
-    }
-
-    fn enqueue(&self, job: Job) {
-        let mut shift = self.lock();
-        shift.waiting.push_back(job);
-        if shift.working < self.most {
-            shift.working += 1;
-            let crew = self.clone();
-            tokio::task::spawn_blocking(move || crew.work());
-        }
-    }
-
-    fn work(&self) {
-        while let Some(job) = self.next() {
-            job();
-        }
-    }
-
-    fn next(&self) -> Option<Job> {
-        let mut shift = self.lock();
-        let next = shift.waiting.pop_front();
-        if next.is_none() {
-            shift.working -= 1;
-        }
-        next
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Shift> {
-        // Nothing panics while it is held.
-        self.shift.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,7 +65,7 @@ mod tests {
 
     #[tokio::test]
     async fn everything_is_done_by_no_more_than_there_are() {
-        let crew = Crew::new(2);
+        let crew = Crew::new(2).expect("threads");
         let (working, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let mut pieces = JoinSet::new();
         for number in 0..50 {
@@ -116,7 +88,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_the_callers_and_the_next_piece_is_done() {
-        let crew = Crew::new(1);
+        let crew = Crew::new(1).expect("threads");
         let of_one = tokio::spawn({
             let crew = crew.clone();
             async move { crew.run(|| panic!("of this piece")).await }
@@ -127,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_waits_for_is_not_begun() {
-        let crew = Crew::new(1);
+        let crew = Crew::new(1).expect("threads");
         let (release, held) = std::sync::mpsc::channel::<()>();
         let first = tokio::spawn({
             let crew = crew.clone();

@@ -17,7 +17,7 @@ use crate::identities::Identities;
 use crate::mail::dkim::{self, Algorithm, CannotSign, Signer};
 use crate::submission::SenderPolicy;
 
-use super::crew::Crew;
+use super::crew::{Crew, NoCrew};
 use super::prepare::{Body, Marking, Prepared, marks};
 use super::transmit::{Failure, Trouble};
 
@@ -46,11 +46,13 @@ const INLINE_BYTES: usize = 64 * 1024;
 
 impl Signing {
     /// With the keys of `identities`.
-    pub fn new(identities: Arc<Identities>, settings: Settings) -> Signing {
-        // One core is left to the runtime.
+    ///
+    /// # Errors
+    /// The operating system gives no threads.
+    pub fn new(identities: Arc<Identities>, settings: Settings) -> Result<Signing, NoCrew> {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        let crew = Crew::new(cores.saturating_sub(1).max(1));
-        Signing { identities, settings: Arc::new(settings), crew }
+        let crew = Crew::new(cores)?;
+        Ok(Signing { identities, settings: Arc::new(settings), crew })
     }
 
     /// The domain that lets a mail be sent; `None`: no domain is needed.

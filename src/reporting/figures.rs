@@ -12,8 +12,9 @@ use crate::store::{Database, StoreError};
 
 use super::rollup;
 
-/// Events of the tenant that are counted while somebody waits. Behind by more, an answer is as old as the counters.
-const TAIL: i64 = 2000;
+/// Events of the tenant that are counted while somebody waits. Behind by more, an answer is as old as the counters,
+/// which follow within a second.
+const TAIL: i64 = 1000;
 /// The same for events of all tenants, which have to be passed over.
 const PASSED: i64 = 10_000;
 
@@ -79,7 +80,8 @@ pub async fn answer(
         (Tally::new(), now)
     } else {
         let tail = stats::uncounted(&mut snapshot, Some(tenant), cursor, None, backlog.own).await?;
-        (rollup::preview(&mut snapshot, &tail.facts).await?, now)
+        let asked = (question.dimension, question.grain);
+        (rollup::preview(&mut snapshot, &tail.facts, asked).await?, now)
     };
     let (first, end) = (question.first(), question.end());
     let values = match question.dimension {
@@ -98,10 +100,7 @@ pub async fn answer(
     let stored = stats::read(&mut snapshot, tenant, &series).await?;
     snapshot.rollback().await?;
     let fresh = tally.into_iter().filter(|(place, _)| {
-        place.grain == series.grain
-            && place.dimension == series.dimension
-            && (first..end).contains(&place.start)
-            && series.values.contains(&place.value)
+        (first..end).contains(&place.start) && series.values.contains(&place.value)
     });
     Ok(assemble(stored.into_iter().chain(fresh), question.limit, as_of))
 }
@@ -109,11 +108,8 @@ pub async fn answer(
 /// What the events that are not counted yet add to each value's weight.
 fn fresh_weights(tally: &Tally, question: &Question) -> BTreeMap<String, i64> {
     let span = question.first()..question.end();
-    let asked = tally.iter().filter(|(place, _)| {
-        place.dimension == question.dimension && place.grain == question.grain && span.contains(&place.start)
-    });
     let mut weights = BTreeMap::new();
-    for (place, cell) in asked {
+    for (place, cell) in tally.iter().filter(|(place, _)| span.contains(&place.start)) {
         *weights.entry(place.value.clone()).or_default() += weight(cell);
     }
     weights

@@ -26,25 +26,44 @@ pub fn provider_of<'a>(fact: &'a Fact, learnt: &'a HashMap<String, String>) -> &
 
 /// Counts an event wherever it counts, by hour and by day.
 pub fn count(tally: &mut Tally, known: &mut Known, fact: &Fact, provider: &str) {
-    let (day, hour) = (Grain::Day.start(fact.at), Grain::Hour.start(fact.at));
     for (dimension, value) in fact.places(provider) {
-        let value = bounded(known, (fact.tenant, day, dimension), value);
-        for (grain, start) in [(Grain::Hour, hour), (Grain::Day, day)] {
-            let place = Place { tenant: fact.tenant, grain, dimension, start, value: value.clone() };
-            tally.entry(place).or_default().count(fact);
+        let value = bounded(known, fact, dimension, value);
+        for grain in Grain::ALL {
+            enter(tally, fact, grain, dimension, value.clone());
         }
     }
 }
 
-fn bounded(known: &mut Known, place: (TenantId, OffsetDateTime, Dimension), value: String) -> String {
-    if place.2 == Dimension::All {
+/// Counts an event by one dimension and in one length of interval, for who asks for no more.
+pub fn count_by(
+    (dimension, grain): (Dimension, Grain),
+    tally: &mut Tally,
+    known: &mut Known,
+    fact: &Fact,
+    provider: &str,
+) {
+    for (of, value) in fact.places(provider) {
+        if of == dimension {
+            let value = bounded(known, fact, dimension, value);
+            enter(tally, fact, grain, dimension, value);
+        }
+    }
+}
+
+fn enter(tally: &mut Tally, fact: &Fact, grain: Grain, dimension: Dimension, value: String) {
+    let place = Place { tenant: fact.tenant, grain, dimension, start: grain.start(fact.at), value };
+    tally.entry(place).or_default().count(fact);
+}
+
+fn bounded(known: &mut Known, fact: &Fact, dimension: Dimension, value: String) -> String {
+    if dimension == Dimension::All {
         return value;
     }
     let value = match value.char_indices().nth(MAX_VALUE) {
         Some((at, _)) => value[..at].to_owned(),
         None => value,
     };
-    let values = known.entry(place).or_default();
+    let values = known.entry((fact.tenant, Grain::Day.start(fact.at), dimension)).or_default();
     if values.contains(&value) {
         return value;
     }

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use crate::domain::event::EventType;
 use crate::domain::id::TenantId;
 use crate::domain::provider;
-use crate::domain::stats::{Fact, Grain, Tally};
+use crate::domain::stats::{Dimension, Fact, Grain, Tally};
 use crate::store::{Link, PgConnection, StoreError, events, stats};
 
 use super::places::{self, Known};
@@ -133,20 +133,36 @@ fn taught(facts: &[Fact]) -> HashMap<&str, &str> {
         .collect()
 }
 
-/// What some events that are not counted yet will add: for readers. Values beyond the bound may show here under
-/// their own names until they are counted.
+/// What some events that are not counted yet will add by one dimension and in one length of interval: for readers.
+/// Values beyond the bound may show here under their own names until they are counted.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub(super) async fn preview(connection: &mut PgConnection, facts: &[Fact]) -> Result<Tally, StoreError> {
+pub(super) async fn preview(
+    connection: &mut PgConnection,
+    facts: &[Fact],
+    asked: (Dimension, Grain),
+) -> Result<Tally, StoreError> {
+    let learnt = match asked.0 {
+        Dimension::Provider => providers(connection, facts).await?,
+        _ => HashMap::new(),
+    };
+    let (mut tally, mut known) = (Tally::new(), Known::new());
+    for fact in facts {
+        places::count_by(asked, &mut tally, &mut known, fact, places::provider_of(fact, &learnt));
+    }
+    Ok(tally)
+}
+
+/// Who keeps the recipients' mailboxes, without keeping what these events teach.
+async fn providers(
+    connection: &mut PgConnection,
+    facts: &[Fact],
+) -> Result<HashMap<String, String>, StoreError> {
     let mut domains: Vec<&str> = facts.iter().map(|fact| fact.recipient_domain.as_str()).collect();
     domains.sort_unstable();
     domains.dedup();
     let mut learnt = stats::providers(connection, &domains).await?;
     learnt.extend(taught(facts).into_iter().map(|(domain, name)| (domain.to_owned(), name.to_owned())));
-    let (mut tally, mut known) = (Tally::new(), Known::new());
-    for fact in facts {
-        places::count(&mut tally, &mut known, fact, places::provider_of(fact, &learnt));
-    }
-    Ok(tally)
+    Ok(learnt)
 }

@@ -70,7 +70,7 @@ pub(super) fn signing(config: &Config, identities: &Arc<Identities>) -> Result<S
             complaints_to: config.complaints_to.as_ref().map(ToString::to_string),
         },
     };
-    Ok(Signing::new(Arc::clone(identities), settings))
+    Signing::new(Arc::clone(identities), settings).context("no threads for signing")
 }
 
 fn platform_signer(key: &PlatformKey) -> Result<Signer> {

@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -27,6 +28,8 @@ pub(super) struct Wanted<'a> {
 pub(super) enum Bad {
     /// It is no JWT, or is signed by nobody we know.
     Signature,
+    /// It does not say all that a token of this kind says.
+    Claims,
     /// It is somebody else's: issuer, audience or nonce.
     Addressee,
     /// It has run out, or begins later.
@@ -37,6 +40,7 @@ impl fmt::Display for Bad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Bad::Signature => "its token is not signed by its keys",
+            Bad::Claims => "its token does not say whom it is about, for whom it is, and until when",
             Bad::Addressee => "its token is not for this sign-in",
             Bad::Time => "its token has run out, or its clock is wrong",
         })
@@ -93,8 +97,9 @@ pub(super) fn read(
     check(claims, wanted, now)
 }
 
-/// A key suits if it is of the algorithm's family, is for signatures, and is the one that is named, if one is. Secrets
-/// and `none` suit nothing: whoever can write a token could else choose them.
+/// A key suits if it is of the algorithm's family, is for this algorithm and for signatures, where it says what it is
+/// for (RFC 8725 §3.1), and is the one that is named, if one is. Secrets and `none` suit nothing: whoever can write a
+/// token could else choose them.
 fn suits(key: &Jwk, algorithm: Algorithm, id: Option<&str>) -> bool {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
     let of_family = match &key.algorithm {
@@ -103,9 +108,12 @@ fn suits(key: &Jwk, algorithm: Algorithm, id: Option<&str>) -> bool {
         AlgorithmParameters::OctetKeyPair(_) => matches!(algorithm, EdDSA),
         _ => false,
     };
-    let for_signatures = !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption));
+    let for_it = key.common.key_algorithm.is_none_or(|it| Algorithm::try_from(it) == Ok(algorithm));
+    let verifies = |uses: &Vec<KeyOperations>| uses.contains(&KeyOperations::Verify);
+    let for_signatures = !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption))
+        && key.common.key_operations.as_ref().is_none_or(verifies);
     let named = id.is_none_or(|id| key.common.key_id.as_deref() == Some(id));
-    of_family && for_signatures && named
+    of_family && for_it && for_signatures && named
 }
 
 /// `None`: this key did not sign it.
@@ -119,9 +127,10 @@ fn verify(token: &str, key: &Jwk, algorithm: Algorithm, wanted: &Wanted<'_>) -> 
     (validation.validate_exp, validation.validate_nbf) = (false, false);
     match jsonwebtoken::decode::<Claims>(token, &key, &validation) {
         Ok(read) => Some(Ok(read.claims)),
+        // What is signed is read only when the signature is right.
         Err(error) => match error.kind() {
-            jsonwebtoken::errors::ErrorKind::InvalidIssuer
-            | jsonwebtoken::errors::ErrorKind::InvalidAudience => Some(Err(Bad::Addressee)),
+            ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => Some(Err(Bad::Addressee)),
+            ErrorKind::Json(_) | ErrorKind::MissingRequiredClaim(_) => Some(Err(Bad::Claims)),
             _ => None,
         },
     }

@@ -124,3 +124,35 @@ fn what_is_not_for_this_sign_in_is_not_taken() {
         assert_eq!(read(&signer.sign(Some("k"), &claims), &keys, &WANTED, NOW), Err(bad), "{name}");
     }
 }
+
+#[derive(Deserialize)]
+struct Group {
+    key: Value,
+    /// The token, whether it is valid, and what is about it.
+    tests: Vec<(String, bool, String)>,
+}
+
+// Project Wycheproof's vectors (Apache-2.0): keys and tokens, most of them forged. What they sign are no claims, so that
+// the good ones fail too, but later.
+#[test]
+fn vectors_of_forged_signatures_are_refused_for_their_signature() {
+    let groups: Vec<Group> =
+        serde_json::from_str(include_str!("wycheproof_jws.json")).expect("the vectors");
+    let (mut forged, mut good) = (0, 0);
+    for Group { key, tests } in groups {
+        // A set leaves out the keys of algorithms that it does not know.
+        let keys: JwkSet = serde_json::from_value(json!({ "keys": [key] })).unwrap_or(JwkSet { keys: vec![] });
+        for (token, is_valid, about) in tests {
+            let refused = read(&token, &keys, &WANTED, NOW).expect_err("it has no claims");
+            if is_valid {
+                good += usize::from(refused == Bad::Claims);
+            } else {
+                assert_eq!(refused, Bad::Signature, "{about}: {token}");
+                forged += 1;
+            }
+        }
+    }
+    println!("5.4: {forged} forged tokens refused, {good} good ones read");
+    // The other good ones are by secrets, or by another algorithm than the key's own.
+    assert_eq!((forged, good), (355, 28));
+}
