@@ -351,7 +351,7 @@ impl Courier {
         let Trouble::Refused(reply) = &failure.trouble else { return };
         let Some(heard) = self.site.heard(reply, now) else { return };
         observe::paced(&self.site.policy.provider, heard.effect);
-        let text = reply.to_string();
+        let text = reply.without_addresses();
         tracing::warn!(site = self.site.share.key.site, effect = ?heard.effect, reply = text, "a peer wants less");
         self.delivery.shares.tell(apportion::told(&self.site, heard.effect, text, now));
         self.delivery.follow(&self.site, heard.brought);

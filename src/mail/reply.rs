@@ -55,6 +55,20 @@ pub struct SmtpReply {
 pub const MAX_TEXT: usize = 1024;
 
 impl SmtpReply {
+    /// As it is written, but for the addresses in it: for what is logged, or is kept of a site, and is to name nobody.
+    pub fn without_addresses(&self) -> String {
+        let ends = |c: char| c.is_whitespace() || "<>()[],;:\"'".contains(c);
+        let named = |word: &str| match word.chars().next_back().filter(|last| ends(*last)) {
+            Some(end) => format!("…{end}"),
+            None => "…".to_owned(),
+        };
+        let whole = self.to_string();
+        whole
+            .split_inclusive(ends)
+            .map(|word| if word.contains('@') { named(word) } else { word.to_owned() })
+            .collect()
+    }
+
     /// From the code and the text of each line.
     pub fn from_lines<'a>(code: u16, lines: impl IntoIterator<Item = &'a str>) -> SmtpReply {
         let mut enhanced = None;
@@ -121,6 +135,18 @@ pub fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_addresses_it_names_nobody() {
+        for (text, wanted) in [
+            ("4.2.1 <ann.b+c@acme.example>: over rate", "450 4.2.1 <…>: over rate"),
+            ("ann@acme.example is over its rate, bob@acme.example", "450 … is over its rate, …"),
+            ("mail to \"ann@acme.example\" (see help@host.example)", "450 mail to \"…\" (see …)"),
+            ("4.7.0 try again, please", "450 4.7.0 try again, please"),
+        ] {
+            assert_eq!(SmtpReply::from_lines(450, [text]).without_addresses(), wanted);
+        }
+    }
 
     #[test]
     fn a_reply_of_several_lines_becomes_one_line_with_one_status() {

@@ -99,9 +99,9 @@ pub async fn answer(
         Series { grain: question.grain, dimension: question.dimension, from: first, to: end, values };
     let stored = stats::read(&mut snapshot, tenant, &series).await?;
     snapshot.rollback().await?;
-    let fresh = tally.into_iter().filter(|(place, _)| {
-        (first..end).contains(&place.start) && series.values.contains(&place.value)
-    });
+    let fresh = tally
+        .into_iter()
+        .filter(|(place, _)| (first..end).contains(&place.start) && series.values.contains(&place.value));
     Ok(assemble(stored.into_iter().chain(fresh), question.limit, as_of))
 }
 

@@ -117,6 +117,30 @@ async fn nothing_of_an_erased_recipient_is_left_and_others_keep_what_is_theirs()
 }
 
 #[tokio::test]
+async fn neither_captured_copies_nor_the_log_of_webhooks_keep_an_erased_recipient() {
+    let app = TestApp::builder().set("POSTROAD_WEBHOOK_ALLOW", "127.0.0.0/8").start().await;
+    let client = app.account("acme").await.client;
+    // Nobody listens there: what was to be posted is in the log all the same.
+    let hook = json!({ "url": "http://127.0.0.1:9/", "types": ["delivered"] });
+    assert_eq!(client.post("/v1/webhooks", hook).await.status, StatusCode::CREATED);
+    send(&client, json!(ANN), json!({})).await;
+    let began = Instant::now();
+    loop {
+        let tables = tables_with(&app.database, ANN).await;
+        if ["captured", "posts"].iter().all(|kind| tables.iter().any(|table| table.starts_with(kind))) {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{tables:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    client.erase(ANN, false).await;
+
+    assert_eq!(tables_with(&app.database, "Ann.Secret.7").await, [""; 0]);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn who_is_not_to_be_mailed_again_is_suppressed_although_nobody_knows_who_he_is() {
     let app = TestApp::start().await;
     let (acme, other) = (app.account("acme").await.client, app.account("other").await.client);

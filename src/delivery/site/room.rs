@@ -189,4 +189,16 @@ mod tests {
         let (_, until) = site.unreachable(NOW);
         assert_eq!(taken(&site, until), UNPROVEN_ROOM);
     }
+
+    #[test]
+    fn one_connection_alone_probes_a_site_that_could_not_be_reached() {
+        let site = site();
+        assert_eq!(site.bring(mails(), NOW).open, 4);
+        for _ in 0..4 {
+            site.arrived();
+            site.connection_lost();
+        }
+        let (_, until) = site.unreachable(NOW);
+        assert_eq!(site.bring(mails(), until).open, 1);
+    }
 }

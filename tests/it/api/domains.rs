@@ -139,6 +139,7 @@ async fn dns_that_does_not_answer_proves_nothing_and_spoils_nothing() {
     let asked = app.client.verify_domain(&domain).await;
     assert_eq!(asked["status"], "verified", "{asked:#}");
     assert!(required(&asked).iter().all(|record| record["status"] == "unknown"), "{asked:#}");
+    assert_eq!(record(&asked, "dmarc")["status"], "unknown", "{asked:#}");
     assert_eq!(recheck_in(&app, Duration::hours(7)).await, 1);
     assert_eq!(recheck_in(&app, Duration::hours(100)).await, 1);
     assert_eq!(app.client.domain(&domain).await["status"], "verified");

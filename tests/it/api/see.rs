@@ -2,11 +2,12 @@
 
 use reqwest::StatusCode;
 
+use crate::submission::Raw;
 use crate::support::app::TestApp;
 use crate::support::client::{Client, PATIENCE, mail};
 use crate::support::database::TestDatabase;
 use crate::support::program::Settings;
-use crate::support::sink::SmtpSink;
+use crate::support::sink::{SmtpSink, reply};
 
 async fn metric(client: &Client, line: &str) -> f64 {
     let text = String::from_utf8(client.download("/metrics").await).expect("text");
@@ -76,7 +77,9 @@ async fn readiness_follows_the_database_and_liveness_does_not() {
 async fn no_log_holds_addresses_subjects_bodies_or_keys() {
     let directory = tempfile::tempdir().expect("a directory");
     let database = TestDatabase::fresh().await;
-    let sink = SmtpSink::builder().start().await;
+    // Peers name the recipient in what they say.
+    let unknown = reply("550 5.1.1 <refused-secretary@hidden.example>: no such user");
+    let sink = SmtpSink::builder().on_rcpt("refused", unknown).start().await;
     let settings = Settings::embedded(directory.path()).database(&database.url).relay(sink.address().port());
     let mut node = settings.set("POSTROAD_LOG", "debug,sqlx=info,hyper=info").start();
     let key = node.client.make_key(serde_json::json!({ "name": "shop", "scopes": ["send", "read"] })).await;
@@ -85,6 +88,16 @@ async fn no_log_holds_addresses_subjects_bodies_or_keys() {
     body["text"] = "Nobody else may read this sentence.\n".into();
     let id = key.client.send_mail(body).await;
     key.client.ended(&id).await;
+    let id = key.client.send_mail(mail("refused-secretary@hidden.example")).await;
+    key.client.ended(&id).await;
+    let mut peer = Raw::connect(node.door("mx")).await;
+    peer.ask("").await;
+    peer.ask("EHLO mx.example.net\r\n").await;
+    assert!(peer.mail("secretary@example.net", &["secretary@hidden.example"], "x").await.starts_with("550 "));
+    peer.ask("RSET\r\n").await;
+    let content = "Subject: A very private subject\r\n\r\nNobody else may read this sentence.";
+    let taken = peer.mail("secretary@example.net", &["postmaster@mail.postroad.test"], content).await;
+    assert_eq!(taken, "250 2.0.0 Ok: taken");
     let mut refused = mail("x");
     refused["to"] = "no address at hidden.example".into();
     key.client.post("/v1/messages", refused).await;

@@ -51,6 +51,10 @@ impl TestApp {
     }
 }
 
+/// What was decided about people, and by whom (security 5.14).
+const LOGGED: &str = "SELECT action || ' ' || left(actor, 5) FROM audit_log
+    WHERE action IN ('member.update', 'member.delete', 'user.password') AND ip IS NOT NULL ORDER BY id";
+
 #[tokio::test]
 async fn who_is_invited_joins_by_the_link_in_her_mail_once() {
     let app = TestApp::with_dashboard().await;
@@ -161,6 +165,7 @@ async fn a_changed_password_signs_out_every_other_browser() {
     let page = here.post_from("/ui/account", "/ui/account/password", &right).await;
     assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text);
     assert!(here.is_in().await && !there.is_in().await);
+    assert_eq!(app.database.texts(LOGGED).await, ["user.password user_"]);
     app.stop().await;
 }
 
@@ -280,5 +285,11 @@ async fn nobody_decides_about_what_is_above_her_and_a_tenant_keeps_an_owner() {
         StatusCode::SEE_OTHER
     );
     assert_eq!(ann.get("/ui/team").await.status, StatusCode::FORBIDDEN, "who is no member sees nothing");
+    let logged = app.database.texts(LOGGED).await;
+    assert_eq!(
+        logged,
+        ["member.update user_", "member.update user_", "member.delete user_"],
+        "and who did it"
+    );
     app.stop().await;
 }

@@ -228,6 +228,11 @@ async fn behind_https_cookies_are_of_this_host_alone() {
 async fn the_first_person_enters_herself_by_a_link_that_works_once() {
     let app = TestApp::start().await;
     let path = app.server().setup_path().expect("nobody is there");
+    // Another node prints a link of its own.
+    let node = TestApp::builder().on(&app.database).start().await;
+    let mut late = Person::at(node.client.url());
+    let shown = late.get(&node.server().setup_path().expect("nobody is there")).await;
+    let (late_csrf, late_token) = (shown.csrf(), shown.field("token"));
     let mut ann = app.person();
     assert_eq!(ann.get("/ui/setup?token=forged").await.status, StatusCode::GONE);
     let shown = ann.get(&path).await;
@@ -252,6 +257,13 @@ async fn the_first_person_enters_herself_by_a_link_that_works_once() {
     let guest = other.get("/login").await.csrf();
     let again = [("token", token.as_str()), ("email", "eve@acme.example"), ("password", PASSWORD)];
     assert_eq!(other.post("/ui/setup", &guest, &again).await.status, StatusCode::GONE);
+    let second = [("token", late_token.as_str()), ("email", "eve@acme.example"), ("password", PASSWORD)];
+    assert_eq!(
+        late.post("/ui/setup", &late_csrf, &second).await.status,
+        StatusCode::GONE,
+        "somebody is there"
+    );
+    node.drain().await;
     let logged =
         app.database.texts("SELECT actor || ' ' || action FROM audit_log WHERE action LIKE 'user.%'").await;
     assert_eq!(logged, ["setup user.create"]);

@@ -75,7 +75,8 @@ async fn broken_tls_is_better_than_no_mail() {
 // T3, RFC 3207 §4.2
 #[tokio::test]
 async fn what_is_injected_before_the_handshake_is_not_believed() {
-    let injected = reply("220 2.0.0 go ahead").then(raw("250 2.0.0 injected\r\n250 2.0.0 injected\r\n"));
+    // In one segment: what comes later falls into the handshake, and breaks that. The sink goes on by the last code.
+    let injected = raw("220 2.0.0 go ahead\r\n250 2.0.0 injected\r\n220 2.0.0 injected\r\n");
     let sink = SmtpSink::builder().starttls(&self_signed("mx.example.net")).on(Step::StartTls, injected);
     let world = World::of(sink).await;
     world.host("example.net", "127.0.0.1");

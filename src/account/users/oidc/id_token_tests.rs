@@ -136,12 +136,12 @@ struct Group {
 // the good ones fail too, but later.
 #[test]
 fn vectors_of_forged_signatures_are_refused_for_their_signature() {
-    let groups: Vec<Group> =
-        serde_json::from_str(include_str!("wycheproof_jws.json")).expect("the vectors");
+    let groups: Vec<Group> = serde_json::from_str(include_str!("wycheproof_jws.json")).expect("the vectors");
     let (mut forged, mut good) = (0, 0);
     for Group { key, tests } in groups {
         // A set leaves out the keys of algorithms that it does not know.
-        let keys: JwkSet = serde_json::from_value(json!({ "keys": [key] })).unwrap_or(JwkSet { keys: vec![] });
+        let keys: JwkSet =
+            serde_json::from_value(json!({ "keys": [key] })).unwrap_or(JwkSet { keys: vec![] });
         for (token, is_valid, about) in tests {
             let refused = read(&token, &keys, &WANTED, NOW).expect_err("it has no claims");
             if is_valid {
