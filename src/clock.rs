@@ -2,6 +2,10 @@
 //! leases and due times. Between readings it runs on monotonic time, so that a step of the machine's clock
 //! moves nothing.
 //!
+//! A reading was true at some moment while it was under way: time that agrees with any of them is right already. So a
+//! database that answers late sets nothing back. Where time was ahead by a little, it stands still until the database
+//! has caught up: what happens later is never told to have happened earlier.
+//!
 //! A step of the database's clock could make everything in the queue expire at once. One that neither monotonic time nor
 //! the machine's clock knows of is doubted: time goes on as before, and a person is told, until the database's clock is
 //! right again or the process is started anew.
@@ -19,9 +23,19 @@ pub struct Clock(Arc<Mutex<Reading>>);
 struct Reading {
     database: OffsetDateTime,
     at: Pace,
+    /// The latest moment that was told: none before it is.
+    told: OffsetDateTime,
     doubted: Option<time::Duration>,
 }
 
+impl Reading {
+    fn new(database: OffsetDateTime, at: Pace) -> Reading {
+        Reading { database, at, told: database, doubted: None }
+    }
+}
+
+/// By how much time may be ahead and wait for the database's clock. From further away it is set back.
+const PATIENCE: time::Duration = time::Duration::seconds(10);
 /// The largest step that is followed without a witness.
 const UNWITNESSED: time::Duration = time::Duration::minutes(10);
 
@@ -45,40 +59,52 @@ enum Pace {
 impl Clock {
     /// Runs on from a reading of the database's time taken just now.
     pub fn started_at(database: OffsetDateTime) -> Clock {
-        Clock(Arc::new(Mutex::new(Reading { database, at: Pace::Running(Instant::now()), doubted: None })))
+        Clock(Arc::new(Mutex::new(Reading::new(database, Pace::Running(Instant::now())))))
     }
 
     /// Stands still until it is moved: for tests.
     pub fn stopped_at(moment: OffsetDateTime) -> Clock {
-        Clock(Arc::new(Mutex::new(Reading { database: moment, at: Pace::Stopped, doubted: None })))
+        Clock(Arc::new(Mutex::new(Reading::new(moment, Pace::Stopped))))
     }
 
     /// Now.
     pub fn now(&self) -> OffsetDateTime {
-        let reading = *self.reading();
+        let mut reading = self.reading();
         match reading.at {
-            Pace::Running(since) => reading.database + since.elapsed(),
+            Pace::Running(since) => {
+                reading.told = reading.told.max(reading.database + since.elapsed());
+                reading.told
+            }
             Pace::Stopped => reading.database,
         }
     }
 
-    /// Takes over a new reading of the database's time, unless it has stepped by more than ten minutes and this
-    /// machine's clock has not come to the same time: machines that were asleep, or stand on one clock, agree. A stopped
-    /// clock stays.
-    pub fn follow(&self, database: OffsetDateTime) -> Step {
-        self.follow_with(database, machine_time())
+    /// Takes over a new reading of the database's time, which was asked for at a moment, unless it has stepped by more
+    /// than ten minutes and this machine's clock has not come to the same time: machines that were asleep, or stand on
+    /// one clock, agree. A stopped clock stays.
+    pub fn follow(&self, database: OffsetDateTime, asked: Instant) -> Step {
+        self.follow_with(database, asked.elapsed(), machine_time())
     }
 
-    fn follow_with(&self, database: OffsetDateTime, machine: OffsetDateTime) -> Step {
-        let drift = database - self.now();
-        let is_witnessed = (database - machine).abs() <= UNWITNESSED;
+    fn follow_with(
+        &self,
+        database: OffsetDateTime,
+        under_way: std::time::Duration,
+        machine: OffsetDateTime,
+    ) -> Step {
         let mut reading = self.reading();
-        let Pace::Running(_) = reading.at else { return Step::Followed(drift) };
+        let Pace::Running(since) = reading.at else { return Step::Followed(time::Duration::ZERO) };
+        let ours = reading.database + since.elapsed();
+        let right = ours.clamp(database, database + under_way);
+        let drift = right - ours;
+        let is_witnessed = (database - machine).abs() <= UNWITNESSED;
         if drift.abs() > UNWITNESSED && !is_witnessed {
             reading.doubted = Some(drift);
             return Step::Doubted(drift);
         }
-        *reading = Reading { database, at: Pace::Running(Instant::now()), doubted: None };
+        let waits = reading.told - right <= PATIENCE;
+        let told = if waits { reading.told.max(right) } else { right };
+        *reading = Reading { told, ..Reading::new(right, Pace::Running(Instant::now())) };
         Step::Followed(drift)
     }
 
@@ -109,15 +135,40 @@ mod tests {
     use time::Duration;
     use time::macros::datetime;
 
+    const AT_ONCE: std::time::Duration = std::time::Duration::ZERO;
+
     #[test]
     fn a_running_clock_runs_and_takes_corrections() {
         let start = datetime!(2026-11-24 10:00 UTC);
         let clock = Clock::started_at(start);
         assert!(clock.now() >= start && clock.now() < start + Duration::MINUTE);
 
-        let step = clock.follow_with(start + Duration::minutes(9), start);
+        let step = clock.follow_with(start + Duration::minutes(9), AT_ONCE, start);
         assert!(matches!(step, Step::Followed(drift) if drift > Duration::minutes(8)));
         assert!(clock.now() >= start + Duration::minutes(9));
+    }
+
+    #[test]
+    fn a_late_answer_sets_nothing_back() {
+        let start = datetime!(2026-11-24 10:00 UTC);
+        let clock = Clock::started_at(start + Duration::seconds(5));
+        let step = clock.follow_with(start, std::time::Duration::from_secs(6), start);
+        assert_eq!(step, Step::Followed(Duration::ZERO));
+        assert!(clock.now() >= start + Duration::seconds(5));
+    }
+
+    #[test]
+    fn who_was_ahead_by_a_little_waits_and_by_more_is_set_back() {
+        let start = datetime!(2026-11-24 10:00 UTC);
+        let clock = Clock::started_at(start);
+        let before = clock.now();
+        let step = clock.follow_with(start - Duration::seconds(9), AT_ONCE, start);
+        assert!(matches!(step, Step::Followed(drift) if drift <= -Duration::seconds(9)));
+        let after = clock.now();
+        assert!(after >= before && after < before + Duration::seconds(1), "it stands still");
+
+        clock.follow_with(start - Duration::MINUTE, AT_ONCE, start);
+        assert!(clock.now() < start - Duration::seconds(50));
     }
 
     #[test]
@@ -125,14 +176,14 @@ mod tests {
         let start = datetime!(2026-11-24 10:00 UTC);
         for step in [Duration::days(5), -Duration::hours(2)] {
             let clock = Clock::started_at(start);
-            assert!(matches!(clock.follow_with(start + step, start), Step::Doubted(_)));
+            assert!(matches!(clock.follow_with(start + step, AT_ONCE, start), Step::Doubted(_)));
             assert!(clock.doubted().is_some() && (clock.now() - start) < Duration::MINUTE);
 
-            assert!(matches!(clock.follow_with(start, start), Step::Followed(_)));
+            assert!(matches!(clock.follow_with(start, AT_ONCE, start), Step::Followed(_)));
             assert_eq!(clock.doubted(), None);
 
             // The machine says the same: both were asleep, or were wrong before.
-            assert!(matches!(clock.follow_with(start + step, start + step), Step::Followed(_)));
+            assert!(matches!(clock.follow_with(start + step, AT_ONCE, start + step), Step::Followed(_)));
             assert!((clock.now() - start - step).abs() < Duration::MINUTE);
         }
     }

@@ -66,7 +66,8 @@ pub async fn tick(alive: &mut Alive) -> Result<(), StoreError> {
 
 async fn renew(alive: &mut Alive) -> Result<(), StoreError> {
     let connection = alive.link.get().await?;
-    match alive.clock.follow(nodes::database_time(connection).await?) {
+    let asked = Instant::now();
+    match alive.clock.follow(nodes::database_time(connection).await?, asked) {
         Step::Followed(drift) if drift.abs() > time::Duration::MINUTE => {
             tracing::warn!(drift_seconds = drift.as_seconds_f64(), "the database's clock has jumped");
         }

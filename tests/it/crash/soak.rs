@@ -358,6 +358,8 @@ async fn everything_at_once_loses_nothing() {
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
     let after = figures(&scenery).await;
+    println!("Soak: at the start {before}");
+    println!("Soak: at the end {after}");
 
     stop.cancel();
     while let Some(ended) = running.join_next().await {
@@ -397,8 +399,6 @@ async fn everything_at_once_loses_nothing() {
         scenery.faults,
         counts.hits.load(Ordering::Relaxed)
     );
-    println!("Soak: at the start {before}");
-    println!("Soak: at the end {after}");
     assert_eq!(queued, 0);
     // What a debug build keeps of connections, statements and caches; not what it keeps of each mail.
     assert!(after.memory_mib < before.memory_mib + 64, "{before}; {after}");
