@@ -167,6 +167,7 @@ mod tests {
             "<meta http-equiv=refresh content='0;url=https://evil.example/'><base href='https://evil.example/'>",
             "<link rel=stylesheet href=https://evil.example/x.css><video poster=https://evil.example/p.png></video>",
             "<img src=\"data:image/svg+xml,<svg onload=alert(1)>\">",
+            "<img src=\"data:image/svg+xml;base64,PHN2ZyBvbmxvYWQ9YWxlcnQoMSk+\">",
             "<table background='https://evil.example/t.png'><tr><td>x</table>",
         ];
         for html in hostile {

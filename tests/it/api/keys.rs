@@ -176,6 +176,19 @@ async fn a_revoked_key_is_refused_on_every_node_within_a_second() {
     one.stop().await;
 }
 
+// H4: who cannot hear of changes relies on nothing that is in memory.
+#[tokio::test]
+async fn a_key_is_looked_up_anew_while_nobody_hears_of_changes() {
+    let app = TestApp::start().await;
+    let key = app.key(json!({ "name": "n", "scopes": ["read"] })).await;
+    assert_eq!(status(&key.client).await, StatusCode::OK);
+    let held = app.database.hold("revisions").await;
+    app.database.change("UPDATE api_keys SET revoked_at = clock_timestamp() WHERE name = 'n'").await;
+    until_refused(&key.client).await;
+    drop(held);
+    app.stop().await;
+}
+
 #[tokio::test]
 async fn a_key_can_revoke_itself() {
     let app = TestApp::start().await;

@@ -145,16 +145,25 @@ async fn what_a_suspended_tenant_has_queued_is_held_and_goes_when_it_is_reinstat
         acme.client.until(&id, |message| message["deliveries"][0]["next_attempt_at"].is_string()).await;
         held.push(id);
     }
+    let mut waiting = Vec::new();
+    for number in 0..5 {
+        let id = other.client.send_mail(mail(&format!("held-too{number}@example.net"))).await;
+        other.client.until(&id, |message| message["deliveries"][0]["next_attempt_at"].is_string()).await;
+        waiting.push(id);
+    }
     change(&app, &acme, json!({ "suspended": true })).await;
     sink.be_friendly();
     app.database.make_due().await;
 
-    // Mail of others goes its way meanwhile.
+    // Mail of others goes its way meanwhile: what waits beside it, and so has been claimed, and what is new.
+    for id in waiting {
+        other.client.ended(&id).await;
+    }
     for number in 0..5 {
         let id = other.client.send_mail(mail(&format!("r{number}@example.net"))).await;
         other.client.ended(&id).await;
     }
-    assert_eq!(sink.received().len(), 5, "nothing of the suspended tenant");
+    assert_eq!(sink.received().len(), 10, "nothing of the suspended tenant");
     let waiting = "SELECT count(*) FROM queue WHERE leased_by IS NULL AND attempts = 1";
     assert_eq!(app.database.count(waiting).await, 20, "all of it is there, untried");
 
@@ -163,7 +172,7 @@ async fn what_a_suspended_tenant_has_queued_is_held_and_goes_when_it_is_reinstat
     for id in held {
         assert_eq!(statuses(&acme.client.ended(&id).await), ["delivered"]);
     }
-    assert_eq!(sink.received().len(), 25);
+    assert_eq!(sink.received().len(), 30);
     app.stop().await;
 }
 

@@ -98,7 +98,10 @@ async fn a_node_that_was_taken_for_dead_changes_nothing_when_it_comes_back() {
     assert_eq!((verdict.ended("delivered"), verdict.most_copies), (1, 2));
     assert_eq!(number(&mut database, "SELECT count(*) FROM events WHERE type = 'delivered'").await, 1);
 
-    // Both work on: the one that was taken for dead has entered anew.
+    eventually("the one that was taken for dead enters anew", PATIENCE, async || {
+        number(&mut database, "SELECT count(*) FROM nodes").await == 3
+    })
+    .await;
     for node in [&stalled, &other] {
         let id = oracle.send(&node.client, mail("bob@example.net")).await.expect("accepted");
         node.client.ended(&id).await;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use postroad::domain::delivery::Priority;
+use postroad::store::Use;
 use sqlx::Row;
 
 use super::*;
@@ -106,7 +107,7 @@ async fn what_was_claimed_three_times_without_a_result_is_claimed_alone() {
 
 #[tokio::test]
 async fn a_claim_finds_its_rows_by_the_index_however_long_the_queue_is() {
-    let (_database, mut connection, tenant, now) = begin().await;
+    let (database, mut connection, tenant, now) = begin().await;
     put(&mut connection, now, letters(tenant, now, 3, 500)).await;
     sqlx::raw_sql(
         "INSERT INTO queue (due_at, expires_at, claim_no, attempts, lane, priority, unresolved, delay_notices,
@@ -128,5 +129,13 @@ async fn a_claim_finds_its_rows_by_the_index_however_long_the_queue_is() {
         sqlx::query(explain).fetch_one(&mut connection).await.expect("explained").get(0);
     let plan = plan.to_string();
     assert!(plan.contains("queue_due") && !plan.contains("\"Sort\""), "{plan}");
-    assert_eq!(claim(&mut connection, 3, terms(1, now, 1000)).await.len(), 500);
+
+    // What the claim itself reads, on a connection as workers have it.
+    let mut link = database.open().link(Use::Claim);
+    let mut transaction = link.begin().await.expect("begun");
+    assert_eq!(claim(&mut transaction, 3, terms(1, now, 1000)).await.len(), 500);
+    let read = "SELECT (coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint
+                FROM pg_stat_xact_user_tables WHERE relname = 'queue'";
+    let read: i64 = sqlx::query_scalar(read).fetch_one(&mut *transaction).await.expect("asked");
+    assert!(read < 10_000, "{read} rows were read of 100,500");
 }

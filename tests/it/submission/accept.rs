@@ -266,6 +266,11 @@ async fn what_is_no_mail_is_refused_with_the_reason() {
 async fn with_the_database_away_nothing_is_promised() {
     let doors = Doors::open().await;
     let mut client = doors.logged_in().await;
+    // It does not answer, and then it is gone.
+    let held = doors.app.database.hold("deliveries").await;
+    let said = client.mail("a@acme.example", ANN, TEXT).await;
+    assert!(said.starts_with("451 4.3.0 The database does not answer; "), "{said}");
+    drop(held);
     client.ask_all(&["MAIL FROM:<a@acme.example>", "RCPT TO:<ann@example.net>", "DATA"]).await;
     doors.app.database.drop_now().await;
     let said = client.ask(format!("{TEXT}\r\n.\r\n")).await;

@@ -78,19 +78,25 @@ async fn nothing_older_than_tls_1_2_is_spoken() {
 async fn the_api_answers_over_tls_with_the_same_certificate() {
     let doors = Doors::of(TestApp::builder().set("POSTROAD_HTTPS_ADDR", "127.0.0.1:0")).await;
     let address = doors.app.server().ports().https.expect("it is open");
-    let root = reqwest::Certificate::from_der(&doors.root).expect("a certificate");
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([root])
-        .resolve("localhost", address)
-        .build()
-        .expect("a client");
+    let trusting = |root: &CertificateDer<'static>| {
+        let root = reqwest::Certificate::from_der(root).expect("a certificate");
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([root]);
+        http.resolve("localhost", address).build().expect("a client")
+    };
+    let http = trusting(&doors.root);
     let url = format!("https://localhost:{}/v1/messages", address.port());
     let body = crate::support::client::mail("ann@example.net");
     let answer = http.post(&url).bearer_auth(KEY).json(&body).send().await.expect("answered");
     assert_eq!(answer.status(), reqwest::StatusCode::ACCEPTED);
     let plain = http.get(url.replace("https", "http")).send().await;
     assert!(plain.is_err(), "in clear it is not spoken there");
+    // And with the one that it is renewed by.
+    let http = trusting(&renew(&doors.directory));
+    let began = Instant::now();
+    while http.get(&url).bearer_auth(KEY).send().await.is_err() {
+        assert!(began.elapsed() < PATIENCE, "the old certificate is still shown");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     doors.close().await;
 }
 

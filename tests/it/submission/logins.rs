@@ -81,6 +81,26 @@ async fn guessing_from_many_addresses_is_slow_and_short() {
     doors.close().await;
 }
 
+// Security 5.10: a key that was revoked may be tried by a whole fleet, from each address once.
+#[tokio::test]
+async fn a_key_that_is_tried_from_everywhere_is_not_looked_at_any_more() {
+    let doors = Doors::open().await;
+    let one = |n: u8| {
+        let doors = &doors;
+        async move {
+            let client = Raw::from(&format!("127.0.7.{n}"), doors.submission()).await;
+            encrypted(client, doors).await.log_in("a-key-of-a-whole-fleet").await
+        }
+    };
+    for said in futures_util::future::join_all((1..=50).map(one)).await {
+        assert_eq!(said, REFUSED);
+    }
+    assert_eq!(one(51).await, "421 4.7.0 Too many bad logins, try later");
+    let another = Raw::from("127.0.7.51", doors.submission()).await;
+    assert_eq!(encrypted(another, &doors).await.log_in(KEY).await, "235 2.7.0 Ok");
+    doors.close().await;
+}
+
 // Security 5.10: thousands of tries from many addresses; a sample, or ten thousand from a hundred.
 #[tokio::test]
 async fn whoever_goes_on_guessing_is_not_even_greeted() {

@@ -119,6 +119,11 @@ async fn a_hanging_receiver_delays_nobody_else_and_is_given_up_in_time() {
     hook(&app.client, only(&quick.url("/"), &["accepted"])).await;
     for n in 0..60 {
         app.client.send_mail(mail(&format!("ann{n}@example.net"))).await;
+        if n == 0 {
+            quick.wait_for(1).await;
+            let given_up = logged(&app.client, &slow, |_| true).await;
+            assert!(given_up.is_empty(), "nobody waits for the one that hangs: {given_up:#?}");
+        }
     }
     quick.wait_for(60).await;
     assert!(hanging.received().len() <= 10, "no more than its share is under way");
@@ -227,6 +232,25 @@ async fn what_leads_inside_is_refused_when_it_is_saved_and_when_it_is_called() {
     logged(&app.client, &id, refused).await;
     assert!(receiver.received().is_empty());
     app.stop().await;
+}
+
+// W4: what one process has under way is leased to it.
+#[tokio::test]
+async fn what_one_process_is_posting_another_does_not_post() {
+    let receiver = Receiver::with(|_, _| Reply::Never).await;
+    let one = app().start().await;
+    let other = app().on(&one.database).start().await;
+    hook(&one.client, only(&receiver.url("/"), &["delivered"])).await;
+    let first = one.client.send_mail(mail("ann@example.net")).await;
+    receiver.wait_for(1).await;
+    let second = one.client.send_mail(mail("bob@example.net")).await;
+
+    let received = receiver.wait_for(2).await;
+
+    let about: Vec<String> = received.iter().map(|request| request.about().1).collect();
+    assert_eq!(about, [first, second]);
+    let (database, _) = tokio::join!(one.drain(), other.drain());
+    database.drop_now().await;
 }
 
 // W4: killed after the receiver has it and before that is written down.

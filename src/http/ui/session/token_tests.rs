@@ -81,6 +81,11 @@ fn no_token_without_our_signature_is_read() {
     ] {
         wrong.push(forge(&extra, &claims(session), &key));
     }
+    for other in [Algorithm::HS384, Algorithm::HS512] {
+        let header = Header { typ: Some("postroad-session+jwt".to_owned()), ..Header::new(other) };
+        let signed = jsonwebtoken::encode(&header, &claims(session), &EncodingKey::from_secret(&key));
+        wrong.push(signed.expect("signed"));
+    }
     for extra in [
         json!({ "kid": "../../../../dev/null" }),
         json!({ "kid": "' UNION SELECT 'x" }),
