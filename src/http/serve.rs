@@ -14,6 +14,7 @@ use axum::http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -28,8 +29,8 @@ use super::patience::{IDLE_TIMEOUT, Patience, Requests};
 
 /// HTTP/2: how often an idle peer is asked whether it lives.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
-/// Connections at once; beyond, clients wait to be accepted.
-const CONNECTIONS: usize = 20_000;
+/// Connections at once, where the process may open enough files; beyond, clients wait to be accepted.
+const CONNECTIONS: u64 = 20_000;
 /// How long a drain waits for another request on an idle connection: one may be under way, and its client can
 /// not know that nobody will answer it.
 const LAST_REQUEST: Duration = Duration::from_millis(500);
@@ -46,7 +47,7 @@ type Tls = Option<watch::Receiver<Arc<ServerConfig>>>;
 /// returns when all have.
 pub async fn serve(listener: TcpListener, tls: Tls, router: Router, stop: CancellationToken) {
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(places(getrlimit(Resource::RLIMIT_NOFILE).ok())));
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
@@ -75,6 +76,13 @@ pub async fn serve(listener: TcpListener, tls: Tls, router: Router, stop: Cancel
     }
     connections.close();
     connections.wait().await;
+}
+
+/// How many connections there may be with this limit on open files: a quarter of them is left to workers and the
+/// database, so that mail that has been accepted goes out however many clients come.
+fn places(files: Option<(u64, u64)>) -> usize {
+    let most = files.map_or(CONNECTIONS, |(soft, _)| CONNECTIONS.min(soft / 4 * 3));
+    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 /// Whom the kernel has let in already: their requests are under way, and would be lost with the listener. Asked of
@@ -144,5 +152,17 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(error = %error, "a connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_the_files_is_left_to_others() {
+        assert_eq!(places(Some((1024, 4096))), 768);
+        assert_eq!(places(Some((1_048_576, 1_048_576))), 20_000);
+        assert_eq!(places(None), 20_000);
     }
 }
