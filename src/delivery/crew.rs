@@ -1,5 +1,7 @@
-//! Work that takes a core: done on threads of its own, as many as there are cores, which yield to everything else
-//! (`nice`). A mail that is accepted, or a reply that is read, does not wait behind it; what is left of the cores does it.
+//! Work that takes a core: done on a bounded number of threads beside the runtime, each of which takes the next piece
+//! as soon as it has done one. With a semaphore the next piece would be fetched by the runtime, and while that is
+//! busy the threads would stand idle. (Threads of a lower priority were tried: accepting gained nothing, and waited
+//! longer for the mails that piled up.)
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -7,9 +9,6 @@ use std::sync::Arc;
 pub use rayon::ThreadPoolBuildError as NoCrew;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::oneshot;
-
-/// How far the threads stand back (POSIX `nice`): beside others that want the core they get a tenth of it.
-const NICE: i32 = 10;
 
 /// The threads.
 #[derive(Clone, Debug)]
@@ -21,13 +20,8 @@ impl Crew {
     /// # Errors
     /// The operating system does not give them.
     pub fn new(threads: usize) -> Result<Crew, NoCrew> {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|number| format!("crew-{number}"))
-            .start_handler(|_| {
-                // On Linux it is the thread that is nice, not the process. A thread that may not be is as good as all others.
-                let _ = rustix::process::nice(NICE);
-            });
+        let name = |number| format!("crew-{number}");
+        let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(name);
         Ok(Crew(Arc::new(pool.build()?)))
     }
 

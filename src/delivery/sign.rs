@@ -50,8 +50,9 @@ impl Signing {
     /// # Errors
     /// The operating system gives no threads.
     pub fn new(identities: Arc<Identities>, settings: Settings) -> Result<Signing, NoCrew> {
+        // One core is left to the runtime.
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        let crew = Crew::new(cores)?;
+        let crew = Crew::new(cores.saturating_sub(1).max(1))?;
         Ok(Signing { identities, settings: Arc::new(settings), crew })
     }
 
