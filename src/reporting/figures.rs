@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::domain::id::{EventId, TenantId};
 use crate::domain::stats::{Cell, Counter, Dimension, Grain, Tally};
-use crate::store::stats::{self, Series};
+use crate::store::stats::{self, Series, Tail};
 use crate::store::{Database, StoreError};
 
 use super::rollup;
@@ -79,10 +79,18 @@ pub async fn answer(
     } else if backlog.own == 0 {
         (Tally::new(), now)
     } else {
-        let tail = stats::uncounted(&mut snapshot, Some(tenant), cursor, None, backlog.own).await?;
+        let tail = Tail {
+            tenant: Some(tenant),
+            after: cursor,
+            horizon: None,
+            limit: backlog.own,
+            recipients: question.dimension == Dimension::Provider,
+        };
+        let tail = stats::uncounted(&mut snapshot, tail).await?;
         let asked = (question.dimension, question.grain);
         (rollup::preview(&mut snapshot, &tail.facts, asked).await?, now)
     };
+    stats::plan_for_counters(&mut snapshot).await?;
     let (first, end) = (question.first(), question.end());
     let values = match question.dimension {
         Dimension::All => vec![String::new()],

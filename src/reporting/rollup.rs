@@ -12,7 +12,8 @@ use crate::domain::event::EventType;
 use crate::domain::id::TenantId;
 use crate::domain::provider;
 use crate::domain::stats::{Dimension, Fact, Grain, Tally};
-use crate::store::{Link, PgConnection, StoreError, events, stats};
+use crate::store::stats::{self, Tail};
+use crate::store::{Link, PgConnection, StoreError, events};
 
 use super::places::{self, Known};
 
@@ -55,7 +56,9 @@ async fn try_batch(link: &mut Link, memory: &mut Memory, now: OffsetDateTime) ->
     let mut transaction = link.begin().await?;
     let Some(cursor) = stats::lock_cursor(&mut transaction).await? else { return Ok(Rolled::Elsewhere) };
     let horizon = events::horizon(&mut transaction).await?;
-    let read = stats::uncounted(&mut transaction, None, cursor, Some(horizon), BATCH).await?;
+    let tail =
+        Tail { tenant: None, after: cursor, horizon: Some(horizon), limit: BATCH, recipients: true };
+    let read = stats::uncounted(&mut transaction, tail).await?;
     let Some(position) = read.position else { return Ok(Rolled::Counted(0)) };
     let tally = tally(&mut transaction, memory, &read.facts, now).await?;
     stats::add(&mut transaction, &tally).await?;
@@ -107,15 +110,20 @@ async fn learn(
     facts: &[Fact],
     now: OffsetDateTime,
 ) -> Result<HashMap<String, String>, StoreError> {
-    let mut domains: Vec<&str> = facts.iter().map(|fact| fact.recipient_domain.as_str()).collect();
-    domains.sort_unstable();
-    domains.dedup();
-    domains.retain(|domain| provider::of_domain(domain).is_none());
     let taught = taught(facts);
     if !taught.is_empty() {
         stats::learn_providers(connection, &taught, now).await?;
     }
-    stats::providers(connection, &domains).await
+    stats::providers(connection, &unnamed(facts)).await
+}
+
+/// The recipients' domains that do not name their provider.
+fn unnamed(facts: &[Fact]) -> Vec<&str> {
+    let mut domains: Vec<&str> = facts.iter().map(|fact| fact.recipient_domain.as_str()).collect();
+    domains.sort_unstable();
+    domains.dedup();
+    domains.retain(|domain| provider::of_domain(domain).is_none());
+    domains
 }
 
 /// What events teach about their recipients' domains: a host that takes or refuses mail for them, and stands where
@@ -159,10 +167,7 @@ async fn providers(
     connection: &mut PgConnection,
     facts: &[Fact],
 ) -> Result<HashMap<String, String>, StoreError> {
-    let mut domains: Vec<&str> = facts.iter().map(|fact| fact.recipient_domain.as_str()).collect();
-    domains.sort_unstable();
-    domains.dedup();
-    let mut learnt = stats::providers(connection, &domains).await?;
+    let mut learnt = stats::providers(connection, &unnamed(facts)).await?;
     learnt.extend(taught(facts).into_iter().map(|(domain, name)| (domain.to_owned(), name.to_owned())));
     Ok(learnt)
 }

@@ -94,18 +94,26 @@ pub struct Uncounted {
     pub position: Option<Position>,
 }
 
-/// The next events from `after` on: up to `horizon`, or, without one, all that this snapshot sees. Of one tenant, or
-/// of all: then it crosses tenants.
+/// Which of the events that are still to be counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Tail {
+    /// Of one tenant, or of all.
+    pub tenant: Option<TenantId>,
+    /// From here on.
+    pub after: Position,
+    /// Up to here, or, without one, all that the snapshot sees.
+    pub horizon: Option<Position>,
+    /// So many at most.
+    pub limit: i64,
+    /// With the domains of their recipients, which have to be looked up; without, these are empty.
+    pub recipients: bool,
+}
+
+/// The next events of the tail. Without a tenant it crosses tenants.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn uncounted(
-    connection: &mut PgConnection,
-    tenant: Option<TenantId>,
-    after: Position,
-    horizon: Option<Position>,
-    limit: i64,
-) -> Result<Uncounted, StoreError> {
+pub async fn uncounted(connection: &mut PgConnection, tail: Tail) -> Result<Uncounted, StoreError> {
     let rows = sqlx::query!(
         r#"
         WITH page AS MATERIALIZED (
@@ -124,15 +132,16 @@ pub async fn uncounted(
         FROM page p
         -- OFFSET 0: each is looked up by its key. Left to itself the planner may read a whole day instead.
         LEFT JOIN LATERAL (SELECT x.recipient FROM deliveries x
-                           WHERE x.lane = p.lane AND x.id = p.delivery_id OFFSET 0) d ON true
+                           WHERE $6 AND x.lane = p.lane AND x.id = p.delivery_id OFFSET 0) d ON true
         LEFT JOIN LATERAL (SELECT y.sandbox, y.stream, y.tags, y.sender, y.send_at, y.handling FROM messages y
                            WHERE y.lane = p.lane AND y.id = message_of(p.delivery_id) OFFSET 0) m ON true
         "#,
-        after.txid,
-        after.id,
-        horizon.map(|horizon| horizon.txid),
-        tenant.map(Id::uuid),
-        limit,
+        tail.after.txid,
+        tail.after.id,
+        tail.horizon.map(|horizon| horizon.txid),
+        tail.tenant.map(Id::uuid),
+        tail.limit,
+        tail.recipients,
     )
     .fetch_all(connection)
     .await?;
@@ -319,7 +328,7 @@ pub async fn largest(
     Ok(rows.into_iter().map(|row| (row.value, row.weight)).collect())
 }
 
-/// The counters of a series, in order of time.
+/// The counters of a series, in no order.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -333,7 +342,6 @@ pub async fn read(
         SELECT s.start, s.value, s.counts, s.times FROM stats s
         WHERE s.tenant_id = $1 AND s.grain = $2 AND s.dimension = $3 AND s.start >= $4 AND s.start < $5
           AND s.value = ANY ($6)
-        ORDER BY s.start, s.value
         "#,
         tenant.uuid(),
         series.grain.number(),
@@ -358,7 +366,8 @@ pub async fn read(
         .collect())
 }
 
-/// Plans for few events joined to large tables by key, for the rest of a transaction that only reads.
+/// Plans for few events joined to large tables by key, for the rest of a transaction that only reads. The plans are
+/// kept: to plan over all partitions anew takes longer than to look at the few.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -367,11 +376,23 @@ pub async fn plan_for_few(connection: &mut PgConnection) -> Result<(), StoreErro
         r#"
         SELECT set_config('enable_seqscan', 'off', true) AS seqscan,
                set_config('enable_hashjoin', 'off', true) AS hashjoin,
-               set_config('enable_mergejoin', 'off', true) AS mergejoin
+               set_config('enable_mergejoin', 'off', true) AS mergejoin,
+               set_config('plan_cache_mode', 'force_generic_plan', true) AS cache
         "#
     )
     .fetch_one(connection)
     .await?;
+    Ok(())
+}
+
+/// Plans for the counters, of which a question may want a few or a month's, after [`plan_for_few`]: by what is asked.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn plan_for_counters(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!("SELECT set_config('plan_cache_mode', 'force_custom_plan', true) AS cache")
+        .fetch_one(connection)
+        .await?;
     Ok(())
 }
 
