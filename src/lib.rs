@@ -4,7 +4,8 @@
 //! The modules, from the ground up. Imports run strictly downward, and siblings never import each other; a
 //! test holds that (`tests/it/architecture.rs`). `ARCHITECTURE.md` tells why.
 
-// 0: what the RFCs define, time, secrets. Pure.
+// 0: what the RFCs define, time, secrets, who is at a door. Pure.
+pub mod admission;
 pub mod clock;
 pub mod mail;
 pub mod render;

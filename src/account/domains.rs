@@ -21,7 +21,7 @@ use crate::domain::identity::{DomainName, DomainStatus};
 use crate::identities::Identities;
 use crate::mail::dkim::BadKey;
 use crate::seal::{NoRandomness, Subkey};
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::domain_keys::{self, StoredKey};
 use crate::store::domains::{self, Checks, Note, StoredDomain};
 use crate::store::{Database, PgConnection, StoreError};
@@ -366,7 +366,7 @@ async fn audited(
     actor: &Actor,
     domain: &StoredDomain,
     action: &'static str,
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = domain.id.to_string();

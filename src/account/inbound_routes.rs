@@ -12,7 +12,7 @@ use crate::domain::inbound::{Action, InboundRoute, Pattern};
 use crate::domain::webhook::WebhookSecret;
 use crate::mail::EmailAddress;
 use crate::seal::{NoRandomness, Subkey};
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::filters::filters_value;
 use crate::store::inbound_routes::{self, StoredInboundRoute};
 use crate::store::revisions::{self, Revised};
@@ -296,7 +296,7 @@ async fn changed(
     actor: &Actor,
     route: &StoredInboundRoute,
     action: &'static str,
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = route.id.to_string();

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::domain::id::{IpId, IpRuleId, TenantId};
 use crate::domain::sending::{Ip, IpRule, IpState, Source, portion};
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::ips::WarmupKey;
 use crate::store::revisions::{self, Revised};
 use crate::store::{Database, Link, PgConnection, StoreError, ips, tenants};
@@ -209,7 +209,7 @@ async fn changed(
     connection: &mut PgConnection,
     actor: &Actor,
     by: TenantId,
-    (target, action, details): (&str, &'static str, Value),
+    (target, action, details): (&str, &'static str, Details),
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target, details };

@@ -8,7 +8,7 @@ use crate::domain::access_key::AccessKey;
 use crate::domain::id::{KeyId, TenantId};
 use crate::domain::key::{ApiKey, KeyHash, KeyLimits, KeyMode, KeyName, KeySecret, NoRandomness, Scopes};
 use crate::seal::{Secret, Subkey};
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::revisions::{self, Revised};
 use crate::store::{Database, PgConnection, StoreError, keys};
 
@@ -244,7 +244,7 @@ async fn changed(
     actor: &Actor,
     key: &ApiKey,
     action: &'static str,
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = key.id.to_string();

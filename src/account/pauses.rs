@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::domain::id::{PauseId, TenantId};
 use crate::domain::pacing::SiteKey;
 use crate::domain::pause::{Held, Kinds, Pause};
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::revisions::{self, Revised};
 use crate::store::{Database, PgConnection, StoreError, pauses, sites};
 
@@ -104,7 +104,7 @@ async fn changed(
     actor: &Actor,
     (by, pause): (TenantId, &Pause),
     action: &'static str,
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = pause.id.to_string();

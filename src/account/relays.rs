@@ -7,7 +7,7 @@ use crate::domain::handling::Transport;
 use crate::domain::id::{RelayId, TenantId};
 use crate::domain::relay::{Auth, DEFAULT_CONNECTIONS, Endpoint, Grant, Hop, OAuth, Relay, TlsMode};
 use crate::seal::{NoRandomness, Secret, Subkey};
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::relays::{self, StoredRelay};
 use crate::store::revisions::{self, Revised};
 use crate::store::{Database, PgConnection, StoreError};
@@ -243,7 +243,7 @@ async fn changed(
     actor: &Actor,
     relay: &StoredRelay,
     action: &'static str,
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = relay.id.to_string();

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use crate::domain::id::{StreamId, TenantId};
 use crate::domain::stream::{Stream, UnknownStreams};
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::revisions::{self, Revised};
 use crate::store::{Database, PgConnection, StoreError, streams};
 
@@ -108,7 +108,7 @@ async fn changed(
     actor: &Actor,
     stream: &Stream,
     action: &'static str,
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = stream.id.to_string();

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::domain::id::{SuppressionId, TenantId};
 use crate::domain::suppression::{Reason, Suppression};
 use crate::mail::EmailAddress;
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::{Database, PgConnection, StoreError, suppressions};
 
 use super::Actor;
@@ -158,7 +158,7 @@ async fn tell(
     actor: &Actor,
     (tenant, id): (TenantId, SuppressionId),
     action: &'static str,
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = id.to_string();

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::domain::id::{TemplateId, TenantId};
 use crate::domain::template::{Alias, Contents, TemplateName};
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::templates::{self, StoredTemplate, StoredVersion};
 use crate::store::{Database, PgConnection, StoreError};
 
@@ -218,7 +218,7 @@ async fn changed(
     actor: &Actor,
     (tenant, template): (TenantId, &StoredTemplate),
     action: &'static str,
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = template.id.to_string();

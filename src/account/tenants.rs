@@ -7,7 +7,7 @@ use crate::domain::handling::Transport;
 use crate::domain::id::TenantId;
 use crate::domain::notice::DsnPolicy;
 use crate::domain::tenant::{Tenant, TenantName};
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::revisions::{self, Revised};
 use crate::store::{Database, PgConnection, StoreError, tenants};
 
@@ -144,7 +144,7 @@ async fn changed(
     actor: &Actor,
     tenant: &Tenant,
     action: &'static str,
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = tenant.id.to_string();

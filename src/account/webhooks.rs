@@ -7,7 +7,7 @@ use crate::domain::id::{TenantId, WebhookId};
 use crate::domain::webhook::WebhookSecret;
 use crate::domain::webhook_format::Format;
 use crate::seal::{NoRandomness, Subkey};
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::calls::{self, Again};
 use crate::store::posts::Post;
 use crate::store::revisions::{self, Revised};
@@ -166,7 +166,7 @@ pub async fn rotate(
     let sealed = seal.seal(&id.to_string(), secret.octets())?;
     let before = std::mem::replace(&mut stored.secret_sealed, sealed);
     stored.previous = (overlap > Duration::ZERO).then(|| (before, now + overlap));
-    let change = json!({ "before": null, "after": { "overlap_seconds": overlap.whole_seconds() } });
+    let change = audit::made(json!({ "overlap_seconds": overlap.whole_seconds() }));
     webhooks::update(&mut transaction, &stored).await?;
     changed(&mut transaction, actor, &stored, "webhook.rotate", change, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
@@ -264,7 +264,7 @@ async fn changed(
     actor: &Actor,
     webhook: &StoredWebhook,
     action: &'static str,
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = webhook.id.to_string();

@@ -1,12 +1,12 @@
 //! What a sender may still do with mail that is on its way: take it back, or move its time.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::actor::Actor;
 use crate::domain::id::{DeliveryId, MessageId, TenantId};
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::messages::{self, DeliveryRow};
 use crate::store::{Database, PgConnection, StoreError, queue};
 
@@ -97,7 +97,7 @@ async fn tell(
     actor: &Actor,
     (tenant, message): (TenantId, MessageId),
     action: &'static str,
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = message.to_string();

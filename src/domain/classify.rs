@@ -388,4 +388,41 @@ mod tests {
             }
         }
     }
+
+    const STEPS: [Step; 11] = [
+        Step::Route,
+        Step::Prepare,
+        Step::Connect,
+        Step::Greeting,
+        Step::Ehlo,
+        Step::StartTls,
+        Step::Auth,
+        Step::Mail,
+        Step::Rcpt,
+        Step::Data,
+        Step::Body,
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn only_a_permanent_word_on_the_recipient_suppresses_it_whatever_a_peer_says(
+            step in proptest::sample::select(&STEPS),
+            code in 200u16..600,
+            text in "([245]\\.[0-9]{1,3}\\.[0-9]{1,3} )?((user|mailbox|unknown|full|quota|blocked|spam|rate|limit|disabled|reputation|[a-z]{1,8}|\\PC) ?){0,12}",
+        ) {
+            let reply = SmtpReply::from_lines(code, [text.as_str()]);
+            match classify(step, &reply) {
+                Ruling::Delivered => proptest::prop_assert!(false, "a refusal is no delivery"),
+                Ruling::Defer { not_before, .. } => {
+                    proptest::prop_assert!((Duration::ZERO..=Duration::hours(1)).contains(&not_before));
+                }
+                Ruling::Bounce { suppress, hardness, .. } => {
+                    proptest::prop_assert!(code >= 500);
+                    proptest::prop_assert!(suppress != Suppress::Now || (step >= Step::Rcpt && hardness == Hardness::Hard));
+                }
+            }
+            let is_final = matches!(classify_notice(step, &reply), Ruling::Bounce { .. });
+            proptest::prop_assert!(is_final, "a notice is the last word");
+        }
+    }
 }

@@ -193,4 +193,27 @@ mod tests {
             assert_eq!(admitted, expected.map(ips), "{given} {port}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_dress_of_an_ipv4_address_makes_it_public(address: u32, rest: u128) {
+            let v4 = Ipv4Addr::from(address);
+            let plain = is_public(v4.into());
+            proptest::prop_assert_eq!(is_public(v4.to_ipv6_mapped().into()), plain, "mapped");
+            // Compatible, NAT64, 6to4, Teredo, and the kinds of RFC 4291 that lead nowhere.
+            let (low, wide) = (u128::from(address), u128::from(u64::MAX));
+            for (what, dressed) in [
+                ("compatible", low),
+                ("NAT64", (0x0064_ff9b << 96) | low),
+                ("NAT64 of a network's own", (0x0064_ff9b_0001 << 80) | (rest & wide)),
+                ("6to4", (0x2002 << 112) | (low << 80) | (rest & wide)),
+                ("Teredo", (0x2001_0000 << 96) | (rest & (u128::MAX >> 32))),
+                ("unique local", (0xfc << 120) | (rest & (u128::MAX >> 7))),
+                ("link-local", (0xfe80 << 112) | (rest & wide)),
+                ("multicast", (0xff << 120) | (rest & (u128::MAX >> 8))),
+            ] {
+                proptest::prop_assert!(!is_public(Ipv6Addr::from(dressed).into()), "{}", what);
+            }
+        }
+    }
 }

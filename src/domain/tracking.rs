@@ -247,4 +247,27 @@ mod tests {
         assert_eq!(local.at("track.acme.example").pixel("x"), "http://track.acme.example:8080/t/o/x.gif");
         assert_eq!(local.at("no host"), local);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_of_a_stranger_is_a_token(text in "[A-Za-z0-9_-]{0,120}|\\PC{0,60}") {
+            let tokens = tokens();
+            proptest::prop_assert_eq!((tokens.opened(&text), tokens.clicked(&text)), (None, None));
+        }
+
+        #[test]
+        fn a_link_leads_where_it_said_or_is_left_alone(
+            href in "(https?|HTTP|ftp|javascript)?:?[/\\\\]{0,3}([a-z@:.#?%=&ü\\[\\] \t\r\n-]|[0-9]|\\PC){0,40}",
+        ) {
+            if let Some(target) = Target::parse(&href) {
+                let shown = target.as_str();
+                proptest::prop_assert!(shown.starts_with("https://") || shown.starts_with("http://"));
+                proptest::prop_assert!(shown.bytes().all(|c| c.is_ascii_graphic()), "{}", shown);
+                proptest::prop_assert_eq!(Target::parse(shown), Some(target.clone()));
+                let (tokens, delivery) = (tokens(), delivery());
+                let token = tokens.click(delivery, &target);
+                proptest::prop_assert_eq!(tokens.clicked(&token), Some((delivery, target)));
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The listener: accepts connections, in clear or over TLS, serves HTTP/1.1 and HTTP/2 on them, and drains.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use axum::http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use ipnet::IpNet;
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,7 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::admission::{Admission, Place};
+
 use super::auth::ClientAddr;
+use super::error::{Kind, Problem};
 use super::patience::{IDLE_TIMEOUT, Patience, Requests};
 
 /// HTTP/2: how often an idle peer is asked whether it lives.
@@ -37,21 +41,55 @@ const LAST_REQUEST: Duration = Duration::from_millis(500);
 /// After a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// When somebody may come again who has too many connections, in seconds.
+const AGAIN_AFTER: u32 = 5;
+
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The certificate in force; `None`: in clear.
 type Tls = Option<watch::Receiver<Arc<ServerConfig>>>;
 
+/// How many connections there may be at once at all doors of HTTP. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Places {
+    free: Arc<Semaphore>,
+    admission: Admission,
+    proxies: Arc<[IpNet]>,
+}
+
+impl Places {
+    /// As many as the limit on open files allows: a quarter of them is left to workers and the database, so that mail
+    /// that has been accepted goes out however many clients come. One address may have half of them, and one of
+    /// `proxies`, behind which many are, all.
+    pub fn new(proxies: &[IpNet]) -> Places {
+        Places::of(room(getrlimit(Resource::RLIMIT_NOFILE).ok()), proxies)
+    }
+
+    fn of(most: usize, proxies: &[IpNet]) -> Places {
+        Places {
+            free: Arc::new(Semaphore::new(most)),
+            admission: Admission::new(most, most / 2),
+            proxies: proxies.into(),
+        }
+    }
+
+    /// A place for a peer; `None`: he has all that he may have.
+    fn admit(&self, peer: IpAddr) -> Option<Place> {
+        let place = self.admission.enter()?;
+        let peer = peer.to_canonical();
+        if self.proxies.iter().any(|net| net.contains(&peer)) { Some(place) } else { place.of(peer) }
+    }
+}
+
 /// Serves until `stop`; then no new connection is accepted, open ones finish the request they are at, and this
 /// returns when all have.
-pub async fn serve(listener: TcpListener, tls: Tls, router: Router, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, tls: Tls, router: Router, places: Places, stop: CancellationToken) {
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(places(getrlimit(Resource::RLIMIT_NOFILE).ok())));
     loop {
-        let place = tokio::select! {
+        let free = tokio::select! {
             () = stop.cancelled() => break,
-            place = Arc::clone(&places).acquire_owned() => place,
+            free = Arc::clone(&places.free).acquire_owned() => free,
         };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -60,9 +98,15 @@ pub async fn serve(listener: TcpListener, tls: Tls, router: Router, stop: Cancel
         match accepted {
             Ok((socket, peer)) => {
                 let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
+                let place = places.admit(peer.ip());
                 connections.spawn(async move {
-                    let _place = place;
-                    converse(socket, tls, peer, router, stop).await;
+                    let _free = free;
+                    match place {
+                        Some(_place) => converse(socket, tls, peer, router, stop).await,
+                        // A handshake is more than one who has so much already is worth.
+                        None if tls.is_some() => drop(socket),
+                        None => turn_away(socket, peer).await,
+                    }
                 });
             }
             Err(error) => {
@@ -78,9 +122,19 @@ pub async fn serve(listener: TcpListener, tls: Tls, router: Router, stop: Cancel
     connections.wait().await;
 }
 
-/// How many connections there may be with this limit on open files: a quarter of them is left to workers and the
-/// database, so that mail that has been accepted goes out however many clients come.
-fn places(files: Option<(u64, u64)>) -> usize {
+/// Answers one request with the reason, and no more.
+async fn turn_away(socket: TcpStream, peer: SocketAddr) {
+    let full = || async {
+        Problem::new(Kind::RateLimited, "this address has all the connections that one address may have")
+            .retry_after(AGAIN_AFTER)
+    };
+    let ending = CancellationToken::new();
+    ending.cancel();
+    connection(socket, peer, Router::new().fallback(full), ending).await;
+}
+
+/// How many connections there may be with this limit on open files.
+fn room(files: Option<(u64, u64)>) -> usize {
     let most = files.map_or(CONNECTIONS, |(soft, _)| CONNECTIONS.min(soft / 4 * 3));
     usize::try_from(most).unwrap_or(usize::MAX)
 }
@@ -157,12 +211,69 @@ where
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
+
     use super::*;
 
     #[test]
     fn a_quarter_of_the_files_is_left_to_others() {
-        assert_eq!(places(Some((1024, 4096))), 768);
-        assert_eq!(places(Some((1_048_576, 1_048_576))), 20_000);
-        assert_eq!(places(None), 20_000);
+        assert_eq!(room(Some((1024, 4096))), 768);
+        assert_eq!(room(Some((1_048_576, 1_048_576))), 20_000);
+        assert_eq!(room(None), 20_000);
+    }
+
+    /// What somebody at `source` is answered, and the connection, which is kept.
+    async fn ask(source: &str, door: SocketAddr) -> (TcpStream, String) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(source.parse().expect("an address"), 0)).expect("a loopback address");
+        let mut socket = socket.connect(door).await.expect("somebody listens");
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+        let mut answer = vec![0; 4096];
+        let length = socket.read(&mut answer).await.expect("an answer");
+        answer.truncate(length);
+        (socket, String::from_utf8(answer).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn an_address_with_half_of_all_connections_is_turned_away_and_others_are_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let door = listener.local_addr().expect("bound");
+        let (places, stop) =
+            (Places::of(8, &["127.0.0.9/32".parse().expect("a network")]), CancellationToken::new());
+        let router = Router::new().fallback(|| async { "come in" });
+        let serving = tokio::spawn(serve(listener, None, router, places, stop.clone()));
+
+        let mut inside = Vec::new();
+        for _ in 0..4 {
+            let (socket, answer) = ask("127.0.0.2", door).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            inside.push(socket);
+        }
+        let (mut refused, answer) = ask("127.0.0.2", door).await;
+        assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: 5"), "{answer}");
+        assert!(answer.contains("rate_limited"), "{answer}");
+        refused.read_to_end(&mut Vec::new()).await.expect("it ends");
+        let (_other, answer) = ask("127.0.0.3", door).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+        // What is given back is free again, and all of it for a proxy, behind which many are.
+        drop(inside.pop());
+        let again = loop {
+            let (socket, answer) = ask("127.0.0.2", door).await;
+            if answer.starts_with("HTTP/1.1 200") {
+                break socket;
+            }
+        };
+        drop((again, inside));
+        let mut many = Vec::new();
+        for _ in 0..7 {
+            let (socket, answer) = ask("127.0.0.9", door).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            many.push(socket);
+        }
+        stop.cancel();
+        drop(many);
+        serving.await.expect("it ends");
     }
 }

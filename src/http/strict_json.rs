@@ -111,4 +111,20 @@ mod tests {
             assert!(parse(text).is_err(), "{:?}", String::from_utf8_lossy(&text[..text.len().min(40)]));
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_is_what_others_read(
+            text in "([\\[\\]{},: ]|\"[a-c]{0,2}\"|-?[0-9]{1,25}|true|null|[0-9]\\.[0-9]e[0-9]{1,3}|\\PC|\\\\u[0-9a-f]{4}){0,40}",
+        ) {
+            if let Ok(value) = parse(text.as_bytes()) {
+                proptest::prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&text).ok(), Some(value));
+            }
+        }
+
+        #[test]
+        fn octets_that_are_no_json_are_refused_and_not_more(octets: Vec<u8>) {
+            let _ = parse(&octets);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The guard at save and at connect, and what is read of an answer.
 
 use std::net::Ipv4Addr;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -152,4 +153,24 @@ async fn of_an_endless_answer_only_the_beginning_is_read() {
     let answer = client.post(&url, &[], Vec::new()).await.expect("answered");
     assert_eq!((answer.status, answer.body.len()), (200, ANSWER_LIMIT));
     assert_eq!(answer.retry_after.as_deref(), Some("7"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_may_be_saved_leads_to_the_public_web_however_it_is_written(
+        text in "(https?|HTTPS|file|gopher)?:?[/\\\\]{0,3}([a-z0-9]{0,4}(:[a-z]{0,3})?@)?(127\\.0?1|localhost|x\\.inside|0x7f|\\[::1\\]|\\[::ffff:a00:1\\]|8\\.8\\.8\\.8|[a-z.]{1,8}|\\PC{1,5})(:[0-9]{1,5})?(/\\PC{0,10})?",
+    ) {
+        static CLIENT: LazyLock<Outbound> = LazyLock::new(|| client("", some_names()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        if let Ok(url) = runtime.block_on(CLIENT.check(&text)) {
+            proptest::prop_assert!(["http", "https"].contains(&url.scheme()));
+            proptest::prop_assert!(url.username().is_empty() && url.password().is_none());
+            proptest::prop_assert!([80, 443, 8443].contains(&url.port_or_known_default().unwrap_or(0)));
+            let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_owned();
+            proptest::prop_assert!(!host.ends_with("inside") && !host.starts_with("localhost"), "{}", url);
+            if let Ok(literal) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+                proptest::prop_assert!(crate::domain::netguard::is_public(literal), "{}", url);
+            }
+        }
+    }
 }

@@ -349,3 +349,31 @@ fn the_largest_output_is_a_limit_and_not_a_cut() {
     assert_eq!(text("{{a}}", json!({ "a": long })).len(), MAX_OUTPUT);
     assert_eq!(stopped(Part::Text, "{{a}}y", json!({ "a": long }))[0].0, "too_large");
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_a_template_within_the_limits_or_is_refused_with_a_reason(
+        template in "(\\{\\{|\\}\\}|\\{\\{\\{|\\}\\}\\}|#if |/if|#each |/each|else|> p|name|\\.\\./|this|@index|\\(|\\)|\"|'|=|\\||as |~|!--|&|<p>|</p>|<style>|p\\{color:red\\}|[a-z ]{1,4}|\\PC){0,30}",
+    ) {
+        let given = variables(json!({ "name": "Ann", "p": [1, { "name": null }] }));
+        for part in [Part::Subject, Part::Text, Part::Html] {
+            let rendered = match Compiled::new(&source(&[(part, &template)])) {
+                Ok(compiled) => compiled.render(&given),
+                Err(faults) => Err(faults),
+            };
+            match rendered {
+                Ok(rendered) => {
+                    let text = rendered.text.unwrap_or_default();
+                    proptest::prop_assert!(text.len() <= MAX_OUTPUT);
+                    if part == Part::Text && !template.contains(['{', '\\']) {
+                        proptest::prop_assert_eq!(&text, &template);
+                    }
+                }
+                Err(faults) => {
+                    proptest::prop_assert!(!faults.is_empty());
+                    proptest::prop_assert!(faults.iter().all(|fault| !fault.sentence().is_empty()));
+                }
+            }
+        }
+    }
+}

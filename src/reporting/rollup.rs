@@ -56,8 +56,7 @@ async fn try_batch(link: &mut Link, memory: &mut Memory, now: OffsetDateTime) ->
     let mut transaction = link.begin().await?;
     let Some(cursor) = stats::lock_cursor(&mut transaction).await? else { return Ok(Rolled::Elsewhere) };
     let horizon = events::horizon(&mut transaction).await?;
-    let tail =
-        Tail { tenant: None, after: cursor, horizon: Some(horizon), limit: BATCH, recipients: true };
+    let tail = Tail { tenant: None, after: cursor, horizon: Some(horizon), limit: BATCH, recipients: true };
     let read = stats::uncounted(&mut transaction, tail).await?;
     let Some(position) = read.position else { return Ok(Rolled::Counted(0)) };
     let tally = tally(&mut transaction, memory, &read.facts, now).await?;

@@ -18,6 +18,7 @@ use crate::domain::netguard::Netguard;
 use crate::domain::relay::DefaultRoute;
 use crate::feedback::notices::Teller;
 use crate::http::extract::Budget;
+use crate::http::serve::{Places, serve};
 use crate::http::{self, App, AppParts, ui};
 use crate::mail::{EmailAddress, Mailbox};
 use crate::outbound::{Lookup, Outbound};
@@ -199,14 +200,14 @@ impl Building {
             tracking,
             depth_counted: std::sync::Mutex::default(),
         }));
-        let router = http::router(app);
+        let (router, places) = (http::router(app), Places::new(&self.config.trusted_proxies));
         if let Some((address, shown)) = self.config.https_addr.zip(front.certificate.as_ref()) {
             let listener = listen(address).await?;
             ports.https = Some(listener.local_addr()?);
             let (tls, stop) = (Some(shown.https.clone()), self.stop_doors.clone());
-            self.doors.spawn("https", http::serve::serve(listener, tls, router.clone(), stop));
+            self.doors.spawn("https", serve(listener, tls, router.clone(), places.clone(), stop));
         }
-        self.doors.spawn("http", http::serve::serve(listener, None, router, self.stop_doors.clone()));
+        self.doors.spawn("http", serve(listener, None, router, places, self.stop_doors.clone()));
         Ok(())
     }
 

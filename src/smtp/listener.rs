@@ -11,7 +11,8 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{Admission, Place};
+use crate::admission::{Admission, Place};
+
 use super::mailroom::Mailroom;
 use super::proxy;
 use super::reply;
@@ -48,7 +49,8 @@ impl Listener {
         drain: CancellationToken,
     ) {
         let mut sessions = JoinSet::new();
-        let admission = Admission::new(&settings.limits);
+        let limits = &settings.limits;
+        let admission = Admission::new(limits.sessions, limits.sessions_per_peer);
         loop {
             tokio::select! {
                 () = drain.cancelled() => break,

@@ -9,7 +9,6 @@
 //! Reading order: `mailroom` (what stands behind), `settings`, `listener`, `session`, `session/commands`, then the
 //! grammar in `command`, `path` and `data`; `proxy` is what may stand before a session.
 
-mod admission;
 mod capture;
 mod command;
 mod data;

@@ -22,23 +22,27 @@ pub struct Entry<'a> {
     pub action: &'static str,
     /// What was changed.
     pub target: &'a str,
-    /// Before and after, without secrets: see [`made`], [`changed`] and [`removed`].
-    pub details: Value,
+    /// What changed.
+    pub details: Details,
 }
 
+/// Before and after, without secrets: made by [`made`], [`changed`] and [`removed`].
+#[derive(Debug, Clone)]
+pub struct Details(Value);
+
 /// The details of what is there now and was not.
-pub fn made(after: Value) -> Value {
-    json!({ "before": null, "after": after })
+pub fn made(after: Value) -> Details {
+    changed(Value::Null, after)
 }
 
 /// The details of what is otherwise now.
-pub fn changed(before: Value, after: Value) -> Value {
-    json!({ "before": before, "after": after })
+pub fn changed(before: Value, after: Value) -> Details {
+    Details(json!({ "before": before, "after": after }))
 }
 
 /// The details of what was there and is no more.
-pub fn removed(before: Value) -> Value {
-    json!({ "before": before, "after": null })
+pub fn removed(before: Value) -> Details {
+    changed(before, Value::Null)
 }
 
 /// Appends an entry.
@@ -62,7 +66,7 @@ pub async fn append(
         entry.ip.map(|ip| ip.to_string()),
         entry.action,
         entry.target,
-        entry.details,
+        entry.details.0,
     )
     .execute(connection)
     .await?;

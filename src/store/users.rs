@@ -138,14 +138,26 @@ pub async fn set_password(
     Ok(done.rows_affected() == 1)
 }
 
-/// Changes what she is called. False: there is no such person.
+/// Changes what she is called, and gives what that was; `None`: there is no such person.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn rename(connection: &mut PgConnection, id: UserId, name: &str) -> Result<bool, StoreError> {
-    let done =
-        sqlx::query!("UPDATE users SET name = $2 WHERE id = $1", id.uuid(), name).execute(connection).await?;
-    Ok(done.rows_affected() == 1)
+pub async fn rename(
+    connection: &mut PgConnection,
+    id: UserId,
+    name: &str,
+) -> Result<Option<String>, StoreError> {
+    let before = sqlx::query_scalar!(
+        r#"
+        UPDATE users u SET name = $2 FROM (SELECT name FROM users WHERE id = $1 FOR UPDATE) b
+        WHERE u.id = $1 RETURNING b.name AS "before!"
+        "#,
+        id.uuid(),
+        name,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(before)
 }
 
 /// When she last chose a password; `None`: never.

@@ -142,4 +142,15 @@ mod tests {
             assert_eq!(IdempotencyKey::parse(bad), Err(BadIdempotencyKey), "{bad:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_key_is_what_was_sent_and_can_stand_in_a_header(text in "[ -~]{0,300}|\\PC{0,40}|\"?[a-z\\r\\n\\x00-\\x7f]{0,40}\"?") {
+            if let Ok(key) = IdempotencyKey::parse(&text) {
+                let key = key.as_str();
+                proptest::prop_assert!((1..=256).contains(&key.len()) && key.bytes().all(|c| (b' '..=b'~').contains(&c)));
+                proptest::prop_assert!(text == key || text == format!("\"{key}\""));
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ use source::{Source, line_of};
 
 /// The modules by level: imports run strictly downward, and siblings never import each other.
 const LEVELS: [(u8, &[&str]); 9] = [
-    (0, &["clock", "mail", "render", "seal"]),
+    (0, &["admission", "clock", "mail", "render", "seal"]),
     (1, &["domain"]),
     (2, &["dns", "outbound", "store"]),
     (3, &["identities", "submission"]),

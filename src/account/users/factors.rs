@@ -13,7 +13,7 @@ use crate::domain::totp::TotpSecret;
 use crate::domain::user::User;
 use crate::seal::Subkey;
 use crate::store::factors::{self, Totp};
-use crate::store::{PgConnection, StoreError, users};
+use crate::store::{PgConnection, StoreError, audit, users};
 
 use super::sessions::Begun;
 use super::sign_in::Refused;
@@ -120,7 +120,7 @@ impl Users {
             return Err(FactorError::WrongCode);
         }
         factors::replace_codes(&mut transaction, user, &hashes).await?;
-        let details = json!({ "factor": "app" });
+        let details = audit::made(json!({ "factor": "app" }));
         note_everywhere(&mut transaction, actor, ("user.factor_added", user), details, now).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         Ok(codes)
@@ -139,7 +139,7 @@ impl Users {
         let (codes, hashes) = new_codes()?;
         let mut transaction = self.database.serve().begin().await.map_err(StoreError::from)?;
         factors::replace_codes(&mut transaction, user, &hashes).await?;
-        let details = json!({ "codes": hashes.len() });
+        let details = audit::made(json!({ "codes": hashes.len() }));
         note_everywhere(&mut transaction, actor, ("user.recovery_codes", user), details, now).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         Ok(codes)
@@ -264,7 +264,8 @@ pub(super) async fn factor_removed(
     if !factors::any(connection, user).await? {
         factors::replace_codes(connection, user, &[]).await?;
     }
-    note_everywhere(connection, actor, ("user.factor_removed", user), json!({ "factor": factor }), now).await
+    let details = audit::removed(json!({ "factor": factor }));
+    note_everywhere(connection, actor, ("user.factor_removed", user), details, now).await
 }
 
 pub(super) fn new_codes() -> Result<(Vec<String>, Vec<Vec<u8>>), NoRandomness> {

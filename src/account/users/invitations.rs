@@ -151,7 +151,7 @@ pub async fn take_back(
         return Ok(false);
     }
     let target = id.to_string();
-    let details = json!({ "email": email });
+    let details = audit::removed(json!({ "email": email }));
     let entry =
         Entry { actor: &actor.name, ip: actor.ip, action: "invitation.delete", target: &target, details };
     audit::append(&mut transaction, tenant, entry, now).await?;
@@ -256,7 +256,7 @@ pub(super) async fn accept(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     users::join(connection, invitation.tenant, user.id, invitation.role, now).await?;
-    let details = json!({ "email": user.email.as_str(), "role": invitation.role.as_str() });
+    let details = audit::made(json!({ "email": user.email.as_str(), "role": invitation.role.as_str() }));
     note(connection, actor, invitation.tenant, ("member.create", user.id), details, now).await
 }
 
@@ -268,7 +268,8 @@ async fn log(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = invitation.id.to_string();
-    let details = json!({ "email": invitation.email.as_str(), "role": invitation.role.as_str() });
+    let details =
+        audit::made(json!({ "email": invitation.email.as_str(), "role": invitation.role.as_str() }));
     let entry = Entry { actor: &actor.name, ip: actor.ip, action, target: &target, details };
     audit::append(connection, invitation.tenant, entry, now).await
 }

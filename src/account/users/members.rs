@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::domain::id::{TenantId, UserId};
 use crate::domain::user::Role;
 use crate::store::users::{self, Member};
-use crate::store::{Database, PgConnection, StoreError};
+use crate::store::{Database, PgConnection, StoreError, audit};
 
 use super::{Actor, note};
 
@@ -62,7 +62,7 @@ pub async fn set_role(
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
     let before = admit(&mut transaction, decider, member, Some(role)).await?;
     users::set_role(&mut transaction, decider.tenant, member, role).await?;
-    let details = json!({ "before": before.as_str(), "role": role.as_str() });
+    let details = audit::changed(json!({ "role": before.as_str() }), json!({ "role": role.as_str() }));
     note(&mut transaction, &decider.actor, decider.tenant, ("member.update", member), details, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(())
@@ -81,7 +81,7 @@ pub async fn remove(
     let mut transaction = database.serve().begin().await.map_err(StoreError::from)?;
     let before = admit(&mut transaction, decider, member, None).await?;
     users::leave(&mut transaction, decider.tenant, member).await?;
-    let details = json!({ "role": before.as_str() });
+    let details = audit::removed(json!({ "role": before.as_str() }));
     note(&mut transaction, &decider.actor, decider.tenant, ("member.delete", member), details, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(())

@@ -18,14 +18,14 @@ pub mod sign_in;
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::domain::id::{TenantId, UserId};
 use crate::domain::key::NoRandomness;
 use crate::domain::user::{Login, Reach, Role, User};
 use crate::seal::Subkey;
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, Details, Entry};
 use crate::store::{Database, PgConnection, StoreError, factors as factor_rows, users};
 
 use super::Actor;
@@ -105,8 +105,10 @@ impl Users {
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
         let mut transaction = self.database.serve().begin().await?;
-        users::rename(&mut transaction, user, name).await?;
-        note_everywhere(&mut transaction, actor, ("user.update", user), json!({ "name": name }), now).await?;
+        if let Some(before) = users::rename(&mut transaction, user, name).await? {
+            let details = audit::changed(json!({ "name": before }), json!({ "name": name }));
+            note_everywhere(&mut transaction, actor, ("user.update", user), details, now).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }
@@ -145,11 +147,11 @@ pub(super) async fn enter(
         Err(StoreError::Conflict(_)) => return Err(UserError::NoSuchTenant),
         other => other?,
     };
-    let details = json!({
+    let details = audit::made(json!({
         "email": user.email.as_str(),
         "role": role.as_str(),
         "operator": user.reach == Reach::Installation,
-    });
+    }));
     note(connection, actor, tenant, ("user.create", user.id), details, now).await?;
     Ok(user)
 }
@@ -160,7 +162,7 @@ pub(super) async fn note(
     actor: &Actor,
     tenant: TenantId,
     (action, user): (&'static str, UserId),
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let target = user.to_string();
@@ -173,7 +175,7 @@ pub(super) async fn note_everywhere(
     connection: &mut PgConnection,
     actor: &Actor,
     (action, user): (&'static str, UserId),
-    details: Value,
+    details: Details,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     for place in users::places(connection, user).await? {

@@ -21,7 +21,7 @@ use crate::domain::key::NoRandomness;
 use crate::domain::session::Visitor;
 use crate::domain::user::User;
 use crate::store::passkeys::{self, Ceremony, StoredPasskey};
-use crate::store::{PgConnection, StoreError, factors as factor_rows};
+use crate::store::{PgConnection, StoreError, audit, factors as factor_rows};
 
 use super::factors::{factor_removed, new_codes};
 use super::sessions::Begun;
@@ -161,7 +161,7 @@ impl Users {
         } else {
             Vec::new()
         };
-        let details = json!({ "factor": "passkey", "name": name });
+        let details = audit::made(json!({ "factor": "passkey", "name": name }));
         note_everywhere(&mut transaction, actor, ("user.factor_added", user), details, now).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         Ok(codes)

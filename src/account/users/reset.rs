@@ -9,7 +9,7 @@ use crate::domain::session::Visitor;
 use crate::domain::ticket::Ticket;
 use crate::domain::user::{Login, User};
 use crate::store::links::{self, Purpose};
-use crate::store::{Database, PgConnection, StoreError, sessions as rows, users};
+use crate::store::{Database, PgConnection, StoreError, audit, sessions as rows, users};
 
 use super::attempts::TooMany;
 use super::letters::{Letters, NotSent};
@@ -158,7 +158,8 @@ async fn set(
     users::set_password(connection, user, hash, now).await?;
     rows::revoke_others(connection, user, kept, now).await?;
     links::forget_of_user(connection, user).await?;
-    note_everywhere(connection, actor, ("user.password", user), json!({ "by": by }), now).await
+    let details = audit::made(json!({ "by": by }));
+    note_everywhere(connection, actor, ("user.password", user), details, now).await
 }
 
 impl Users {

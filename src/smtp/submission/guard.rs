@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::admission::peer;
 use crate::domain::key::KeyHash;
-use crate::smtp::admission::peer;
 
 /// Bad logins are forgotten so long after the first of them.
 const WINDOW: Duration = Duration::from_secs(15 * 60);

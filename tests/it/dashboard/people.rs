@@ -291,5 +291,12 @@ async fn nobody_decides_about_what_is_above_her_and_a_tenant_keeps_an_owner() {
         ["member.update user_", "member.update user_", "member.delete user_"],
         "and who did it"
     );
+    let roles = "SELECT concat_ws(' ', details -> 'before' ->> 'role', '->', details -> 'after' ->> 'role')
+        FROM audit_log WHERE action LIKE 'member.%' ORDER BY id";
+    assert_eq!(
+        app.database.texts(roles).await,
+        ["admin -> owner", "owner -> viewer", "viewer ->"],
+        "and what was before and after"
+    );
     app.stop().await;
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::support::client::{Client, statuses};
-use crate::support::sink::{Step, hold, reply, take};
+use crate::support::sink::{Step, hold, reply, take, usual};
 
 /// Where in the order of arrival a recipient's mail was.
 fn position(sink: &SmtpSink, recipient: &str) -> Option<usize> {
@@ -98,6 +98,36 @@ async fn high_goes_before_normal_before_low_and_the_earlier_before_the_later() {
 
     let order: Vec<String> = arrived.iter().map(|mail| mail.to()[0].chars().take(2).collect()).collect();
     assert_eq!(order, ["a2", "a1", "b2", "b1", "c1"]);
+    app.stop().await;
+}
+
+// Over one connection, which another mail holds up, after the claim has found that there is time left.
+#[tokio::test]
+async fn mail_whose_time_ends_while_it_waits_in_memory_never_reaches_the_wire() {
+    let (act, mut held) = hold();
+    let sink = SmtpSink::builder().on(Step::Dot, act.then(usual())).start().await;
+    let app = TestApp::builder().set("POSTROAD_ROUTE", &narrow(&sink)).start().await;
+    let mut late = mail("late@example.net");
+    late["send_at"] = in_ten_minutes(&app).into();
+    let late = app.client.send_mail(late).await;
+    let first = app.client.send_mail(mail("first@example.net")).await;
+    held.reached().await;
+
+    let mut database = app.database.connect().await;
+    let due = "UPDATE queue SET due_at = clock_timestamp(), expires_at = clock_timestamp() + interval '2 s'
+               WHERE leased_by IS NULL";
+    sqlx::query(due).execute(&mut database).await.expect("changed");
+    let began = std::time::Instant::now();
+    let leased = "SELECT count(*) FROM queue WHERE leased_by IS NOT NULL";
+    while app.database.count(leased).await < 2 && began.elapsed() < Duration::from_secs(2) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(2100).saturating_sub(began.elapsed())).await;
+    held.release();
+
+    assert_eq!(statuses(&app.client.ended(&first).await), ["delivered"]);
+    assert_eq!(statuses(&app.client.ended(&late).await), ["expired"]);
+    assert_eq!(sink.every_mail().len(), 1, "{}", sink.story());
     app.stop().await;
 }
 

@@ -21,7 +21,7 @@ use crate::domain::ticket::Ticket;
 use crate::domain::user::{Login, Reach, User};
 use crate::outbound::Outbound;
 use crate::seal::Secret;
-use crate::store::{PgConnection, StoreError, identities, invitations, users};
+use crate::store::{PgConnection, StoreError, audit, identities, invitations, users};
 
 use super::invitations::accept;
 use super::sessions::Begun;
@@ -276,7 +276,8 @@ async fn adopt(
         accept(connection, invitation, &user, &actor, now).await?;
     }
     identities::insert(connection, issuer, &identity.subject, user.id, now).await?;
-    note_everywhere(connection, &actor, ("user.identity", user.id), json!({ "issuer": issuer }), now).await?;
+    let details = audit::made(json!({ "issuer": issuer }));
+    note_everywhere(connection, &actor, ("user.identity", user.id), details, now).await?;
     Ok(user)
 }
 

@@ -279,3 +279,77 @@ pub(super) fn metadata(fields: &mut Fields) -> BTreeMap<String, String> {
     fields.absorb(object);
     metadata
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAMES: [&str; 24] = [
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "reply_to",
+        "subject",
+        "text",
+        "html",
+        "attachments",
+        "headers",
+        "tags",
+        "metadata",
+        "stream",
+        "priority",
+        "send_at",
+        "ttl_seconds",
+        "tracking",
+        "sandbox",
+        "recipients",
+        "variables",
+        "template",
+        "email",
+        "name",
+        "content",
+    ];
+
+    fn leaf() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-z]{1,5}@[a-z]{1,5}\\.example".prop_map(Value::from),
+            "[A-Z][a-z]{1,5} <[a-z]{1,5}@[a-z]{1,5}\\.example>".prop_map(Value::from),
+            "(aGVsbG8=|high|2026-12-01T10:00:00Z|text/plain|utf-8|\\PC|[\r\n\t\u{0}]){0,4}"
+                .prop_map(Value::from),
+        ]
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        leaf().prop_recursive(4, 60, 8, |inner| {
+            let name =
+                prop_oneof![4 => proptest::sample::select(&NAMES).prop_map(str::to_owned), 1 => "\\PC{0,6}"];
+            prop_oneof![
+                vec(inner.clone(), 0..6).prop_map(Value::from),
+                btree_map(name, inner, 0..8).prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_is_a_mail_or_is_told_what_is_wrong_and_where(
+            members in btree_map(proptest::sample::select(&NAMES).prop_map(str::to_owned), json(), 0..12),
+        ) {
+            if let Err(rejected) = submission(Value::Object(members.into_iter().collect())) {
+                prop_assert!(!rejected.violations.is_empty());
+                for violation in rejected.violations {
+                    prop_assert!(violation.pointer.starts_with('/'), "{}", violation.pointer);
+                    prop_assert!(!violation.code.is_empty() && !violation.message.is_empty());
+                }
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! How many sessions there are, in all and per peer.
+//! How many sessions there are at a door, in all and per peer.
 //!
 //! Plain counting, shared by the accept loop and its sessions. Invariant: every [`Place`] is counted until it is
 //! dropped, so the counts are those of the living sessions.
@@ -7,11 +7,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::settings::Limits;
-
 /// The sessions inside. Clones share them.
 #[derive(Debug, Clone)]
-pub(super) struct Admission(Arc<Shared>);
+pub struct Admission(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -28,23 +26,20 @@ struct Counts {
 
 /// The place of one session.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     admission: Admission,
     /// Among whose sessions it counts; `None`: it is not known yet, since a proxy has still to tell.
     peer: Option<IpAddr>,
 }
 
 impl Admission {
-    pub(super) fn new(limits: &Limits) -> Self {
-        Self(Arc::new(Shared {
-            limit: limits.sessions,
-            limit_per_peer: limits.sessions_per_peer,
-            counts: Mutex::default(),
-        }))
+    /// Room for so many, and for so many of one peer.
+    pub fn new(limit: usize, limit_per_peer: usize) -> Self {
+        Self(Arc::new(Shared { limit, limit_per_peer, counts: Mutex::default() }))
     }
 
     /// A place for somebody who will be known later; `None`: there is none.
-    pub(super) fn enter(&self) -> Option<Place> {
+    pub fn enter(&self) -> Option<Place> {
         let mut counts = self.counts();
         if counts.sessions >= self.0.limit {
             return None;
@@ -60,7 +55,7 @@ impl Admission {
 
 impl Place {
     /// Whose it is; `None`: he has all the places he may have, and this one is given up.
-    pub(super) fn of(mut self, address: IpAddr) -> Option<Place> {
+    pub fn of(mut self, address: IpAddr) -> Option<Place> {
         let peer = peer(address);
         let mut counts = self.admission.counts();
         let count = counts.peers.entry(peer).or_default();
@@ -89,7 +84,7 @@ impl Drop for Place {
 }
 
 /// Whom the limits count as one: an IPv4 address, or the /64 that an IPv6 host chooses its addresses from.
-pub(super) fn peer(address: IpAddr) -> IpAddr {
+pub fn peer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
@@ -118,8 +113,7 @@ mod tests {
 
     #[test]
     fn a_session_that_left_makes_room_for_its_peer() {
-        let limits = Limits { sessions: 2, sessions_per_peer: 1, ..Limits::default() };
-        let admission = Admission::new(&limits);
+        let admission = Admission::new(2, 1);
         let (one, two) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let first = admission.enter().and_then(|place| place.of(one)).expect("room");
         assert!(admission.enter().and_then(|place| place.of(one)).is_none(), "his share is taken");
