@@ -149,7 +149,8 @@ mod tests {
             if let Ok(key) = IdempotencyKey::parse(&text) {
                 let key = key.as_str();
                 proptest::prop_assert!((1..=256).contains(&key.len()) && key.bytes().all(|c| (b' '..=b'~').contains(&c)));
-                proptest::prop_assert!(text == key || text == format!("\"{key}\""));
+                let quoted = format!("\"{key}\"");
+                proptest::prop_assert!(text == key || text == quoted);
             }
         }
     }
