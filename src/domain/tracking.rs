@@ -250,8 +250,17 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_of_a_stranger_is_a_token(text in "[A-Za-z0-9_-]{0,120}|\\PC{0,60}") {
+        fn no_text_of_a_stranger_is_a_token(
+            text in "\\PC{0,60}",
+            octets in proptest::collection::vec(proptest::num::u8::ANY, ID_LEN + MAC_LEN),
+            target in "(https://a\\.example/)?[a-z]{0,9}",
+        ) {
             let tokens = tokens();
+            let (id, mac) = octets.split_at(ID_LEN);
+            let forged = [BASE64URL_NOPAD.encode(&octets), BASE64URL_NOPAD.encode(&[id, target.as_bytes(), mac].concat())];
+            for text in &forged {
+                proptest::prop_assert_eq!((tokens.opened(text), tokens.clicked(text)), (None, None));
+            }
             proptest::prop_assert_eq!((tokens.opened(&text), tokens.clicked(&text)), (None, None));
         }
 
