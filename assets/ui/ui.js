@@ -112,6 +112,8 @@
     const options = {
       width: element.clientWidth - 12,
       height: Math.max(120, element.clientHeight - 40),
+      // Half of the last moment's name is to the right of it.
+      padding: [null, 28, null, null],
       cursor: { points: { size: 6 }, y: false },
       legend: { live: true },
       scales: { x: { time: true }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },

@@ -72,6 +72,11 @@ impl Personal {
 }
 
 impl Recipients {
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        [&self.to, &self.cc, &self.bcc].iter().all(|list| list.is_empty()) && self.personal.is_empty()
+    }
+
     /// How many deliveries they make.
     pub fn count(&self) -> usize {
         if self.personal.is_empty() {

@@ -19,6 +19,9 @@ pub enum SenderPolicy {
     Verified,
 }
 
+/// What is said of a mail for nobody.
+pub const NO_RECIPIENT: &str = "at least one recipient is needed, in to, cc or bcc";
+
 /// A submission that may be accepted.
 pub(super) struct Checked(pub Submission);
 
@@ -110,7 +113,7 @@ fn violations(submission: &Submission, now: OffsetDateTime) -> Vec<Violation> {
     let recipients = submission.recipients.count();
     let pointer = if submission.recipients.personal.is_empty() { "/to" } else { "/recipients" };
     if recipients == 0 {
-        found.push(Violation::new("/to", "required", "at least one recipient is needed, in to, cc or bcc"));
+        found.push(Violation::new("/to", "required", NO_RECIPIENT));
     }
     if recipients > MAX_DELIVERIES {
         let message = format!("a mail has at most {MAX_DELIVERIES} recipients, this one has {recipients}");

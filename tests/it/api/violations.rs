@@ -155,6 +155,28 @@ async fn the_largest_of_everything_is_taken() {
 }
 
 #[tokio::test]
+async fn what_is_missing_is_named_at_once() {
+    let app = TestApp::start().await;
+    let cases = [
+        (json!({}), vec!["/from required", "/text required", "/to required"]),
+        (json!({ "to": [], "cc": null, "text": "x" }), vec!["/from required", "/to required"]),
+        (json!({ "cc": "x", "text": "x" }), vec!["/cc invalid_address", "/from required"]),
+        (
+            json!({ "from": "a@acme.example", "recipients": [] }),
+            vec!["/recipients required", "/text required"],
+        ),
+    ];
+    for (body, wanted) in cases {
+        let answer = app.client.post("/v1/messages", body.clone()).await;
+        let mut found: Vec<String> =
+            answer.violations().iter().map(|(pointer, code)| format!("{pointer} {code}")).collect();
+        found.sort();
+        assert_eq!(found, wanted, "{body}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn everything_that_is_wrong_is_named_at_once() {
     let app = TestApp::start().await;
     let body = json!({

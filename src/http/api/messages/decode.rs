@@ -17,7 +17,7 @@ use crate::http::fields::Fields;
 use crate::mail::attachment::{Attachment, AttachmentError};
 use crate::mail::headers::CustomHeaders;
 use crate::mail::{EmailAddress, Mailbox};
-use crate::submission::{Rejected, Violation};
+use crate::submission::{NO_RECIPIENT, Rejected, Violation};
 
 use super::personal;
 
@@ -37,6 +37,10 @@ pub fn submission(value: Value) -> Result<Submission, Rejected> {
         personal: own.recipients,
         ..Recipients::default()
     };
+    let places = ["to", "cc", "bcc", "recipients"];
+    if recipients.is_empty() && !places.iter().any(|name| fields.is_wrong(name)) {
+        fields.wrong("to", "required", NO_RECIPIENT);
+    }
     let rendering = personal::rendering(&mut fields, own.variables);
     let parts = parts(&mut fields, rendering);
     let options = options(&mut fields);
