@@ -75,7 +75,8 @@ impl Keys {
                 return Ok(credential.clone());
             }
         }
-        let found = self.look_up(name).await?.map(Arc::new);
+        // Boxed: what is rarely waited for would otherwise be carried, and moved, with every request.
+        let found = Box::pin(self.look_up(name)).await?.map(Arc::new);
         if let Some(revision) = revision {
             self.keep(revision, |kept| kept.credentials.insert(name.clone(), found.clone()));
         }

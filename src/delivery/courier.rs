@@ -116,7 +116,8 @@ struct Unconnected {
 impl Courier {
     async fn carry(&mut self, place: &mut Place) {
         self.delivery.recorder.ready().await;
-        let opened = self.open().await;
+        // Boxed, here and below: what is done once for many mails is not carried along with each.
+        let opened = Box::pin(self.open()).await;
         place.arrive();
         if let Err(unconnected) = opened {
             return self.give_up(unconnected);
@@ -267,11 +268,11 @@ impl Courier {
         let mut result = self.transmit(&leased).await;
         if self.was_closed_while_idle(&result) {
             // The peer had closed the connection before the mail came: that is no attempt on the mail.
-            self.drop_connection().await;
+            Box::pin(self.drop_connection()).await;
             if let Err(due_at) = self.site.redial(started_at) {
                 return self.delivery.refuse_of(&self.site, vec![Refused { leased, due_at }]);
             }
-            if let Err(unconnected) = self.open().await {
+            if let Err(unconnected) = Box::pin(self.open()).await {
                 let report =
                     self.report(Err(&unconnected.failure), Some(&unconnected.peer), started_at, began);
                 let ruling = self.rule(&unconnected.failure);
@@ -310,7 +311,7 @@ impl Courier {
         match tokio::time::timeout(deadline, connection.send(prepared.mail(&content))).await {
             Ok(result) => result,
             Err(_) => {
-                self.drop_connection().await;
+                Box::pin(self.drop_connection()).await;
                 // It may have been in any step: the cautious one is assumed.
                 Err(Failure {
                     step: Step::Body,

@@ -66,7 +66,7 @@ impl Signing {
         let mut found = find();
         if found.is_none() && self.must_be_verified(message) {
             // It was when the mail was accepted, perhaps elsewhere and just now.
-            let refreshed = self.identities.refresh_since(Instant::now()).await;
+            let refreshed = Box::pin(self.identities.refresh_since(Instant::now())).await;
             refreshed.map_err(|error| waits(format!("the sender's domain cannot be looked up: {error}")))?;
             found = find();
         }

@@ -52,6 +52,15 @@ impl Hashed {
         if !self.concerns(tenant) {
             return Ok(());
         }
+        Box::pin(self.mark(database, tenant, items)).await
+    }
+
+    async fn mark(
+        &self,
+        database: &Database,
+        tenant: TenantId,
+        items: &mut [Result<NewMessage, Rejected>],
+    ) -> Result<(), StoreError> {
         let hash = |key: &str| self.pseudonyms.suppression(tenant, key);
         let recipients = items.iter().flatten().flat_map(|message| &message.deliveries);
         let hashes: Vec<String> = recipients.map(|delivery| hash(&delivery.recipient.key())).collect();

@@ -199,6 +199,8 @@ const TRIES: usize = 3;
 impl Accept {
     /// Accepts what is asked for, or what of it can be: each item has its own fate.
     ///
+    /// What is rarely waited for on this way is boxed: the futures of all requests would carry it, and be moved with it.
+    ///
     /// # Errors
     /// See [`AcceptError`]; then there is no answer at all.
     pub async fn accept(&self, caller: &Caller, request: Request) -> Result<Answer, AcceptError> {
@@ -214,7 +216,7 @@ impl Accept {
         }
         let spent = match self.spend(caller, &mut items, now).await? {
             Ok(spent) => spent,
-            Err(exceeded) => return self.refuse(caller, key, exceeded).await,
+            Err(exceeded) => return Box::pin(self.refuse(caller, key, exceeded)).await,
         };
         let answer = match key {
             None => self.store_once(items, None).await.map(|answer| answer.expect_stored()),
@@ -354,7 +356,9 @@ impl Accept {
                 Stored::Yes(answer) => return Ok(answer),
                 Stored::Lost(back) => items = back,
             }
-            match idempotency::earlier(&self.database, caller.tenant, lane, &key, self.clock.now()).await? {
+            let now = self.clock.now();
+            let earlier = Box::pin(idempotency::earlier(&self.database, caller.tenant, lane, &key, now));
+            match earlier.await? {
                 Earlier::Is { fingerprint: theirs, .. } if theirs != fingerprint => {
                     return Err(AcceptError::KeyReused);
                 }
@@ -417,7 +421,7 @@ impl Accept {
         answer: &Value,
         at: OffsetDateTime,
     ) -> Result<Answer, AcceptError> {
-        let work = idempotency::replay(&self.database, tenant, answer, at);
+        let work = Box::pin(idempotency::replay(&self.database, tenant, answer, at));
         let items = tokio::time::timeout(READ_TIMEOUT, work).await.map_err(|_| StoreError::timed_out())??;
         Ok(Answer { items, replayed: true })
     }

@@ -189,7 +189,8 @@ impl Quotas {
         purse.used = Instant::now();
         if purse.left < need {
             let missing = need - purse.left;
-            if let Err(left) = self.more(tenant, &mut purse, period, (limit, missing), now).await? {
+            let more = Box::pin(self.more(tenant, &mut purse, period, (limit, missing), now));
+            if let Err(left) = more.await? {
                 let wait = (period.end(starts_at) - now).whole_seconds() + 1;
                 let wait_seconds = u32::try_from(wait).unwrap_or(1);
                 return Ok(Err(Exceeded { period, limit, left: left + purse.left, wait_seconds }));

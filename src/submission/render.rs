@@ -44,13 +44,21 @@ impl Sources {
         tenant: TenantId,
         items: &[Result<Submission, Rejected>],
     ) -> Result<Sources, StoreError> {
-        let mut sources = Sources::default();
         let mut wanted: Vec<&Selection> = items.iter().flatten().filter_map(selection).collect();
         if wanted.is_empty() {
-            return Ok(sources);
+            return Ok(Sources::default());
         }
         wanted.sort_unstable();
         wanted.dedup();
+        Box::pin(Sources::select(database, tenant, wanted)).await
+    }
+
+    async fn select(
+        database: &Database,
+        tenant: TenantId,
+        wanted: Vec<&Selection>,
+    ) -> Result<Sources, StoreError> {
+        let mut sources = Sources::default();
         let mut connection = database.serve().acquire().await?;
         for selection in wanted {
             let found = template::select(&mut connection, tenant, selection, "/template").await?;

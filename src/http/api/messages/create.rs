@@ -125,3 +125,24 @@ fn raw(query: Option<&str>, body: &HeldBody) -> Result<Submission, Problem> {
         options: Options::default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::submission::{Accept, Caller};
+
+    fn size_of_future<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    // Futures are moved when they are made and boxed. With a look into the database in them that hardly any request
+    // takes, these had 6 kB each, and a request spent a tenth of its time on moving them.
+    #[test]
+    fn a_request_carries_nothing_that_is_rarely_needed() {
+        let accept = size_of_future::<&'static Accept, &'static Caller, Request, _>(Accept::accept);
+        assert!(accept <= 2048, "{accept} octets");
+        let create = |(app, principal), (query, headers), body| create(app, principal, query, headers, body);
+        let create = size_of_future(create);
+        assert!(create <= 3072, "{create} octets");
+    }
+}
