@@ -21,7 +21,7 @@ use crate::domain::handoff::{Capacity, Handoff};
 use crate::domain::return_path::ReturnPaths;
 use crate::reporting::rollup::Memory;
 use crate::store::Use;
-use crate::worker::{certify, complain, deliver, listen, prune, recheck, reclaim, rollup};
+use crate::worker::{certify, complain, deliver, listen, prune, recheck, reclaim, rollup, vacuum};
 
 use super::{Building, FIRST_CAPACITY, IN_HAND_BYTES, identity, roots, streams};
 
@@ -147,6 +147,7 @@ impl Building {
             memory: Memory::default(),
         };
         self.loops.spawn("rollup", rollup::run(rollup, stop.clone()));
+        self.loops.spawn("vacuum", vacuum::run(database.link(Use::Maintain), stop.clone()));
         self.loops.spawn("prune", prune::run(prune, stop));
         Ok(())
     }

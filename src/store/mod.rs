@@ -63,6 +63,7 @@ pub mod templates;
 pub mod tenants;
 pub mod tls_results;
 pub mod users;
+pub mod vacuum;
 pub mod visits;
 pub mod webhooks;
 

@@ -23,6 +23,7 @@ pub mod revise;
 pub mod rollup;
 pub mod standing;
 pub mod tls_reports;
+pub mod vacuum;
 pub mod warm;
 pub mod webhooks;
 

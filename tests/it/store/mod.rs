@@ -4,6 +4,7 @@ mod claims;
 mod partitions;
 mod results;
 mod sessions;
+mod vacuum;
 
 use postroad::domain::id::{DeliveryId, Lane, TenantId};
 use postroad::store::PgConnection;

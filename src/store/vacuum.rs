@@ -1,0 +1,30 @@
+//! The queue's own vacuum.
+//!
+//! Every mail comes into the queue and leaves it, and until a vacuum has taken away what left, claims look at all of it.
+//! The database's own vacuum comes once a minute where nobody has said otherwise, and hardly at all where the database
+//! dies often, since its counts die with it.
+
+use sqlx::PgConnection;
+
+use super::StoreError;
+
+/// Vacuums the queue, if enough has left it since somebody last did, or nobody knows of a last time. It waits for
+/// nothing, and takes no lock that mail would wait for. False: there was nothing to do, or others own the table.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn queue(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    let is_due = sqlx::query_scalar!(
+        r#"
+        SELECT (greatest(s.last_vacuum, s.last_autovacuum) IS NULL OR s.n_dead_tup >= 500)
+               AND pg_has_role(c.relowner, 'USAGE') AS "is_due!"
+        FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid WHERE s.relid = 'queue'::regclass
+        "#
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if is_due {
+        sqlx::query!("VACUUM (SKIP_LOCKED, TRUNCATE FALSE) queue").execute(connection).await?;
+    }
+    Ok(is_due)
+}

@@ -1,0 +1,31 @@
+//! The queue's vacuum, by whichever node comes first.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Link, StoreError, vacuum};
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Vacuums until `stop`.
+pub async fn run(mut link: Link, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+        if let Err(error) = tick(&mut link).await {
+            link.broken();
+            tracing::warn!(error = %error, "could not vacuum the queue");
+        }
+    }
+}
+
+/// Vacuums, if there is something to take away.
+///
+/// # Errors
+/// See [`vacuum::queue`].
+pub async fn tick(link: &mut Link) -> Result<bool, StoreError> {
+    vacuum::queue(link.get().await?).await
+}
