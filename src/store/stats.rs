@@ -366,8 +366,8 @@ pub async fn read(
         .collect())
 }
 
-/// Plans for few events joined to large tables by key, for the rest of a transaction that only reads. The plans are
-/// kept: to plan over all partitions anew takes longer than to look at the few.
+/// Plans for few events joined to large tables by key, for the rest of a transaction that only reads, or until
+/// [`plan_for_counters`]. The plans are kept: to plan over all partitions anew takes longer than to look at the few.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -385,7 +385,8 @@ pub async fn plan_for_few(connection: &mut PgConnection) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Plans for the counters, of which a question may want a few or a month's, after [`plan_for_few`]: by what is asked.
+/// Plans for the counters, of which a question may want a few or a month's: by what is asked, as sessions that serve do
+/// unless [`plan_for_few`] said otherwise.
 ///
 /// # Errors
 /// See [`StoreError`].

@@ -273,7 +273,7 @@ impl Scenery {
     }
 }
 
-/// What is measured at the start and at the end.
+/// What is measured at the start and after each part.
 #[derive(Debug, Clone)]
 struct Figures {
     /// Of the node that lives through all of it.

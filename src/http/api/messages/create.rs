@@ -136,7 +136,7 @@ mod tests {
     }
 
     // Futures are moved when they are made and boxed. With a look into the database in them that hardly any request
-    // takes, these had 6 kB each, and a request spent a tenth of its time on moving them.
+    // takes, these had 6 kB each; without it a mail costs postroad 7 % less of the processor.
     #[test]
     fn a_request_carries_nothing_that_is_rarely_needed() {
         let accept = size_of_future::<&'static Accept, &'static Caller, Request, _>(Accept::accept);
