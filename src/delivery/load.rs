@@ -40,7 +40,9 @@ pub async fn claim_lane(
     terms: Terms,
 ) -> Result<Loaded, StoreError> {
     let mut connection = database.claim().acquire().await?;
+    let began = std::time::Instant::now();
     let claimed = claim::claim(&mut connection, lane, terms).await?;
+    metrics::histogram!("postroad_claim_seconds").record(began.elapsed().as_secs_f64());
     let count = claimed.len();
     if count > 0 {
         load(delivery, &mut connection, ledger, claimed, terms).await?;

@@ -213,6 +213,9 @@ where
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpSocket;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
     use super::*;
 
@@ -275,5 +278,62 @@ mod tests {
         stop.cancel();
         drop(many);
         serving.await.expect("it ends");
+    }
+
+    /// A certificate for `localhost`, and a client that trusts nothing else.
+    fn identity() -> (Tls, TlsConnector) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .expect("a matching key");
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("a certificate");
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        // The channel's other end is not needed to read what is in it.
+        (Some(watch::channel(Arc::new(server)).1), TlsConnector::from(Arc::new(client)))
+    }
+
+    #[tokio::test]
+    async fn two_doors_count_together_and_the_one_with_tls_drops_whom_it_turns_away() {
+        let clear = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let secure = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let (clear_door, secure_door) =
+            (clear.local_addr().expect("bound"), secure.local_addr().expect("bound"));
+        let (tls, connector) = identity();
+        let (places, stop) = (Places::of(4, &[]), CancellationToken::new());
+        let router = Router::new().fallback(|| async { "come in" });
+        let serving = [
+            tokio::spawn(serve(clear, None, router.clone(), places.clone(), stop.clone())),
+            tokio::spawn(serve(secure, tls, router, places, stop.clone())),
+        ];
+        let shake_hands = async || {
+            let socket = TcpStream::connect(secure_door).await.expect("somebody listens");
+            connector.connect("localhost".try_into().expect("a name"), socket).await
+        };
+
+        // Half of four: one at each door.
+        let (at_clear, answer) = ask("127.0.0.1", clear_door).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let at_secure = shake_hands().await.expect("a handshake");
+        let (_refused, answer) = ask("127.0.0.1", clear_door).await;
+        assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+        shake_hands().await.expect_err("dropped before the handshake");
+
+        drop(at_clear);
+        // It is given back once the server has read the end.
+        let began = std::time::Instant::now();
+        let again = loop {
+            match shake_hands().await {
+                Ok(stream) => break stream,
+                Err(error) => assert!(began.elapsed() < Duration::from_secs(30), "{error}"),
+            }
+        };
+        stop.cancel();
+        drop((at_secure, again));
+        for door in serving {
+            door.await.expect("it ends");
+        }
     }
 }

@@ -39,6 +39,7 @@ async fn a_mail_moves_the_metrics() {
         "postroad_deliveries_total",
         "postroad_accept_group_size",
         "postroad_record_batch_size",
+        "postroad_claim_seconds",
         "postroad_attempt_seconds",
         "postroad_smtp_connect_seconds",
         "postroad_smtp_connections",

@@ -13,6 +13,8 @@ use nix::sys::signal::Signal;
 use regex::Regex;
 use reqwest::redirect;
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -273,25 +275,63 @@ impl Scenery {
     }
 }
 
+/// How many mails tell a latency.
+const PROBES: usize = 15;
+
 /// What is measured at the start and after each part.
 #[derive(Debug, Clone)]
 struct Figures {
     /// Of the node that lives through all of it.
     memory_mib: u64,
     queue_kib: i64,
+    /// The part of it that its indexes have.
+    queue_indexes_kib: i64,
     /// Rows that vacuum has not taken away yet.
     queue_dead: i64,
     database_mib: i64,
     /// The median of a few mails.
     accept_to_delivered: Duration,
+    /// The same of mail that waits in the table until it is claimed: from its time to its attempt.
+    due_to_attempt: Duration,
+    claims: Claims,
+}
+
+/// The claims of the node that lives through all of it, and the time they took in all.
+#[derive(Debug, Clone, Copy)]
+struct Claims {
+    count: f64,
+    seconds: f64,
+}
+
+impl Claims {
+    async fn so_far(client: &Client) -> Claims {
+        let text = String::from_utf8(client.download("/metrics").await).expect("text");
+        let of = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("it is told");
+            line.trim().parse::<f64>().expect("a number")
+        };
+        Claims { count: of("postroad_claim_seconds_count"), seconds: of("postroad_claim_seconds_sum") }
+    }
+
+    /// The mean of those since `before`.
+    fn mean_since(self, before: Claims) -> Duration {
+        Duration::from_secs_f64((self.seconds - before.seconds) / (self.count - before.count).max(1.0))
+    }
 }
 
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} MiB of memory, queue {} KiB with {} dead rows, database {} MiB, {:.0?} from accepted to delivered",
-            self.memory_mib, self.queue_kib, self.queue_dead, self.database_mib, self.accept_to_delivered
+            "{} MiB of memory, queue {} KiB ({} of indexes) with {} dead rows, database {} MiB, {:.0?} from accepted to delivered, \
+             {:.0?} from due in the table to the attempt",
+            self.memory_mib,
+            self.queue_kib,
+            self.queue_indexes_kib,
+            self.queue_dead,
+            self.database_mib,
+            self.accept_to_delivered,
+            self.due_to_attempt
         )
     }
 }
@@ -302,24 +342,42 @@ async fn figures(scenery: &Scenery) -> Figures {
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");
     let kib: u64 = resident.trim().trim_end_matches(" kB").parse().expect("a number");
     let mut waits = Vec::new();
-    for _ in 0..15 {
+    let mut waits_in_table = Vec::new();
+    for _ in 0..PROBES {
         let began = Instant::now();
         let id = scenery.a.client.send_mail(mail("probe@example.net")).await;
         scenery.a.client.ended(&id).await;
         waits.push(began.elapsed());
+        waits_in_table.push(wait_in_table(&scenery.a.client).await);
     }
     waits.sort();
+    waits_in_table.sort();
     Figures {
         memory_mib: kib / 1024,
         queue_kib: number(&mut database, "SELECT pg_total_relation_size('queue') / 1024").await,
+        queue_indexes_kib: number(&mut database, "SELECT pg_indexes_size('queue') / 1024").await,
         queue_dead: number(
             &mut database,
             "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'queue'",
         )
         .await,
         database_mib: number(&mut database, "SELECT pg_database_size(current_database()) / 1048576").await,
-        accept_to_delivered: waits[waits.len() / 2],
+        accept_to_delivered: waits[PROBES / 2],
+        due_to_attempt: waits_in_table[PROBES / 2],
+        claims: Claims::so_far(&scenery.a.client).await,
     }
+}
+
+/// How long one mail waits for its attempt, once it is due. Zero: something hurried it.
+async fn wait_in_table(client: &Client) -> Duration {
+    let due = OffsetDateTime::now_utc() + Duration::from_millis(600);
+    let mut scheduled = mail("probe@example.net");
+    scheduled["send_at"] = due.format(&Rfc3339).expect("a year of four digits").into();
+    let id = client.send_mail(scheduled).await;
+    let message = client.ended(&id).await;
+    let started = message["deliveries"][0]["attempts"][0]["started_at"].as_str().expect("it was tried");
+    let started = OffsetDateTime::parse(started, &Rfc3339).expect("a time");
+    Duration::try_from(started - due).unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -362,8 +420,10 @@ async fn everything_at_once_loses_nothing() {
             tokio::time::sleep(Duration::from_millis(500 + chance.below(4000))).await;
         }
         tokio::time::sleep(Duration::from_secs(10)).await;
+        let since = after.claims;
         after = figures(&scenery).await;
-        println!("Soak: after {} s {after}", began.elapsed().as_secs());
+        let claims = after.claims.mean_since(since);
+        println!("Soak: after {} s {after}, a claim takes {claims:.1?}", began.elapsed().as_secs());
     }
 
     stop.cancel();
