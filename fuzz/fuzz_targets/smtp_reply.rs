@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use postroad::domain::classify::classify_notice;
-use postroad::domain::outcome::Step;
+use postroad::domain::classify::{classify, classify_notice};
+use postroad::domain::outcome::{Hardness, Ruling, Step, Suppress};
 use postroad::mail::reply::SmtpReply;
 
 fuzz_target!(|octets: &[u8]| {
@@ -11,7 +11,15 @@ fuzz_target!(|octets: &[u8]| {
     let code = 200 + u16::from(octets.first().copied().unwrap_or_default()) * 2;
     let reply = SmtpReply::from_lines(code, text.lines());
     assert!(!reply.text.chars().any(char::is_control), "{:?}", reply.text);
-    for step in [Step::Mail, Step::Rcpt, Step::Body] {
-        classify_notice(step, &reply);
+    for step in [Step::Greeting, Step::Mail, Step::Rcpt, Step::Data, Step::Body] {
+        match classify(step, &reply) {
+            Ruling::Bounce { suppress, hardness, .. } => {
+                assert!(code >= 500);
+                assert!(suppress != Suppress::Now || (step >= Step::Rcpt && hardness == Hardness::Hard));
+            }
+            Ruling::Delivered => panic!("a refusal is no delivery"),
+            Ruling::Defer { .. } => {}
+        }
+        assert!(matches!(classify_notice(step, &reply), Ruling::Bounce { .. }));
     }
 });

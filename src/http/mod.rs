@@ -8,6 +8,8 @@ pub mod compat;
 pub mod error;
 pub mod extract;
 pub mod fields;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod headers;
 mod patience;
 pub mod request_id;

@@ -4,7 +4,7 @@
 
 mod read;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use regex::{RegexSet, RegexSetBuilder};
 use time::Duration;
@@ -34,7 +34,8 @@ pub struct Policy {
 /// What replies change, first match first.
 #[derive(Debug)]
 pub struct Feedback {
-    patterns: RegexSet,
+    /// Compiled at the first negative reply: all of them together have some megabytes.
+    patterns: OnceLock<RegexSet>,
     rules: Vec<Rule>,
 }
 
@@ -64,9 +65,8 @@ impl Feedback {
     /// # Errors
     /// One of them is no regular expression.
     pub fn new(rules: Vec<Rule>) -> Result<Feedback, regex::Error> {
-        let patterns =
-            RegexSetBuilder::new(rules.iter().map(|rule| &rule.reply)).case_insensitive(true).build()?;
-        Ok(Feedback { patterns, rules })
+        compile(&rules)?;
+        Ok(Feedback { patterns: OnceLock::new(), rules })
     }
 
     /// The first rule that a negative reply matches, with its number.
@@ -74,9 +74,16 @@ impl Feedback {
         if self.rules.is_empty() || reply.is_positive() {
             return None;
         }
-        let index = self.patterns.matches(&reply.to_string()).iter().next()?;
+        // `new` has compiled them once.
+        let patterns =
+            self.patterns.get_or_init(|| compile(&self.rules).unwrap_or_else(|_| RegexSet::empty()));
+        let index = patterns.matches(&reply.to_string()).iter().next()?;
         Some((index, &self.rules[index]))
     }
+}
+
+fn compile(rules: &[Rule]) -> Result<RegexSet, regex::Error> {
+    RegexSetBuilder::new(rules.iter().map(|rule| &rule.reply)).case_insensitive(true).build()
 }
 
 /// All of them.
