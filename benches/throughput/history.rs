@@ -4,6 +4,8 @@
 //! by key alone, so that its size costs space and no time. Invariant: nothing that follows the queue or the events
 //! sees any of it.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use sqlx::PgConnection;
 use time::{Date, Duration};
@@ -31,7 +33,7 @@ pub async fn fill(connection: &mut PgConnection, options: &Options) -> Result<()
         partitions::ensure_day(connection, day).await?;
         let there = count(connection, day).await?;
         for first in (there..each).step_by(usize::try_from(CHUNK)?) {
-            insert(connection, day, each, first, (first + CHUNK).min(each)).await?;
+            insert(connection, today, day, each, first..(first + CHUNK).min(each)).await?;
         }
         eprintln!("throughput: history of {day}: {each} mails, {there} of them from an earlier bench");
     }
@@ -53,15 +55,21 @@ async fn count(connection: &mut PgConnection, day: Date) -> Result<u64> {
     Ok(count.try_into()?)
 }
 
-/// The mails from `first` up to `end` of a day's `each`, with all their rows, in one statement.
-async fn insert(connection: &mut PgConnection, day: Date, each: u64, first: u64, end: u64) -> Result<()> {
+/// The mails with these numbers of a day's `each`, with all their rows, in one statement.
+async fn insert(
+    connection: &mut PgConnection,
+    today: Date,
+    day: Date,
+    each: u64,
+    numbers: Range<u64>,
+) -> Result<()> {
     const { assert!(MAX_DELIVERIES < 1 << 10, "the ordinal has the last ten bits") };
     sqlx::query(
         r"
-        -- The newest real mail is the pattern.
+        -- A real mail is the pattern: of the days that are not filled, where few are.
         WITH pattern AS MATERIALIZED (
             SELECT m.*, substr(b.raw, 1, 256) AS start FROM messages m
-            JOIN bodies b ON b.lane = m.lane AND b.id = m.id ORDER BY m.id DESC LIMIT 1
+            JOIN bodies b ON b.lane = m.lane AND b.id = m.id WHERE m.id >= $5 ORDER BY m.id DESC LIMIT 1
         ),
         tenant AS MATERIALIZED (
             SELECT array_agg(t.id ORDER BY t.id) AS ids FROM tenants t
@@ -119,8 +127,9 @@ async fn insert(connection: &mut PgConnection, day: Date, each: u64, first: u64,
     )
     .bind(day.midnight().assume_utc())
     .bind(i64::try_from(each)?)
-    .bind(i64::try_from(first)?)
-    .bind(i64::try_from(end)?)
+    .bind(i64::try_from(numbers.start)?)
+    .bind(i64::try_from(numbers.end)?)
+    .bind(floor_at(today.midnight().assume_utc()))
     .execute(connection)
     .await?;
     Ok(())

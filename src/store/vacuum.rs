@@ -2,24 +2,31 @@
 //!
 //! Every mail comes into the queue and leaves it, and until a vacuum has taken away what left, claims look at all of it.
 //! The database's own vacuum comes once a minute where nobody has said otherwise, and hardly at all where the database
-//! dies often, since its counts die with it.
+//! dies often, since its counts die with it. So does what it knows of free pages: until the next vacuum the indexes grow
+//! although they have room, and an index never shrinks.
+
+use std::time::Duration;
 
 use sqlx::PgConnection;
 
 use super::StoreError;
 
-/// Vacuums the queue, if enough has left it since somebody last did, or nobody knows of a last time. It waits for
+/// Vacuums the queue, if enough has left it and the last time is `rest` ago, or nobody knows of a last time. It waits for
 /// nothing, and takes no lock that mail would wait for. False: there was nothing to do, or others own the table.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn queue(connection: &mut PgConnection) -> Result<bool, StoreError> {
+pub async fn queue(connection: &mut PgConnection, rest: Duration) -> Result<bool, StoreError> {
     let is_due = sqlx::query_scalar!(
         r#"
-        SELECT (greatest(s.last_vacuum, s.last_autovacuum) IS NULL OR s.n_dead_tup >= 500)
+        SELECT (l.last IS NULL OR s.n_dead_tup >= 500 AND l.last NOT BETWEEN
+                    clock_timestamp() - $1::float8 * interval '1 s' AND clock_timestamp())
                AND pg_has_role(c.relowner, 'USAGE') AS "is_due!"
-        FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid WHERE s.relid = 'queue'::regclass
-        "#
+        FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid,
+             LATERAL (SELECT greatest(s.last_vacuum, s.last_autovacuum) AS last) l
+        WHERE s.relid = 'queue'::regclass
+        "#,
+        rest.as_secs_f64(),
     )
     .fetch_one(&mut *connection)
     .await?;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::domain::handoff::{Handoff, Leased, Room};
@@ -34,7 +35,6 @@ pub(super) enum Receipt {
 #[derive(Debug, Clone)]
 pub struct Intake {
     entries: mpsc::Sender<Entry>,
-    many: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -86,11 +86,10 @@ impl Intake {
         let (entries, queue) = mpsc::channel(WAITING);
         let queue = Arc::new(Mutex::new(queue));
         let (count, committing) = watch::channel(0);
-        let (count, many) = (Arc::new(count), Arc::default());
+        let count = Arc::new(count);
         let writers = (0..writers.max(1))
             .map(|_| Writer {
                 queue: Arc::clone(&queue),
-                many: Arc::clone(&many),
                 link: database.link(Use::Accept),
                 clock: clock.clone(),
                 lanes: lanes.clone(),
@@ -99,7 +98,7 @@ impl Intake {
                 committing: committing.clone(),
             })
             .collect();
-        (Intake { entries, many }, writers)
+        (Intake { entries }, writers)
     }
 
     /// Stores the mails of one request; returns when they are committed.
@@ -110,9 +109,6 @@ impl Intake {
     ) -> Result<Receipt, AcceptError> {
         let (reply, answer) = oneshot::channel();
         self.entries.try_send(Entry { messages, idempotency, reply }).map_err(|_| AcceptError::Busy)?;
-        if WAITING - self.entries.capacity() >= WORTH_A_SECOND_COMMIT {
-            self.many.notify_one();
-        }
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(receipt)) => Ok(receipt?),
             // The writer is gone: the process is going down, and nobody knows.
@@ -125,8 +121,6 @@ impl Intake {
 /// Commits groups of requests.
 pub struct Writer {
     queue: Arc<Mutex<mpsc::Receiver<Entry>>>,
-    /// Rings while so many wait that they are worth a commit of their own.
-    many: Arc<Notify>,
     link: Link,
     clock: Clock,
     lanes: Lanes,
@@ -164,41 +158,22 @@ impl Writer {
         self.link.close().await;
     }
 
-    /// The next group: whatever waits, up to the limits. Callers that have given up are left out.
+    /// The next group: whatever waits, up to the limits. While another writer commits, a small group goes on
+    /// gathering: a statement costs the same for few as for many. Callers that have given up are left out.
     async fn gather(&mut self) -> Option<Vec<Entry>> {
-        let queue = Arc::clone(&self.queue);
-        let mut queue = queue.lock().await;
-        let first = queue.recv().await?;
-        self.let_others_come(&queue).await;
-        let mut bytes = size(&first);
-        let mut group = vec![first];
-        while group.len() < GROUP
-            && bytes < GROUP_BYTES
-            && let Ok(entry) = queue.try_recv()
-        {
+        let mut queue = self.queue.lock().await;
+        let mut group = vec![queue.recv().await?];
+        let mut bytes = size(&group[0]);
+        let until = Instant::now() + LONGEST_GATHERING;
+        while group.len() < GROUP && bytes < GROUP_BYTES {
+            let Some(entry) = another(&mut queue, &mut self.committing, group.len(), until).await else {
+                break;
+            };
             bytes += size(&entry);
             group.push(entry);
         }
         group.retain(|entry| !entry.reply.is_closed());
         Some(group)
-    }
-
-    /// While another writer commits, a small group waits for more: a statement costs the same for few as for many. This
-    /// task sleeps meanwhile; those who come do not wake it.
-    async fn let_others_come(&mut self, queue: &mpsc::Receiver<Entry>) {
-        let alone = self.committing.wait_for(|writers| *writers == 0);
-        let many = async {
-            while queue.len() < WORTH_A_SECOND_COMMIT {
-                self.many.notified().await;
-            }
-        };
-        tokio::select! {
-            biased;
-            // However it ended, the group is committed now.
-            _ = alone => {}
-            () = many => {}
-            () = tokio::time::sleep(LONGEST_GATHERING) => {}
-        }
     }
 
     /// Tells the other writers that this one commits, as long as the guard lives.
@@ -331,6 +306,29 @@ impl Writer {
 impl Pending {
     fn take_parcel(&mut self) -> Parcel {
         std::mem::replace(&mut self.parcel, Parcel { idempotency: None, messages: Vec::new() })
+    }
+}
+
+/// The next entry of a group of so many: one that waits already or, while the group is too small for a commit
+/// beside that of another writer, one that comes until that is done.
+async fn another(
+    queue: &mut mpsc::Receiver<Entry>,
+    committing: &mut watch::Receiver<usize>,
+    so_far: usize,
+    until: Instant,
+) -> Option<Entry> {
+    if let Ok(entry) = queue.try_recv() {
+        return Some(entry);
+    }
+    if so_far >= WORTH_A_SECOND_COMMIT {
+        return None;
+    }
+    let alone = tokio::time::timeout_at(until, committing.wait_for(|writers| *writers == 0));
+    tokio::select! {
+        biased;
+        // However it ended, the group is committed now.
+        _ = alone => None,
+        entry = queue.recv() => entry,
     }
 }
 

@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Link, StoreError, vacuum};
 
-const INTERVAL: Duration = Duration::from_secs(10);
+/// How often somebody looks: after the database has died, nobody should write much before the first vacuum.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two vacuums.
+const REST: Duration = Duration::from_secs(10);
 
 /// Vacuums until `stop`.
 pub async fn run(mut link: Link, stop: CancellationToken) {
@@ -27,5 +30,5 @@ pub async fn run(mut link: Link, stop: CancellationToken) {
 /// # Errors
 /// See [`vacuum::queue`].
 pub async fn tick(link: &mut Link) -> Result<bool, StoreError> {
-    vacuum::queue(link.get().await?).await
+    vacuum::queue(link.get().await?, REST).await
 }

@@ -348,7 +348,7 @@ async fn figures(scenery: &Scenery) -> Figures {
         let id = scenery.a.client.send_mail(mail("probe@example.net")).await;
         scenery.a.client.ended(&id).await;
         waits.push(began.elapsed());
-        waits_in_table.push(wait_in_table(&scenery.a.client).await);
+        waits_in_table.push(wait_in_table(&scenery.a.client, &mut database).await);
     }
     waits.sort();
     waits_in_table.sort();
@@ -369,8 +369,10 @@ async fn figures(scenery: &Scenery) -> Figures {
 }
 
 /// How long one mail waits for its attempt, once it is due. Zero: something hurried it.
-async fn wait_in_table(client: &Client) -> Duration {
-    let due = OffsetDateTime::now_utc() + Duration::from_millis(600);
+async fn wait_in_table(client: &Client, database: &mut PgConnection) -> Duration {
+    let now: OffsetDateTime =
+        sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(database).await.expect("its time");
+    let due = now + Duration::from_millis(600);
     let mut scheduled = mail("probe@example.net");
     scheduled["send_at"] = due.format(&Rfc3339).expect("a year of four digits").into();
     let id = client.send_mail(scheduled).await;
