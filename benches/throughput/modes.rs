@@ -162,6 +162,8 @@ impl<'a> Bench<'a> {
     pub async fn fill_history(&mut self) -> Result<()> {
         if self.options.history > 0 {
             history::fill(self.postgres.connection(), self.options).await?;
+            // It took longer than an idle connection is kept.
+            self.scraper = Scraper::open(self.http()).await?;
         }
         Ok(())
     }

@@ -43,11 +43,26 @@ impl Use {
                 ("plan_cache_mode", "force_generic_plan"),
                 ("work_mem", "32MB"),
             ],
-            Use::Record | Use::Claim => &[
+            Use::Claim => &[
                 ("statement_timeout", "10s"),
                 ("enable_seqscan", "off"),
                 ("enable_hashjoin", "off"),
                 ("enable_mergejoin", "off"),
+                ("plan_cache_mode", "force_generic_plan"),
+                ("work_mem", "32MB"),
+            ],
+            // Each result looks its row up by the whole key, also where a vacuum found the queue empty and the planner
+            // believes that it always is. Left a plain index scan, it would read the whole queue for each batch, which
+            // a bitmap scan cannot, having to have a condition; and with operators for nothing, of two indexes that
+            // look alike it takes the one that fits more of the key.
+            Use::Record => &[
+                ("statement_timeout", "10s"),
+                ("enable_seqscan", "off"),
+                ("enable_indexscan", "off"),
+                ("enable_indexonlyscan", "off"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+                ("cpu_operator_cost", "0"),
                 ("plan_cache_mode", "force_generic_plan"),
                 ("work_mem", "32MB"),
             ],

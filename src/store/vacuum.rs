@@ -11,16 +11,19 @@ use sqlx::PgConnection;
 
 use super::StoreError;
 
-/// Vacuums the queue, if enough has left it and the last time is `rest` ago, or nobody knows of a last time. It waits for
-/// nothing, and takes no lock that mail would wait for. False: there was nothing to do, or others own the table.
+/// Vacuums the queue, if enough has left it and the last time is `rest` ago, or if it has been vacuumed and nobody knows
+/// when. It waits for nothing, and takes no lock that mail would wait for. False: there was nothing to do, or others own
+/// the table. A queue that is new is left alone: once it is known to be empty, the first burst of mail is planned for
+/// few rows.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub async fn queue(connection: &mut PgConnection, rest: Duration) -> Result<bool, StoreError> {
     let is_due = sqlx::query_scalar!(
         r#"
-        SELECT (l.last IS NULL OR s.n_dead_tup >= 500 AND l.last NOT BETWEEN
-                    clock_timestamp() - $1::float8 * interval '1 s' AND clock_timestamp())
+        SELECT (l.last IS NULL AND c.reltuples >= 0
+                OR s.n_dead_tup >= 500 AND coalesce(l.last NOT BETWEEN
+                    clock_timestamp() - $1::float8 * interval '1 s' AND clock_timestamp(), true))
                AND pg_has_role(c.relowner, 'USAGE') AS "is_due!"
         FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid,
              LATERAL (SELECT greatest(s.last_vacuum, s.last_autovacuum) AS last) l
