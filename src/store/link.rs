@@ -53,8 +53,8 @@ impl Use {
             ],
             // Each result looks its row up by the whole key, also where a vacuum found the queue empty and the planner
             // believes that it always is. Left a plain index scan, it would read the whole queue for each batch, which
-            // a bitmap scan cannot, having to have a condition; and with operators for nothing, of two indexes that
-            // look alike it takes the one that fits more of the key.
+            // a bitmap scan cannot, having to have a condition. With pages and operators for nothing, of the indexes
+            // that look alike it takes the one that fits most of the key.
             Use::Record => &[
                 ("statement_timeout", "10s"),
                 ("enable_seqscan", "off"),
@@ -63,6 +63,7 @@ impl Use {
                 ("enable_hashjoin", "off"),
                 ("enable_mergejoin", "off"),
                 ("cpu_operator_cost", "0"),
+                ("random_page_cost", "0"),
                 ("plan_cache_mode", "force_generic_plan"),
                 ("work_mem", "32MB"),
             ],
