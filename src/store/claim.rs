@@ -61,7 +61,7 @@ pub async fn claim(
     lane: Lane,
     terms: Terms,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let rows = sqlx::query!(
+    let mut rows = sqlx::query!(
         r#"
         -- The tenants of this lane, by skipping from one to the next in the index.
         WITH RECURSIVE tenant (id) AS (
@@ -108,10 +108,11 @@ pub async fn claim(
         UPDATE queue q
         SET due_at = $3, leased_by = $4, claim_no = q.claim_no + 1, attempts = q.attempts + 1,
             unresolved = q.unresolved + 1
-        FROM chosen c
-        WHERE q.lane = $1 AND q.delivery_id = c.delivery_id
+        -- An array, and no join: a planner that believes the queue to be empty would choose anew for each of its rows.
+        WHERE q.lane = $1 AND q.delivery_id = ANY (ARRAY(SELECT c.delivery_id FROM chosen c))
         RETURNING q.delivery_id, q.tenant_id, q.claim_no, q.attempts, q.priority, q.delay_notices,
-                  q.expires_at, q.cancel_requested, q.source
+                  q.expires_at, q.cancel_requested, q.source,
+                  array_position(ARRAY(SELECT c.delivery_id FROM chosen c), q.delivery_id) AS "nth!"
         "#,
         lane.number(),
         terms.now,
@@ -122,6 +123,8 @@ pub async fn claim(
     )
     .fetch_all(connection)
     .await?;
+    // In the order in which they were chosen: what is to go first is dispatched first.
+    rows.sort_unstable_by_key(|row| row.nth);
     Ok(rows
         .into_iter()
         .map(|row| Claimed {

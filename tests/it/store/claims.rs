@@ -139,3 +139,15 @@ async fn a_claim_finds_its_rows_by_the_index_however_long_the_queue_is() {
     let read: i64 = sqlx::query_scalar(read).fetch_one(&mut *transaction).await.expect("asked");
     assert!(read < 10_000, "{read} rows were read of 100,500");
 }
+
+// Its session gives it ten seconds; a plan that chooses anew for each row of the lane takes longer.
+#[tokio::test]
+async fn a_claim_ends_in_time_in_a_queue_that_is_believed_to_be_empty() {
+    let (database, mut connection, _, now) = begin().await;
+    believed_empty(&mut connection, 80_000, now - Duration::minutes(1)).await;
+
+    let mut link = database.open().link(Use::Claim);
+    let claimed = claim(link.get().await.expect("connected"), 3, terms(1, now, 500)).await;
+
+    assert_eq!(claimed.len(), 500);
+}

@@ -39,3 +39,19 @@ fn ids(claimed: &[Claimed]) -> Vec<DeliveryId> {
 fn letters(tenant: TenantId, now: OffsetDateTime, lane: u16, count: usize) -> Vec<Letter> {
     (0..count).map(|_| Letter::new(tenant, now, lane)).collect()
 }
+
+/// Puts so many rows into lane 3 of which the planner knows nothing: as after a quiet hour, a vacuum has just seen the
+/// queue empty.
+async fn believed_empty(connection: &mut PgConnection, rows: i64, due_at: OffsetDateTime) {
+    let fill = "INSERT INTO queue (due_at, expires_at, claim_no, attempts, lane, priority, unresolved, delay_notices,
+                                   cancel_requested, delivery_id, tenant_id, domain)
+                SELECT $2, $2 + interval '3 days', 0, 0, 3, 1, 0, 0, false, gen_random_uuid(), t.id, 'example.net'
+                FROM generate_series(1, $1), tenants t WHERE t.name = 'acme'";
+    let set = "ALTER TABLE queue SET (autovacuum_enabled = false)";
+    sqlx::query(set).execute(&mut *connection).await.expect("set");
+    sqlx::query(fill).bind(rows).bind(due_at).execute(&mut *connection).await.expect("filled");
+    for statement in ["DELETE FROM queue", "VACUUM (TRUNCATE FALSE) queue"] {
+        sqlx::query(statement).execute(&mut *connection).await.expect(statement);
+    }
+    sqlx::query(fill).bind(rows).bind(due_at).execute(connection).await.expect("filled");
+}

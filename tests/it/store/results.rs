@@ -183,24 +183,10 @@ async fn only_the_dead_are_rescued_and_only_strays_reclaimed() {
     assert_eq!(queue::leased_to(&mut connection, 2).await.expect("asked").len(), 1);
 }
 
-/// A long queue that the planner believes to be empty, as after a quiet hour: a vacuum has seen it so.
-const LONG_AND_UNKNOWN: [&str; 3] = [
-    "ALTER TABLE queue SET (autovacuum_enabled = false)",
-    "INSERT INTO queue (due_at, expires_at, claim_no, attempts, lane, priority, unresolved, delay_notices,
-                        cancel_requested, delivery_id, tenant_id, domain)
-     SELECT now() + interval '1 day', now() + interval '3 days', 0, 0, 3, 1, 0, 0, false, gen_random_uuid(), t.id,
-            'example.net'
-     FROM generate_series(1, 20000), tenants t WHERE t.name = 'acme'",
-    "DELETE FROM queue",
-];
-
 #[tokio::test]
 async fn results_find_their_rows_by_key_whatever_the_planner_knows_of_the_queue() {
     let (database, mut connection, tenant, now) = begin().await;
-    let [never, fill, clear] = LONG_AND_UNKNOWN;
-    for statement in [never, fill, clear, "VACUUM (TRUNCATE FALSE) queue", fill] {
-        sqlx::query(statement).execute(&mut connection).await.expect(statement);
-    }
+    believed_empty(&mut connection, 20_000, now + Duration::days(1)).await;
     put(&mut connection, now, letters(tenant, now, 3, 500)).await;
     let claimed = claim(&mut connection, 3, terms(1, now, 1000)).await;
     assert_eq!(claimed.len(), 500);
