@@ -36,3 +36,6 @@ pub mod config;
 pub mod doctor;
 pub mod embedded;
 pub mod server;
+
+#[cfg(test)]
+mod testing;

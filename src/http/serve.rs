@@ -213,11 +213,9 @@ where
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpSocket;
-    use tokio_rustls::TlsConnector;
-    use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
     use super::*;
+    use crate::testing::identity;
 
     #[test]
     fn a_quarter_of_the_files_is_left_to_others() {
@@ -280,28 +278,15 @@ mod tests {
         serving.await.expect("it ends");
     }
 
-    /// A certificate for `localhost`, and a client that trusts nothing else.
-    fn identity() -> (Tls, TlsConnector) {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        let server = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key.into())
-            .expect("a matching key");
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).expect("a certificate");
-        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        // The channel's other end is not needed to read what is in it.
-        (Some(watch::channel(Arc::new(server)).1), TlsConnector::from(Arc::new(client)))
-    }
-
     #[tokio::test]
     async fn two_doors_count_together_and_the_one_with_tls_drops_whom_it_turns_away() {
         let clear = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let secure = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (clear_door, secure_door) =
             (clear.local_addr().expect("bound"), secure.local_addr().expect("bound"));
-        let (tls, connector) = identity();
+        let (certificate, connector) = identity("localhost");
+        // The channel's other end is not needed to read what is in it.
+        let tls = Some(watch::channel(certificate).1);
         let (places, stop) = (Places::of(4, &[]), CancellationToken::new());
         let router = Router::new().fallback(|| async { "come in" });
         let serving = [

@@ -13,6 +13,7 @@ mod doctor;
 mod embedded;
 mod erasures;
 mod faults;
+mod fuzzing;
 mod identity;
 mod inbound;
 mod notices;

@@ -120,10 +120,13 @@ impl Source {
     /// The modules in other files that it declares for tests alone: paths below `src/`, without `.rs`.
     fn test_modules(&self) -> Vec<String> {
         let (blanked, _) = blank(&self.text);
-        let directory = self.path.strip_suffix("/mod.rs").or(self.path.strip_suffix(".rs")).unwrap();
+        let directory = match self.path.strip_suffix("/mod.rs").or(self.path.strip_suffix(".rs")).unwrap() {
+            "lib" => String::new(),
+            module => format!("{module}/"),
+        };
         let declared = |item: Range<usize>| {
             let name = blanked[item].trim().strip_prefix("mod ")?.strip_suffix(';')?.to_owned();
-            Some(format!("{directory}/{name}"))
+            Some(format!("{directory}{name}"))
         };
         test_items(&blanked).into_iter().filter_map(declared).collect()
     }

@@ -1,29 +1,13 @@
 //! STARTTLS: what it protects, and what it must forget (RFC 3207, CVE-2011-0411).
 
-use std::sync::Arc;
-
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
-use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::ProtocolVersion;
 
 use super::support::{PEER, Room};
 use super::*;
-
-/// A certificate for `mx.example`, and a client that trusts nothing else.
-fn identity() -> (Arc<ServerConfig>, TlsConnector) {
-    let made = rcgen::generate_simple_self_signed(["mx.example".to_owned()]).expect("a certificate");
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let server = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())
-        .expect("a matching key");
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).expect("a certificate");
-    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    (Arc::new(server), TlsConnector::from(Arc::new(client)))
-}
+use crate::testing::identity;
 
 fn with_tls(tls: Tls) -> Settings {
     Settings { tls, ..settings() }
@@ -52,7 +36,7 @@ async fn encrypt(
 
 #[tokio::test]
 async fn starttls_forgets_hello_and_transaction_and_drops_what_was_injected() {
-    let (config, connector) = identity();
+    let (config, connector) = identity("mx.example");
     let (_sender, config) = watch::channel(config);
     let (room, settings) = (Room::default(), with_tls(Tls::StartTls(config)));
     let (mut theirs, ours) = tokio::io::duplex(1 << 16);
@@ -81,7 +65,7 @@ async fn starttls_forgets_hello_and_transaction_and_drops_what_was_injected() {
 
 #[tokio::test]
 async fn implicit_tls_greets_over_tls_and_says_so_to_the_mailroom() {
-    let (config, connector) = identity();
+    let (config, connector) = identity("mx.example");
     let (_sender, config) = watch::channel(config);
     let (room, settings) = (Room::default(), with_tls(Tls::Implicit(config)));
     let (theirs, ours) = tokio::io::duplex(1 << 16);
@@ -104,8 +88,8 @@ async fn implicit_tls_greets_over_tls_and_says_so_to_the_mailroom() {
 
 #[tokio::test]
 async fn a_renewed_certificate_serves_the_next_handshake() {
-    let (old, _) = identity();
-    let (new, connector) = identity();
+    let (old, _) = identity("mx.example");
+    let (new, connector) = identity("mx.example");
     let (sender, config) = watch::channel(old);
     let (room, settings) = (Room::default(), with_tls(Tls::StartTls(config)));
     sender.send(new).expect("the settings hold a receiver");
@@ -123,7 +107,7 @@ async fn a_renewed_certificate_serves_the_next_handshake() {
 
 #[tokio::test]
 async fn a_broken_handshake_ends_the_session_without_another_plain_word() {
-    let (config, _) = identity();
+    let (config, _) = identity("mx.example");
     let (_sender, config) = watch::channel(config);
     let (room, settings) = (Room::default(), with_tls(Tls::StartTls(config)));
     let (mut theirs, ours) = tokio::io::duplex(1 << 16);
