@@ -3,6 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+/// What sqlx says of a server that has no TLS, and what to do about it.
+const NO_TLS: &str = "server does not support TLS";
+const ENCRYPT: &str = "a database on another machine is to be reached by TLS: turn it on there, or say sslmode=disable in \
+                       DATABASE_URL if nobody can listen on the way";
+
 /// An error of the database.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -35,6 +40,11 @@ impl StoreError {
         matches!(code.as_deref(), Some("42P05" | "26000"))
     }
 
+    /// Whether it could not be spoken to as safely as is asked. This may pass, but seldom does of itself.
+    pub fn is_of_encryption(&self) -> bool {
+        matches!(self, StoreError::Unavailable(error) if matches!(**error, sqlx::Error::Tls(_)))
+    }
+
     /// It did not answer within the caller's deadline.
     pub fn timed_out() -> StoreError {
         StoreError::Unavailable(Arc::new(sqlx::Error::PoolTimedOut))
@@ -45,6 +55,10 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
         let code = match &error {
             sqlx::Error::Database(database) => database.code(),
+            sqlx::Error::Tls(why) if why.to_string() == NO_TLS => {
+                let told = format!("{NO_TLS}; {ENCRYPT}");
+                return StoreError::Unavailable(Arc::new(sqlx::Error::Tls(told.into())));
+            }
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)

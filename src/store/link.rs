@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, Postgres, Transaction};
 
 use super::StoreError;
@@ -92,12 +92,15 @@ const CLAIM_CONNECTIONS: u32 = 2;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Database {
-    /// Reads a `postgres://` URL.
+    /// Reads a `postgres://` URL. The way to another machine is encrypted, unless it says `sslmode=disable` (or `allow`):
+    /// `prefer`, which is what it says when it says nothing, would go in clear for whoever answers that there is no TLS.
     ///
     /// # Errors
     /// Not such a URL.
     pub fn parse(url: &str) -> Result<PgConnectOptions, StoreError> {
-        Ok(PgConnectOptions::from_str(url)?)
+        let options = PgConnectOptions::from_str(url)?;
+        let prefers = matches!(options.get_ssl_mode(), PgSslMode::Prefer);
+        Ok(if prefers && is_elsewhere(&options) { options.ssl_mode(PgSslMode::Require) } else { options })
     }
 
     /// Prepares the pools; connects nothing yet.
@@ -166,18 +169,14 @@ impl Database {
         Ok(matches!(heard, Ok(Ok(_))))
     }
 
-    /// Why the way to the database is not safe, and what to do: it leads to another machine, and may go in clear.
+    /// Why the way to the database is not safe, and what to do: it leads to another machine, and goes in clear.
     pub fn unsafe_way(&self) -> Option<String> {
-        use sqlx::postgres::PgSslMode::{Allow, Disable, Prefer};
+        let is_clear = matches!(self.options.get_ssl_mode(), PgSslMode::Allow | PgSslMode::Disable);
         let host = self.options.get_host();
-        let is_loopback = || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let is_here = self.options.get_socket().is_some()
-            || host.starts_with('/')
-            || host == "localhost"
-            || is_loopback();
-        let may_be_clear = matches!(self.options.get_ssl_mode(), Allow | Disable | Prefer);
-        (!is_here && may_be_clear).then(|| {
-            format!("what is said to the database at {host} may go in clear; add sslmode=verify-full to DATABASE_URL")
+        (is_clear && is_elsewhere(&self.options)).then(|| {
+            format!(
+                "what is said to the database at {host} goes in clear, passwords too; unless nobody can listen on the way, say sslmode=verify-full in DATABASE_URL"
+            )
         })
     }
 
@@ -191,6 +190,15 @@ impl Database {
         self.serve.close().await;
         self.claim.close().await;
     }
+}
+
+/// Whether the way to the database leaves this machine.
+fn is_elsewhere(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let is_loopback = || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let is_here =
+        options.get_socket().is_some() || host.starts_with('/') || host == "localhost" || is_loopback();
+    !is_here
 }
 
 fn with_settings(options: &PgConnectOptions, purpose: Use) -> PgConnectOptions {
@@ -245,25 +253,29 @@ impl Link {
 mod tests {
     use super::*;
 
+    fn is_encrypted(options: &PgConnectOptions) -> bool {
+        use PgSslMode::{Require, VerifyCa, VerifyFull};
+        matches!(options.get_ssl_mode(), Require | VerifyCa | VerifyFull)
+    }
+
     #[tokio::test]
-    async fn a_way_to_another_machine_is_to_be_encrypted() {
-        let warns = |url: &str| Database::new(Database::parse(url).expect("a URL")).unsafe_way().is_some();
-        for url in [
-            "postgres://u@localhost/d",
-            "postgres://u@127.0.0.1:5433/d",
-            "postgres://u@[::1]/d",
-            "postgres://u@localhost/d?host=/run/postgresql",
-            "postgres://u@db.example/d?sslmode=require",
-            "postgres://u@db.example/d?sslmode=verify-full",
+    async fn a_way_to_another_machine_is_encrypted_or_said_to_be_in_clear() {
+        for (url, encrypted, warns) in [
+            ("postgres://u@localhost/d", false, false),
+            ("postgres://u@127.0.0.1:5433/d", false, false),
+            ("postgres://u@[::1]/d?sslmode=disable", false, false),
+            ("postgres://u@localhost/d?host=/run/postgresql", false, false),
+            ("postgres://u@db.example/d?sslmode=require", true, false),
+            ("postgres://u@db.example/d?sslmode=verify-full", true, false),
+            ("postgres://u@db.example/d", true, false),
+            ("postgres://u@localhost/d?hostaddr=10.0.0.5", true, false),
+            ("postgres://u@10.0.0.5/d?sslmode=prefer", true, false),
+            ("postgres://u@db/d?sslmode=allow", false, true),
+            ("postgres://u@db/d?sslmode=disable", false, true),
         ] {
-            assert!(!warns(url), "{url}");
-        }
-        for url in [
-            "postgres://u@db.example/d",
-            "postgres://u@10.0.0.5/d?sslmode=prefer",
-            "postgres://u@db/d?sslmode=disable",
-        ] {
-            assert!(warns(url), "{url}");
+            let options = Database::parse(url).expect("a URL");
+            assert_eq!(is_encrypted(&options), encrypted, "{url}");
+            assert_eq!(Database::new(options).unsafe_way().is_some(), warns, "{url}");
         }
     }
 }

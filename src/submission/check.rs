@@ -6,7 +6,9 @@ use time::OffsetDateTime;
 use crate::domain::id::MAX_DELIVERIES;
 use crate::domain::identity::senders::Standing;
 use crate::domain::key::KeyMode;
-use crate::domain::submission::{Content, MAX_AHEAD, MAX_TTL, MIN_TTL, Parts, Sending, Submission};
+use crate::domain::submission::{
+    Content, MAX_AHEAD, MAX_TTL, MIN_TTL, Options, Parts, Recipients, Sending, Submission,
+};
 
 use super::{By, Caller, Limits, Rejected, Violation};
 
@@ -59,7 +61,10 @@ pub(super) fn check(
     if rough_size(&submission) > limits.max_message_bytes {
         return Err(Rejected::too_large(limits.max_message_bytes));
     }
-    let violations = violations(&submission, now);
+    let violations = match submission.recipients.count() {
+        0 => vec![Violation::new("/to", "required", NO_RECIPIENT)],
+        _ => beyond_limits(&submission.recipients, &submission.options, now),
+    };
     if !violations.is_empty() {
         return Err(Rejected::invalid(violations));
     }
@@ -107,14 +112,11 @@ pub(super) fn check_sender(
     }
 }
 
-fn violations(submission: &Submission, now: OffsetDateTime) -> Vec<Violation> {
+/// Which counts and times are more than a mail may have, however well they are written.
+pub fn beyond_limits(recipients: &Recipients, options: &Options, now: OffsetDateTime) -> Vec<Violation> {
     let mut found = Vec::new();
-    let options = &submission.options;
-    let recipients = submission.recipients.count();
-    let pointer = if submission.recipients.personal.is_empty() { "/to" } else { "/recipients" };
-    if recipients == 0 {
-        found.push(Violation::new("/to", "required", NO_RECIPIENT));
-    }
+    let pointer = if recipients.personal.is_empty() { "/to" } else { "/recipients" };
+    let recipients = recipients.count();
     if recipients > MAX_DELIVERIES {
         let message = format!("a mail has at most {MAX_DELIVERIES} recipients, this one has {recipients}");
         found.push(Violation::new(pointer, "too_many_recipients", message));

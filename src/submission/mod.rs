@@ -33,7 +33,7 @@ use crate::domain::submission::{Sending, Submission};
 use crate::store::accept::NewIdempotency;
 use crate::store::{Database, StoreError};
 
-pub use check::{NO_RECIPIENT, SenderPolicy};
+pub use check::{NO_RECIPIENT, SenderPolicy, beyond_limits};
 pub use hashed::Hashed;
 pub use idempotency::IdempotencyKey;
 pub use lanes::Lanes;

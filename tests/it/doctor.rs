@@ -9,6 +9,7 @@ use sqlx::Connection;
 use crate::support::app::TestApp;
 use crate::support::database::TestDatabase;
 use crate::support::dns::DnsServer;
+use crate::support::peer::free_port;
 use crate::support::program::Settings;
 use crate::support::sink::SmtpSink;
 
@@ -151,11 +152,6 @@ impl Pooler {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").port()
-}
-
 fn socket_of(database: &TestDatabase) -> String {
     let url = url::Url::parse(&database.url).expect("our own");
     url.query_pairs().find(|(name, _)| name == "host").expect("a socket").1.into_owned()
@@ -185,6 +181,16 @@ impl Drop for Pooler {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+// 0.0.0.0 leads here, and does not say so.
+#[tokio::test]
+async fn a_database_elsewhere_that_offers_no_tls_is_told_with_the_remedy() {
+    let pooler = Pooler::start(&migrated().await).await;
+    let elsewhere = pooler.url.replace("127.0.0.1", "0.0.0.0").replace("?sslmode=disable", "");
+    let (text, content) = doctor_of(elsewhere, &[]).await;
+    assert!(!content, "{text}");
+    assert!(text.contains("turn it on there, or say sslmode=disable in DATABASE_URL"), "{text}");
 }
 
 #[tokio::test]

@@ -57,6 +57,15 @@ fn compose_starts_postroad_after_its_database_and_lets_it_drain() {
     assert_eq!(instructions("STOPSIGNAL "), ["SIGTERM"]);
 }
 
+// Its Postgres offers no TLS, and another machine is not spoken to in clear unless the URL says so.
+#[test]
+fn compose_says_that_its_database_is_reached_in_clear() {
+    let compose = compose();
+    assert!(compose["services"]["postgres"]["ports"].is_null(), "by nobody else");
+    let url = compose["services"]["postroad"]["environment"]["DATABASE_URL"].as_str().unwrap();
+    assert!(url.ends_with("@postgres/postroad?sslmode=disable"), "{url}");
+}
+
 #[test]
 fn the_database_of_compose_is_durable() {
     let compose = compose();

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
+use crate::crash::cluster::Cluster;
 use crate::support::database::TestDatabase;
+use crate::support::peer::free_port;
 use crate::support::program::{self, Settings};
 
 /// A program on this database that looks for its master key in its own data directory.
@@ -61,6 +63,33 @@ async fn placeholders_for_the_master_key_are_refused() {
         assert!(told.contains("POSTROAD_MASTER_KEY"), "{told}");
     }
     database.drop_now().await;
+}
+
+// 0.0.0.0 leads here, and does not say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_elsewhere_is_not_spoken_to_in_clear_unless_that_is_said() {
+    let port = free_port();
+    let cluster = Cluster::start(&["listen_addresses=127.0.0.1", &format!("port={port}")]).await;
+    let directory = program::directory();
+    let elsewhere = format!("postgres://postroad@0.0.0.0:{port}/postgres");
+    let at = |url: &str| Settings::embedded(directory.path()).set("DATABASE_URL", url);
+
+    let told = at(&elsewhere).try_start().err().expect("refused");
+    assert!(told.contains("server does not support TLS") && told.contains("sslmode=disable"), "{told}");
+    assert!(!told.contains("waiting for the database"), "{told}");
+
+    let node = at(&format!("{elsewhere}?sslmode=disable")).start();
+    assert!(node.log_text().contains("goes in clear"), "{}", node.log_text());
+    drop(node);
+
+    cluster.offer_tls().await;
+    let node = at(&elsewhere).start();
+    let mut watcher = cluster.connect().await;
+    let ways = "SELECT ssl, count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                WHERE application_name = 'postroad' GROUP BY ssl";
+    let ways: Vec<(bool, i64)> = sqlx::query_as(ways).fetch_all(&mut watcher).await.expect("told");
+    assert!(matches!(ways[..], [(true, 1..)]), "{ways:?}");
+    assert!(!node.log_text().contains("goes in clear"), "{}", node.log_text());
 }
 
 // What is printed first can be done as it stands: where senders have to be proved, that comes first.

@@ -360,7 +360,7 @@ pub async fn send_test(
                 "from": form.text("from"), "to": form.text("to"), "tags": ["test"], "variables": variables,
                 "template": { "id": template.id.to_string(), "version": template.latest },
             });
-            let item = messages::decode::submission(mail);
+            let item = messages::decode::submission(mail, app.clock.now());
             let answer = app
                 .accept
                 .accept(&page.caller(), Request { items: vec![item], key: None, unit: Unit::Each })

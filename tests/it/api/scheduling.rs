@@ -96,6 +96,15 @@ async fn nobody_plans_further_than_thirty_days() {
     assert_eq!(app.client.post("/v1/messages", at(29)).await.status, StatusCode::ACCEPTED);
     let answer = app.client.post("/v1/messages", at(31)).await;
     assert_eq!(answer.violations(), [("/send_at".into(), "too_far_ahead".into())]);
+    // It is told with whatever else is wrong, not after it.
+    let mut wrong = at(31);
+    wrong["priority"] = json!("soon");
+    wrong["bcc"] = (0..1001).map(|number| format!("u{number}@acme.example")).collect();
+    let mut told = app.client.post("/v1/messages", wrong).await.violations();
+    told.sort();
+    let wanted =
+        [("/priority", "invalid_priority"), ("/send_at", "too_far_ahead"), ("/to", "too_many_recipients")];
+    assert_eq!(told, wanted.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())));
     let id = app.client.send_mail(at(1)).await;
     let far = json!({ "send_at": rfc3339(now + Duration::days(31)) });
     let answer = app.client.patch(&format!("/v1/messages/{id}"), far).await;

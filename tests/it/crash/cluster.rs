@@ -1,5 +1,7 @@
 //! A Postgres of one test's own, durable as a production one, to be stopped, paused, starved and started again.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -141,7 +143,40 @@ impl Cluster {
 
     /// How to reach it as another user.
     pub fn url_as(&self, user: &str) -> String {
-        format!("postgres://{user}@localhost/postgres?host={}", self.home.path().display())
+        format!(
+            "postgres://{user}@localhost/postgres?host={}&port={}",
+            self.home.path().display(),
+            self.port()
+        )
+    }
+
+    /// The one of its settings, or that of every Postgres.
+    fn port(&self) -> &str {
+        self.settings.iter().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432")
+    }
+
+    /// Offers TLS to whoever comes by TCP from now on, with a certificate that nobody knows.
+    pub async fn offer_tls(&self) {
+        let signed =
+            rcgen::generate_simple_self_signed(["postgres.example".to_owned()]).expect("a certificate");
+        let mut connection = self.connect().await;
+        let files =
+            [("ssl_cert_file", signed.cert.pem()), ("ssl_key_file", signed.signing_key.serialize_pem())];
+        for (setting, pem) in files {
+            let file = self.home.path().join(setting);
+            std::fs::write(&file, pem).expect("written");
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("ours");
+            if let Some(user) = &self.account {
+                let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+                std::os::unix::fs::chown(&file, Some(uid), Some(gid)).expect("root may");
+            }
+            let statement = format!("ALTER SYSTEM SET {setting} = '{}'", file.display());
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.expect("set");
+        }
+        let statements = "ALTER SYSTEM SET ssl = on; SELECT pg_reload_conf()";
+        for statement in statements.split("; ") {
+            sqlx::raw_sql(statement).execute(&mut connection).await.expect("set");
+        }
     }
 
     /// A connection, as soon as there is one to be had.

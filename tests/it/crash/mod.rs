@@ -8,7 +8,7 @@
 //! otherwise a sample. Each prints how much was suffered, for whoever reads the log.
 
 mod clocks;
-mod cluster;
+pub mod cluster;
 mod database;
 mod disks;
 mod drain;

@@ -20,7 +20,8 @@ pub struct Server {
     home: tempfile::TempDir,
 }
 
-fn free_port() -> u16 {
+/// A loopback port that nobody listened at a moment ago.
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("bound").port()
 }

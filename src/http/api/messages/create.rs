@@ -39,7 +39,7 @@ pub async fn create(
     } else {
         Query::parse(query.as_deref()).finish()?;
         let body = app.budget.read(&headers, body, app.max_json_bytes()).await?;
-        (decode::submission(extract::json(&headers, &body.bytes)?), body)
+        (decode::submission(extract::json(&headers, &body.bytes)?, app.clock.now()), body)
     };
     let request = Request { items: vec![item], key, unit: Unit::Each };
     let Answer { mut items, replayed } = app.accept.accept(&principal.caller(), request).await?;
@@ -68,7 +68,9 @@ pub async fn batch(
         let message = format!("a batch has 1 to {MAX_BATCH} mails, this one has {}", list.len());
         return Err(Problem::field("", "out_of_range", message));
     }
-    let items: Vec<Result<Submission, Rejected>> = list.into_iter().map(decode::submission).collect();
+    let now = app.clock.now();
+    let items: Vec<Result<Submission, Rejected>> =
+        list.into_iter().map(|mail| decode::submission(mail, now)).collect();
     let deliveries: usize = items.iter().flatten().map(|mail| mail.recipients.count()).sum();
     if deliveries > MAX_DELIVERIES {
         let message = format!(

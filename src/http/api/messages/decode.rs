@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use crate::domain::delivery::Priority;
 use crate::domain::handling::{Handling, Tracking, Transport, WatchedLinks};
@@ -17,15 +17,15 @@ use crate::http::fields::Fields;
 use crate::mail::attachment::{Attachment, AttachmentError};
 use crate::mail::headers::CustomHeaders;
 use crate::mail::{EmailAddress, Mailbox};
-use crate::submission::{NO_RECIPIENT, Rejected, Violation};
+use crate::submission::{NO_RECIPIENT, Rejected, Violation, beyond_limits};
 
 use super::personal;
 
 /// Far more than a mail may have: the exact count is checked once duplicates are gone.
 const MAX_LIST: usize = 10_000;
 
-/// Reads one mail.
-pub fn submission(value: Value) -> Result<Submission, Rejected> {
+/// Reads one mail. A mail that is refused is told all that is wrong with it, so also what would be found later.
+pub fn submission(value: Value, now: OffsetDateTime) -> Result<Submission, Rejected> {
     let mut fields = Fields::of(value, "").map_err(|violation| Rejected::invalid(vec![violation]))?;
     let from = from(&mut fields);
     let reply_to = mailboxes(&mut fields, "reply_to");
@@ -44,8 +44,9 @@ pub fn submission(value: Value) -> Result<Submission, Rejected> {
     let rendering = personal::rendering(&mut fields, own.variables);
     let parts = parts(&mut fields, rendering);
     let options = options(&mut fields);
-    let errors = fields.finish();
+    let mut errors = fields.finish();
     if !errors.is_empty() {
+        errors.extend(beyond_limits(&recipients, &options, now));
         return Err(Rejected::invalid(errors));
     }
     Ok(Submission { from, reply_to, recipients, content: Content::Parts(parts), options })
@@ -347,7 +348,8 @@ mod tests {
         fn any_json_is_a_mail_or_is_told_what_is_wrong_and_where(
             members in btree_map(proptest::sample::select(&NAMES).prop_map(str::to_owned), json(), 0..12),
         ) {
-            if let Err(rejected) = submission(Value::Object(members.into_iter().collect())) {
+            let mail = Value::Object(members.into_iter().collect());
+            if let Err(rejected) = submission(mail, OffsetDateTime::UNIX_EPOCH) {
                 prop_assert!(!rejected.violations.is_empty());
                 for violation in rejected.violations {
                     prop_assert!(violation.pointer.starts_with('/'), "{}", violation.pointer);
