@@ -61,10 +61,10 @@ pub(super) fn check(
     if rough_size(&submission) > limits.max_message_bytes {
         return Err(Rejected::too_large(limits.max_message_bytes));
     }
-    let violations = match submission.recipients.count() {
-        0 => vec![Violation::new("/to", "required", NO_RECIPIENT)],
-        _ => beyond_limits(&submission.recipients, &submission.options, now),
-    };
+    let mut violations = beyond_limits(&submission.recipients, &submission.options, now);
+    if submission.recipients.is_empty() {
+        violations.insert(0, Violation::new("/to", "required", NO_RECIPIENT));
+    }
     if !violations.is_empty() {
         return Err(Rejected::invalid(violations));
     }

@@ -159,24 +159,40 @@ impl Cluster {
     pub async fn offer_tls(&self) {
         let signed =
             rcgen::generate_simple_self_signed(["postgres.example".to_owned()]).expect("a certificate");
+        let certificate = self.keep("certificate.pem", &signed.cert.pem());
+        let key = self.keep("key.pem", &signed.signing_key.serialize_pem());
         let mut connection = self.connect().await;
-        let files =
-            [("ssl_cert_file", signed.cert.pem()), ("ssl_key_file", signed.signing_key.serialize_pem())];
-        for (setting, pem) in files {
-            let file = self.home.path().join(setting);
-            std::fs::write(&file, pem).expect("written");
-            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("ours");
-            if let Some(user) = &self.account {
-                let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-                std::os::unix::fs::chown(&file, Some(uid), Some(gid)).expect("root may");
+        for statement in [
+            format!("ALTER SYSTEM SET ssl_cert_file = '{certificate}'"),
+            format!("ALTER SYSTEM SET ssl_key_file = '{key}'"),
+            "ALTER SYSTEM SET ssl = on".to_owned(),
+            "SELECT pg_reload_conf()".to_owned(),
+        ] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.expect("done");
+        }
+        // The postmaster reads them in its own time; whoever connects has what it has.
+        let began = Instant::now();
+        loop {
+            let asked = sqlx::query_scalar("SHOW ssl").fetch_one(&mut self.connect().await).await;
+            let ssl: String = asked.expect("told");
+            if ssl == "on" {
+                return;
             }
-            let statement = format!("ALTER SYSTEM SET {setting} = '{}'", file.display());
-            sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.expect("set");
+            assert!(began.elapsed() < PATIENCE, "it has no TLS: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let statements = "ALTER SYSTEM SET ssl = on; SELECT pg_reload_conf()";
-        for statement in statements.split("; ") {
-            sqlx::raw_sql(statement).execute(&mut connection).await.expect("set");
+    }
+
+    /// Writes a file that its account alone can read; says where.
+    fn keep(&self, name: &str, text: &str) -> String {
+        let file = self.home.path().join(name);
+        std::fs::write(&file, text).expect("written");
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("ours");
+        if let Some(user) = &self.account {
+            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+            std::os::unix::fs::chown(&file, Some(uid), Some(gid)).expect("root may");
         }
+        file.display().to_string()
     }
 
     /// A connection, as soon as there is one to be had.
